@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are whole or not there: written aside, synced, renamed."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, sync: bool = True) -> bool:
+    """Write a file with exactly ``mode`` in one step; return False, writing nothing, when it is already so.
+
+    ``sync=False`` leaves out the fsync where a lost file is simply made again.
+    """
+    try:
+        if not path.is_symlink() and path.read_bytes() == data:
+            if path.stat().st_mode & 0o7777 != mode:
+                path.chmod(mode)
+                return True
+            return False
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def read_limited(path: Path, limit: int) -> bytes | None:
+    """Return a regular file's bytes, or None when it does not exist; links, devices and more than ``limit`` bytes are errors.
+
+    For files that a tenant may have written: nothing is followed, nothing unbounded is read.
+    """
+    import stat
+
+    from allotment.errors import AllotmentError
+
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AllotmentError(f"{path} can't be read: {error.strerror}", "It must be a regular file") from error
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise AllotmentError(f"{path} is not a regular file", "Remove it")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise AllotmentError(f"{path} is larger than {limit} bytes", "Make it smaller")
+    return data

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of bytes named by their sha256: profile closures, source archives, whatever is pinned by its hash."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from allotment.errors import AllotmentError
+
+_NAME: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class BlobStore:
+    """Content-addressed folder; a blob is written aside and renamed, so a name that exists is whole and verified."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, sha256: str) -> Path:
+        """Return where the blob is, or would be."""
+        if not _NAME.fullmatch(sha256):
+            raise AllotmentError(f"{sha256!r} is not a sha256", "Give 64 hexadecimal digits")
+        return self.folder / sha256[:2] / sha256
+
+    def __contains__(self, sha256: str) -> bool:
+        return self.path(sha256).is_file()
+
+    def read(self, sha256: str) -> bytes:
+        """Return a blob's bytes, verified; a missing or damaged one is an error."""
+        path = self.path(sha256)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise AllotmentError(f"blob {sha256} is not in {self.folder}", "Upload it first") from None
+        if hashlib.sha256(data).hexdigest() != sha256:
+            path.unlink(missing_ok=True)  # damaged on disk: gone, so that it is fetched anew
+            raise AllotmentError(f"blob {sha256} in {self.folder} was damaged and has been removed", "Fetch it again")
+        return data
+
+    def write(self, chunks: Iterable[bytes], expected: str | None = None, limit: int | None = None) -> str:
+        """Store bytes and return their sha256; bytes that differ from ``expected`` or exceed ``limit`` are refused."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        size = 0
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in chunks:
+                    size += len(chunk)
+                    if limit is not None and size > limit:
+                        raise AllotmentError(f"a blob is larger than {limit} bytes", "Send a smaller one")
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            name = digest.hexdigest()
+            if expected is not None and name != expected:
+                raise AllotmentError(
+                    f"the sha256 should be {expected} but is {name}",
+                    "Correct the checksum if the new bytes are what you want, else look for who changed them",
+                )
+            target = self.path(name)
+            target.parent.mkdir(exist_ok=True)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return name
+
+    def add(self, path: Path, expected: str | None = None) -> str:
+        """Store a file's bytes and return their sha256."""
+        with path.open("rb") as file:
+            return self.write(iter(lambda: file.read(1 << 20), b""), expected)
+
+    def copy(self, sha256: str, target: Path) -> None:
+        """Copy a blob to ``target`` after verifying it."""
+        self.read(sha256)
+        shutil.copyfile(self.path(sha256), target)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors that users see: each says what is wrong and how to mend it."""
+
+
+class AllotmentError(Exception):
+    """Base of every error that Allotment raises on purpose; the command line prints it and exits with 1.
+
+    ``what`` says where and what is wrong, ``fix`` what to do about it; both are sentences without the final full stop.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what, fix)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.what}. {self.fix}." if self.fix else f"{self.what}."
+
+
+class MessageError(AllotmentError):
+    """A document is not what its format says: wrong type, missing or unknown field."""
+
+
+class UnknownFormatError(MessageError):
+    """A document has a ``format`` that this version does not read."""
+
+
+class PluginError(AllotmentError):
+    """A plugin can't be used."""
+
+
+class UnreachableError(AllotmentError):
+    """A server did not answer: it is away, or the connection was lost; trying again may help."""
+
+
+class RefusedError(AllotmentError):
+    """A server answered and said no; ``status`` is the HTTP status code of the answer."""
+
+    def __init__(self, what: str, fix: str = "", status: int = 400) -> None:
+        super().__init__(what, fix)
+        self.status = status
+
+
+def nearest(name: str, valid: "list[str] | tuple[str, ...]") -> str:
+    """Return a hint such as ``Did you mean 'mode'? Valid: a, b`` for an unknown ``name``, without the final full stop."""
+    import difflib
+
+    if not valid:
+        return "None is valid here"
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"Did you mean '{close[0]}'? " if close else ""
+    return f"{hint}Valid: {', '.join(sorted(valid))}"

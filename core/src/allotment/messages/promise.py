@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The promise file: ``etc/promise/<name>.json``, written by a recipe, read by the launcher."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from allotment.codec import Json, message
+
+
+@message("promise", format=1)
+@dataclass(frozen=True)
+class PromiseFile:
+    """Which check to make, with which options, and how often."""
+
+    type: str  # name of a promise type
+    options: Mapping[str, Json] = field(default_factory=dict)
+    period: float = 60.0  # seconds between two runs
+    timeout: float = 20.0  # seconds after which a run counts as failed
+
+    def __post_init__(self) -> None:
+        if self.period <= 0 or self.timeout <= 0:
+            raise ValueError("period and timeout are seconds above zero")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promises of Allotment and the launcher that runs them."""
