@@ -17,8 +17,8 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, sync: bool = True
                 path.chmod(mode)
                 return True
             return False
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+    except OSError:
+        pass  # not there, or not readable: written anew below, which says what is wrong if that fails too
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -36,9 +36,10 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, sync: bool = True
 
 
 def read_limited(path: Path, limit: int) -> bytes | None:
-    """Return a regular file's bytes, or None when it does not exist; links, devices and more than ``limit`` bytes are errors.
+    """Return a regular file's bytes, or None when it does not exist.
 
-    For files that a tenant may have written: nothing is followed, nothing unbounded is read.
+    For files that a tenant may have written: links are not followed, devices not opened, and more than ``limit``
+    bytes are an error, as is anything that is not a regular file.
     """
     import stat
 

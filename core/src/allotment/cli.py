@@ -13,7 +13,7 @@ from allotment.hookspecs import Command
 from allotment.plugins import Plugins, load, plugins
 
 # Words that only group others: what --help says of them.
-GROUPS = {
+GROUPS: dict[tuple[str, ...], str] = {
     ("farm",): "The test farm: run it, join it as a test node, look at it.",
     ("master",): "The master: requests, allocation, desired state.",
     ("node",): "The agent of one machine.",
@@ -29,7 +29,8 @@ class LazyGroup(click.Group):
         super().__init__(name=path[-1] if path else "allot", help=help_text, no_args_is_help=True)
         self._path = path
         self._registry = registry
-        self._commands = [item for item in registry.items("allotment_commands") if item.path[: len(path)] == path]
+        commands: list[Command] = registry.items("allotment_commands")
+        self._commands = [item for item in commands if item.path[: len(path)] == path]
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted({item.path[len(self._path)] for item in self._commands})
@@ -53,7 +54,7 @@ class LazyGroup(click.Group):
 
     def _line(self, name: str) -> str:
         path = (*self._path, name)
-        exact: list[Command] = [item for item in self._commands if item.path == path]
+        exact = [item for item in self._commands if item.path == path]
         return exact[0].help if exact else GROUPS.get(path, f"Commands of {name}.")
 
 
@@ -64,7 +65,10 @@ def build(registry: Plugins) -> click.Group:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``allot`` and return its exit code: 0 done, 1 an error that is said, 2 wrong usage; bugs keep their traceback."""
+    """Run ``allot`` and return its exit code: 0 done, 1 an error that is said, 2 wrong usage.
+
+    Bugs keep their traceback.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
         result = build(plugins()).main(arguments, prog_name="allot", standalone_mode=False)

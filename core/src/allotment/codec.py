@@ -28,7 +28,7 @@ _SAFE_INTEGER = 2**53  # JSON numbers beyond it lose digits in other languages
 _messages: dict[str, type] = {}
 
 
-def message(name: str, *, format: int) -> Callable[[type[T]], type[T]]:  # noqa: A002 (the document's own word)
+def message(name: str, *, format: int) -> Callable[[type[T]], type[T]]:
     """Class decorator: make a frozen dataclass a top-level message called ``name`` that is written as ``format``."""
 
     def register(cls: type[T]) -> type[T]:
@@ -54,8 +54,9 @@ def encode(value: Any, *, redacted: bool = False) -> Any:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         data: dict[str, Any] = {}
-        if hasattr(type(value), "message_format"):
-            data["format"] = type(value).message_format
+        known = getattr(type(value), "message_format", None)
+        if known is not None:
+            data["format"] = known
         for field in dataclasses.fields(value):
             data[field.name] = encode(getattr(value, field.name), redacted=redacted)
         return data
@@ -83,19 +84,22 @@ def dumps(value: Any, *, redacted: bool = False) -> bytes:
 def loads(cls: type[T], data: bytes | str, where: str = "") -> T:
     """Parse the JSON text of a message; ``where`` (a file, a URL) opens each error text."""
     try:
-        value = json.loads(data)
+        text = data if isinstance(data, str) else data.decode()
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+        if "\\u" in text:
+            canonical(value)  # refuses what UTF-8 can't hold: half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{_place(cls, where)} is not JSON: {error}", "Write a JSON object") from error
     return decode(cls, value, where)
 
 
 def decode(cls: type[T], data: Any, where: str = "") -> T:
-    """Return JSON data as an object of ``cls``; a wrong type, a missing or an unknown field is a :class:`MessageError`."""
+    """Return JSON data as an object of ``cls``; a wrong type, a missing or an unknown field is refused."""
     place = _place(cls, where)
-    if hasattr(cls, "message_format"):
+    known = getattr(cls, "message_format", None)
+    if known is not None:
         if not isinstance(data, Mapping):
             raise MessageError(f"{place} is {_kind(data)}, not an object", "Write a JSON object")
-        known = cls.message_format
         found = data.get("format")
         if found != known or isinstance(found, bool):
             if found is None:
@@ -115,6 +119,17 @@ def schema(cls: type) -> dict[str, Any]:
     name = getattr(cls, "message_name", cls.__name__)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": name}
     return {**head, **body, **({"$defs": dict(sorted(definitions.items()))} if definitions else {})}
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is beyond what JSON numbers hold")
+    return number
 
 
 def _place(cls: type, where: str) -> str:
@@ -205,8 +220,9 @@ _NAMES = {str: "a string", bool: "a boolean", int: "a whole number", float: "a n
 def _object_schema(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
-    if hasattr(cls, "message_format"):
-        properties["format"] = {"const": cls.message_format}
+    known = getattr(cls, "message_format", None)
+    if known is not None:
+        properties["format"] = {"const": known}
         required.append("format")
     for name, (kind, is_required) in _fields(cls).items():
         properties[name] = _schema(kind, definitions)
@@ -239,7 +255,13 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
             definitions[kind.__name__] = _object_schema(kind, definitions)
         return {"$ref": f"#/$defs/{kind.__name__}"}
     if kind is Secret:
-        return {"type": "object", "properties": {KEY: {"type": "string"}}, "required": [KEY], "writeOnly": True}
+        return {
+            "type": "object",
+            "properties": {KEY: {"type": "string"}},
+            "required": [KEY],
+            "additionalProperties": False,
+            "writeOnly": True,
+        }
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         return {"type": "string", "enum": [item.value for item in kind]}
     if kind is int:

@@ -42,7 +42,7 @@ class RefusedError(AllotmentError):
 
 
 def nearest(name: str, valid: "list[str] | tuple[str, ...]") -> str:
-    """Return a hint such as ``Did you mean 'mode'? Valid: a, b`` for an unknown ``name``, without the final full stop."""
+    """Return a hint such as ``Did you mean 'mode'? Valid: a, b``, without the final full stop."""
     import difflib
 
     if not valid:

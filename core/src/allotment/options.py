@@ -60,9 +60,9 @@ def option_name(field_name: str) -> str:
 
 
 def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
-    """Return ``raw`` (strings of a profile, or JSON values) as ``cls``; the first problem is an :class:`OptionProblem`."""
+    """Return ``raw`` (strings of a profile, or JSON values) as ``cls``; the first problem is raised."""
     fields, remainder = _split(cls)
-    hints = _hints(cls)
+    hints = _hints(typing.cast(type, cls))
     values: dict[str, Any] = {}
     for name, value in raw.items():
         field = fields.get(name)
@@ -70,7 +70,7 @@ def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
             values[field.name] = _parse(hints[field.name], value, name)
         elif remainder is not None and name.startswith(remainder.metadata["rest"]):
             key = name[len(remainder.metadata["rest"]) :]
-            values.setdefault(remainder.name, {})[key] = str(value)
+            values.setdefault(remainder.name, {})[key] = _text(value, name)
         else:
             raise OptionProblem(name, "unknown option", nearest(name, tuple(fields)))
     for name, field in fields.items():
@@ -111,7 +111,7 @@ def _split(cls: type) -> tuple[dict[str, "dataclasses.Field[Any]"], "dataclasses
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def _hints(cls: "type[Any]") -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
@@ -133,7 +133,7 @@ def _parse(kind: Any, value: Any, name: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         return kind(_one_of(value, [item.value for item in kind], name))
     if kind is Secret:
-        return value if isinstance(value, Secret) else Secret(str(value))
+        return value if isinstance(value, Secret) else Secret(_text(value, name))
     parse = _PARSERS.get(kind)
     if parse is None:
         raise TypeError(f"option {name}: fields of type {kind!r} are not supported")
@@ -150,7 +150,7 @@ def _one_of(value: Any, valid: Iterable[Any], name: str) -> Any:
 def _text(value: Any, name: str) -> str:
     if isinstance(value, Secret):
         raise OptionProblem(name, "holds a secret", "Pass it to an option that takes secrets")
-    if not isinstance(value, str | int | float):
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise OptionProblem(name, f"{value!r} is not text", "Write a string")
     return str(value)
 
@@ -242,7 +242,10 @@ def _type_name(kind: Any) -> str:
 
 
 def _show(field: "dataclasses.Field[Any]", kind: Any) -> str:
-    default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    else:
+        default = field.default
     kind = _optional(kind)
     if default is None:
         return ""

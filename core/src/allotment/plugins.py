@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import typing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +66,7 @@ class Plugins:
         self.broken: list[BrokenPlugin] = []
         self._manager = pluggy.PluginManager("allotment")
         self._manager.add_hookspecs(hookspecs)
-        self._origins: dict[str, Origin] = {}
+        self._origins: dict[str, Origin] = {}  # by the name that pluggy knows the plugin by, in calling order
         for module in builtin:
             self._load_builtin(module)
         found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP) if entry_points is None else entry_points
@@ -82,41 +83,60 @@ class Plugins:
         self._register(origin, lambda: importlib.import_module(module))
 
     def _register(self, origin: Origin, load: Callable[[], Any]) -> None:
+        name = f"{origin.distribution}:{origin.plugin}"
+        if name in self._origins:
+            self._break(origin, "ValueError: its distribution is installed twice; remove one of the two")
+            return
         try:
-            plugin = load()
-            self._manager.register(plugin, name=origin.plugin)
+            self._manager.register(load(), name=name)
             self._manager.check_pending()
-        except Exception as error:  # a plugin may fail in any way, and must not take the others along
-            self._manager.unregister(name=origin.plugin) if self._manager.has_plugin(origin.plugin) else None
-            self._break(origin, error)
+        except (Exception, SystemExit) as error:  # a plugin may fail in any way, and must not take the others along
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            self._break(origin, f"{type(error).__name__}: {error}")
         else:
-            self._origins[origin.plugin] = origin
+            self._origins[name] = origin
 
-    def _break(self, origin: Origin, error: Exception) -> None:
-        broken = BrokenPlugin(origin, f"{type(error).__name__}: {error}")
-        self.broken.append(broken)
-        _log.warning("%s", broken)
+    def _break(self, origin: Origin, reason: str) -> None:
+        broken = BrokenPlugin(origin, reason)
+        if broken not in self.broken:
+            self.broken.append(broken)
+            _log.warning("%s", broken)
 
     def contributions(self, hook: str) -> list[Contribution]:
-        """Return what every plugin returns for ``hook``, in calling order; a plugin that raises becomes broken."""
+        """Return what every plugin returns for ``hook``, in calling order.
+
+        A plugin that raises, or returns what is not the hook's item, becomes broken. Of two items of one name the
+        first is kept and the other is reported; its plugin's other items stay.
+        """
+        implementations = {
+            item.plugin_name: item.function for item in getattr(self._manager.hook, hook).get_hookimpls()
+        }
+        expected = _item_type(hook)
         found: list[Contribution] = []
-        caller = getattr(self._manager.hook, hook)
-        for implementation in caller.get_hookimpls():
-            origin = self._origins.get(implementation.plugin_name)
-            if origin is None:
+        for name, origin in list(self._origins.items()):
+            if name not in implementations:
                 continue
             try:
-                found.extend(Contribution(origin, item) for item in implementation.function())
-            except Exception as error:  # as above: reported, and all others go on
-                self._manager.unregister(name=origin.plugin)
-                del self._origins[origin.plugin]
-                self._break(origin, error)
-        broken = {item.origin for item in self.broken}
-        return [item for item in self._ordered(found) if item.origin not in broken]
+                items = [_checked(item, expected) for item in implementations[name]()]
+            except (Exception, SystemExit) as error:  # as above: reported, and all others go on
+                self._manager.unregister(name=name)
+                del self._origins[name]
+                self._break(origin, f"{type(error).__name__}: {error}")
+                continue
+            for item in items:
+                self._add(found, Contribution(origin, item))
+        return found
 
-    def _ordered(self, found: list[Contribution]) -> list[Contribution]:
-        order = {name: index for index, name in enumerate(self._origins)}
-        return sorted(found, key=lambda item: order.get(item.origin.plugin, -1))
+    def _add(self, found: list[Contribution], new: Contribution) -> None:
+        for other in found:
+            if _clash(other.item, new.item):
+                what = type(new.item).__name__
+                name = " ".join(_key(new.item))
+                reason = f"its {what} '{name}' is taken by plugin {other.origin.plugin} of {other.origin.distribution}"
+                self._break(new.origin, reason)
+                return
+        found.append(new)
 
     def items(self, hook: str) -> list[Any]:
         """Return only the items of :meth:`contributions`."""
@@ -124,10 +144,37 @@ class Plugins:
 
     def named(self, hook: str, name: str, what: str) -> Any:
         """Return the item called ``name``; an unknown name is an error that suggests the nearest."""
-        items = {item.name: item for item in reversed(self.items(hook))}
+        items = {item.name: item for item in self.items(hook)}
         if name not in items:
             raise PluginError(f"unknown {what} '{name}'", nearest(name, tuple(items)))
         return items[name]
+
+
+def _item_type(hook: str) -> Any:
+    """Return the class whose instances ``hook`` lists, from its specification."""
+    (expected,) = typing.get_args(typing.get_type_hints(getattr(hookspecs, hook))["return"])
+    return expected
+
+
+def _checked(item: Any, expected: Any) -> Any:
+    if not isinstance(item, expected):
+        raise TypeError(f"{item!r} is not a {expected.__name__}")
+    return item
+
+
+def _key(item: Any) -> tuple[str, ...]:
+    """Return the words that name an item among those of its hook."""
+    if isinstance(item, hookspecs.Command):
+        return item.path
+    if isinstance(item, hookspecs.RecipeType):
+        return (f"{item.distribution}:{item.name}",)
+    return (item.key,) if isinstance(item, hookspecs.AllocationTerm) else (item.name,)
+
+
+def _clash(one: Any, other: Any) -> bool:
+    """Return whether two items can't both be: the same name, or a command where the other wants a group."""
+    shorter, longer = sorted((_key(one), _key(other)), key=len)
+    return longer[: len(shorter)] == shorter
 
 
 @functools.cache

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Secrets are a type: a value that no log, listing, traceback or page shows unless it is asked for by name."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 REDACTED: Final = "<secret>"
 KEY: Final = "$secret"  # a secret inside JSON is the object {"$secret": "the value"}
@@ -37,6 +39,12 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash((KEY, self._value))
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self  # immutable; dataclasses.asdict copies what it meets
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled: send it as JSON in a message that may hold it")
@@ -99,28 +107,66 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 
 def mark(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Return parameters with each value whose JSON schema says ``"writeOnly": true`` wrapped as a :class:`Secret`.
+    """Return parameters with each text whose JSON schema says ``"writeOnly": true`` wrapped as a :class:`Secret`.
 
-    Looks through ``properties``, ``additionalProperties``, ``items`` and ``$ref`` inside the document.
+    Looks through objects, lists, ``$ref`` inside the document and every branch of ``allOf``, ``anyOf``, ``oneOf``,
+    ``if``: a text that any branch calls a secret is one. A ``writeOnly`` object or list makes all texts inside secrets.
     """
-    return _mark(wrap(value), schema, schema)
+    return _mark(wrap(value), schema, schema, ())
 
 
-def _mark(value: Any, schema: Any, root: Mapping[str, Any]) -> Any:
-    if not isinstance(schema, Mapping):
+def _mark(value: Any, schema: Any, root: Mapping[str, Any], following: tuple[str, ...]) -> Any:
+    if not isinstance(schema, Mapping) or value is None or isinstance(value, Secret):
         return value
+    if schema.get("writeOnly") is True:
+        return _hide(value)
     reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#/"):
-        target: Any = root
-        for step in reference[2:].split("/"):
-            target = target.get(step, {}) if isinstance(target, Mapping) else {}
-        return _mark(value, target, root)
-    if schema.get("writeOnly") is True and isinstance(value, str):
+    if isinstance(reference, str) and reference.startswith("#") and reference not in following:
+        value = _mark(value, _resolve(reference, root), root, (*following, reference))
+    for branch in _branches(schema):
+        value = _mark(value, branch, root, following)
+    if isinstance(value, dict):
+        return {key: _mark_property(key, item, schema, root) for key, item in value.items()}
+    if isinstance(value, list):
+        first = schema.get("prefixItems")
+        fixed = first if isinstance(first, list) else []
+        rest = schema.get("items")
+        return [_mark(item, fixed[at] if at < len(fixed) else rest, root, ()) for at, item in enumerate(value)]
+    return value
+
+
+def _mark_property(key: str, value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
+    properties = schema.get("properties")
+    patterns = schema.get("patternProperties")
+    found = [properties[key]] if isinstance(properties, Mapping) and key in properties else []
+    if isinstance(patterns, Mapping):
+        found += [item for pattern, item in patterns.items() if re.search(pattern, key)]
+    for item in found or [schema.get("additionalProperties")]:
+        value = _mark(value, item, root, ())
+    return value
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, str):
         return Secret(value)
     if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        rest = schema.get("additionalProperties")
-        return {key: _mark(item, properties.get(key, rest), root) for key, item in value.items()}
+        return {key: _hide(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_mark(item, schema.get("items"), root) for item in value]
+        return [_hide(item) for item in value]
     return value
+
+
+def _branches(schema: Mapping[str, Any]) -> Iterator[Any]:
+    for word in ("allOf", "anyOf", "oneOf"):
+        branches = schema.get(word)
+        if isinstance(branches, list):
+            yield from branches
+    for word in ("if", "then", "else"):
+        yield schema.get(word)
+
+
+def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+    target: Any = root
+    for step in unquote(reference[1:]).split("/")[1:]:
+        target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
+    return target

@@ -45,7 +45,7 @@ def command(as_json: bool) -> None:
 
 
 def describe_all() -> dict[str, Any]:
-    """Return ``{"items": [...], "broken": [...]}``, each item with kind, name, origin, doc and, where it has, options."""
+    """Return ``{"items": [...], "broken": [...]}``; an item has kind, name, origin, doc and, if any, options."""
     registry = plugins()
     items = [_describe(kind, found) for hook, kind in KINDS.items() for found in registry.contributions(hook)]
     broken = [{**dataclasses.asdict(item.origin), "reason": item.reason} for item in registry.broken]
