@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attempts: the tries at a job, their steps and test cases; a job with all of it for its page."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from allotment.codec import decode
+from allotment.messages.job import CaseOutcome, Outcome, Step, TestCase
+from allotment_testfarm.db import jobs, revisions
+from allotment_testfarm.db.jobs import JobSummary
+from allotment_testfarm.db.revisions import Revision
+from allotment_testfarm.db.schema import attempts, projects, test_cases
+
+
+@dataclass(frozen=True)
+class AttemptDetail:
+    """One try at a job by one test node."""
+
+    id: int  # also the lease's id
+    job: int
+    number: int  # 1 for the first
+    node: str
+    fencing: int
+    started: float
+    expires: float
+    ended: float | None
+    outcome: Outcome | None
+    reason: str
+    manifest: str | None  # sha256
+    log: str  # path inside the farm's folder
+    log_bytes: int  # 0 while it runs: ask the file
+    steps: tuple[Step, ...] = ()
+    cases: tuple[TestCase, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobDetail:
+    """A job with its revision and its attempts, the newest last."""
+
+    job: JobSummary
+    revision: Revision
+    attempts: tuple[AttemptDetail, ...]
+
+
+def detail(connection: sa.Connection, job: int) -> JobDetail | None:
+    """Return everything of one job; test cases only of its newest attempt."""
+    found = jobs.get(connection, job)
+    if found is None:
+        return None
+    project = connection.execute(sa.select(projects.c.id).where(projects.c.name == found.project)).scalar_one()
+    revision = revisions.get(connection, project, found.revision)
+    assert revision is not None  # a foreign key holds it
+    tries = of_job(connection, job)
+    if tries:
+        newest = connection.execute(sa.select(attempts).where(attempts.c.id == tries[-1].id)).one()
+        tries = (*tries[:-1], _attempt(newest, cases_of(connection, newest.id)))
+    return JobDetail(found, revision, tries)
+
+
+def of_job(connection: sa.Connection, job: int) -> tuple[AttemptDetail, ...]:
+    """Return a job's attempts, the newest last, without test cases."""
+    rows = connection.execute(sa.select(attempts).where(attempts.c.job_id == job).order_by(attempts.c.number))
+    return tuple(_attempt(row) for row in rows)
+
+
+def get(connection: sa.Connection, attempt: int) -> AttemptDetail | None:
+    """Return one attempt by its id, without test cases."""
+    row = connection.execute(sa.select(attempts).where(attempts.c.id == attempt)).one_or_none()
+    return None if row is None else _attempt(row)
+
+
+def cases_of(connection: sa.Connection, attempt: int) -> tuple[TestCase, ...]:
+    """Return an attempt's test cases in the order in which they ran."""
+    query = sa.select(test_cases).where(test_cases.c.attempt_id == attempt).order_by(test_cases.c.id)
+    return tuple(
+        TestCase(row.suite, row.name, CaseOutcome(row.outcome), row.seconds, row.message)
+        for row in connection.execute(query)
+    )
+
+
+def _attempt(row: Any, cases: tuple[TestCase, ...] = ()) -> AttemptDetail:
+    return AttemptDetail(
+        id=row.id,
+        job=row.job_id,
+        number=row.number,
+        node=row.node,
+        fencing=row.fencing,
+        started=row.started,
+        expires=row.expires,
+        ended=row.ended,
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        reason=row.reason,
+        manifest=row.manifest,
+        log=row.log,
+        log_bytes=row.log_bytes,
+        steps=tuple(decode(Step, step) for step in row.steps),
+        cases=cases,
+    )

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs: one software release in one mode on one platform at one revision."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import sqlalchemy as sa
+
+from allotment.messages.job import Job, JobState, Outcome
+from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
+from allotment_testfarm.discovery import Release
+from allotment_testfarm.verdicts import Colour, Verdict
+
+
+@dataclass(frozen=True)
+class JobSummary:
+    """A job as lists show it."""
+
+    id: int
+    project: str
+    revision: str  # full commit hash
+    position: int  # the revision's
+    release: str
+    profile: str
+    kind: str
+    platform: str
+    state: JobState
+    outcome: Outcome | None  # of the last attempt, once the job is done
+    verdict: Verdict | None
+    created: float
+    started: float | None  # of the first attempt
+    ended: float | None
+    cancelled: bool
+    attempts: int
+    node: str | None  # of the newest attempt
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took from the first attempt's start; None while it has not ended."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
+
+def create(
+    connection: sa.Connection, project: int, revision: int, position: int, releases: Iterable[Release], now: float
+) -> tuple[int, ...]:
+    """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
+    made = []
+    for release in releases:
+        key = {"revision_id": revision, "release": release.name, "kind": release.kind, "platform": release.platform}
+        if connection.execute(sa.select(jobs.c.id).filter_by(**key)).first() is not None:
+            continue
+        values = {
+            **key,
+            "project_id": project,
+            "position": position,
+            "profile": release.profile,
+            "timeout": release.timeout,
+            "options": {},
+            "state": JobState.WAITING,
+            "created": now,
+        }
+        made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+    return tuple(made)
+
+
+def cancel(connection: sa.Connection, job: int, now: float) -> bool:
+    """Cancel a job: a waiting one ends at once, a leased one is told at its next heartbeat; False when it is done."""
+    waiting = (
+        sa.update(jobs)
+        .where(jobs.c.id == job, jobs.c.state == JobState.WAITING)
+        .values(state=JobState.DONE, outcome=Outcome.CANCELLED, cancelled=True, ended=now)
+    )
+    leased = sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.LEASED).values(cancelled=True)
+    return bool(connection.execute(waiting).rowcount or connection.execute(leased).rowcount)
+
+
+def is_waiting(connection: sa.Connection) -> bool:
+    """Whether any job waits for a test node."""
+    return connection.execute(sa.select(jobs.c.id).where(jobs.c.state == JobState.WAITING).limit(1)).first() is not None
+
+
+def get(connection: sa.Connection, job: int) -> JobSummary | None:
+    """Return one job."""
+    row = connection.execute(summaries().where(jobs.c.id == job)).one_or_none()
+    return None if row is None else summary(row)
+
+
+def page(
+    connection: sa.Connection,
+    project: int | None = None,
+    *,
+    revision: str | None = None,
+    release: str | None = None,
+    state: JobState | None = None,
+    colour: Colour | None = None,
+    limit: int = 50,
+    before: int | None = None,
+) -> tuple[JobSummary, ...]:
+    """Return up to ``limit`` jobs that match all that is given, newest first; ``before`` is the last id of the page before."""
+    query = summaries().order_by(jobs.c.id.desc()).limit(limit)
+    if project is not None:
+        query = query.where(jobs.c.project_id == project)
+    if revision is not None:
+        query = query.where(revisions.c.commit == revision)
+    if release is not None:
+        query = query.where(jobs.c.release == release)
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if colour is not None:
+        query = query.where(jobs.c.colour == colour)
+    if before is not None:
+        query = query.where(jobs.c.id < before)
+    return tuple(summary(row) for row in connection.execute(query))
+
+
+def message_of(connection: sa.Connection, job: int) -> Job:
+    """Return a job as the message that a lease carries."""
+    names = [column for column in jobs.c if column.name in {field.name for field in fields(Job)}]
+    row = connection.execute(
+        sa.select(*names, projects.c.name.label("project"), revisions.c.commit.label("revision"))
+        .join(projects, projects.c.id == jobs.c.project_id)
+        .join(revisions, revisions.c.id == jobs.c.revision_id)
+        .where(jobs.c.id == job)
+    ).one()
+    return Job(**row._mapping)
+
+
+def summaries() -> sa.Select[Any]:
+    """Return the query whose rows :func:`summary` reads; add conditions on ``jobs`` and ``revisions``."""
+    number = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
+    newest = sa.select(attempts.c.node).where(attempts.c.job_id == jobs.c.id).order_by(attempts.c.number.desc())
+    return (
+        sa.select(
+            jobs,
+            projects.c.name.label("project_name"),
+            revisions.c.commit,
+            number.label("attempt_count"),
+            newest.limit(1).scalar_subquery().label("node"),
+        )
+        .join(projects, projects.c.id == jobs.c.project_id)
+        .join(revisions, revisions.c.id == jobs.c.revision_id)
+    )
+
+
+def summary(row: Any) -> JobSummary:
+    """Return a row of :func:`summaries` as an object."""
+    return JobSummary(
+        id=row.id,
+        project=row.project_name,
+        revision=row.commit,
+        position=row.position,
+        release=row.release,
+        profile=row.profile,
+        kind=row.kind,
+        platform=row.platform,
+        state=JobState(row.state),
+        outcome=None if row.outcome is None else Outcome(row.outcome),
+        verdict=verdict_of(row),
+        created=row.created,
+        started=row.started,
+        ended=row.ended,
+        cancelled=row.cancelled,
+        attempts=row.attempt_count,
+        node=row.node,
+    )
+
+
+def verdict_of(row: Any) -> Verdict | None:
+    """Return the verdict that a row of ``jobs`` holds, None before it has one."""
+    if row.verdict is None:
+        return None
+    return Verdict(row.verdict, Colour(row.colour), row.verdict_detail, row.verdict_since or "")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test nodes: who has said hello, how they are, what they work on."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from allotment_testfarm.db.schema import attempts, jobs, nodes
+
+SILENCE = 60.0  # seconds without a word after which a test node counts as not connected
+
+
+@dataclass(frozen=True)
+class CurrentJob:
+    """A job that a test node works on."""
+
+    id: int
+    release: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class TestNode:
+    """A test node as the engine last heard of it."""
+
+    __test__ = False  # not a class of tests
+
+    name: str
+    platform: str
+    slots: int
+    version: str
+    first_seen: float
+    last_seen: float
+    load: float | None
+    memory_free: int | None  # bytes
+    disk_free: int | None  # bytes
+    is_connected: bool
+    current: tuple[CurrentJob, ...] = ()
+
+
+def hello(connection: sa.Connection, name: str, platform: str, slots: int, version: str, now: float) -> bool:
+    """Remember a test node; True when it is new."""
+    values = {"platform": platform, "slots": slots, "version": version, "last_seen": now}
+    if connection.execute(sa.update(nodes).where(nodes.c.name == name).values(**values)).rowcount:
+        return False
+    connection.execute(sa.insert(nodes).values(name=name, first_seen=now, **values))
+    return True
+
+
+def seen(
+    connection: sa.Connection,
+    name: str,
+    now: float,
+    load: float | None = None,
+    memory_free: int | None = None,
+    disk_free: int | None = None,
+) -> bool:
+    """Note that a test node was heard, and how it is where it says so; False when it has never said hello."""
+    figures = {"load": load, "memory_free": memory_free, "disk_free": disk_free}
+    values: dict[str, object] = {key: value for key, value in figures.items() if value is not None}
+    values["last_seen"] = now
+    return connection.execute(sa.update(nodes).where(nodes.c.name == name).values(**values)).rowcount > 0
+
+
+def platform_of(connection: sa.Connection, name: str) -> str | None:
+    """Return a test node's platform, None when it has never said hello."""
+    return connection.execute(sa.select(nodes.c.platform).where(nodes.c.name == name)).scalar()
+
+
+def all_nodes(connection: sa.Connection, now: float) -> tuple[TestNode, ...]:
+    """Return every test node by name, with the jobs that it works on."""
+    working = defaultdict(list)
+    query = (
+        sa.select(attempts.c.node, attempts.c.number, jobs.c.id, jobs.c.release)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(attempts.c.ended.is_(None))
+        .order_by(attempts.c.id)
+    )
+    for row in connection.execute(query):
+        working[row.node].append(CurrentJob(id=row.id, release=row.release, attempt=row.number))
+    columns = [column for column in nodes.c if column.name != "id"]
+    return tuple(
+        TestNode(**row._mapping, is_connected=now - row.last_seen < SILENCE, current=tuple(working.get(row.name, ())))
+        for row in connection.execute(sa.select(*columns).order_by(nodes.c.name))
+    )

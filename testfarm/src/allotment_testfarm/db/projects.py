@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Projects: the repositories that the farm watches."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from allotment_testfarm.db.schema import projects
+
+
+@dataclass(frozen=True)
+class Project:
+    """A repository's branch whose revisions are tested."""
+
+    id: int
+    name: str
+    repository: str
+    branch: str  # "" is the repository's HEAD
+    created: float
+    polled: float | None  # when the repository last answered
+    problem: str  # why the last poll failed; "" when it did not
+
+
+def ensure(connection: sa.Connection, name: str, repository: str, branch: str, now: float) -> Project:
+    """Return the project called ``name``, made or brought up to date; its history stays."""
+    found = get(connection, name)
+    values = {"repository": repository, "branch": branch}
+    if found is None:
+        connection.execute(sa.insert(projects).values(name=name, created=now, **values))
+    else:
+        connection.execute(sa.update(projects).where(projects.c.id == found.id).values(**values))
+    project = get(connection, name)
+    assert project is not None  # written above, in this transaction
+    return project
+
+
+def get(connection: sa.Connection, name: str) -> Project | None:
+    """Return the project called ``name``."""
+    row = connection.execute(sa.select(projects).where(projects.c.name == name)).one_or_none()
+    return None if row is None else Project(**row._mapping)
+
+
+def all_projects(connection: sa.Connection) -> tuple[Project, ...]:
+    """Return every project, by name."""
+    rows = connection.execute(sa.select(projects).order_by(projects.c.name))
+    return tuple(Project(**row._mapping) for row in rows)
+
+
+def note_poll(connection: sa.Connection, project: int, now: float, problem: str = "") -> None:
+    """Remember how the last poll went; ``problem`` is empty when the repository answered."""
+    values: dict[str, object] = {"problem": problem}
+    if not problem:
+        values["polled"] = now
+    connection.execute(sa.update(projects).where(projects.c.id == project).values(**values))

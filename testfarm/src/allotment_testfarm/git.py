@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a repository through the git command: a bare mirror in the farm's folder, never a checkout, never a hook.
+
+Every function blocks; the engine calls them in threads. The farm tests commits: what is not committed is not seen.
+"""
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.errors import AllotmentError
+
+QUICK = 60.0  # seconds that a command on the mirror may take
+_TIP = "refs/farm/tip"
+_HASH = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_FIXED = (
+    "-c",
+    f"core.hooksPath={os.devnull}",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.quotePath=false",
+    "-c",
+    "gc.autoDetach=false",
+    "-c",
+    "tar.umask=0022",
+)
+# An archive of a commit holds the committed bytes, whatever its own .gitattributes ask for.
+_ATTRIBUTES = "* -export-ignore -export-subst -text -eol -ident -filter -working-tree-encoding\n"
+
+
+class GitError(AllotmentError):
+    """A repository can't be read."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What the farm wants to know of a commit."""
+
+    hash: str
+    tree: str
+    author: str
+    time: float  # UTC epoch, seconds
+    subject: str
+
+
+@dataclass(frozen=True)
+class TreeFile:
+    """A regular file of a commit."""
+
+    path: str
+    blob: str  # hash of its contents
+
+
+class Mirror:
+    """A bare copy of one branch of a repository, in ``folder``; no two threads may call :meth:`fetch` at once."""
+
+    def __init__(self, folder: Path, repository: str, branch: str = "", timeout: float = 600.0) -> None:
+        if repository.startswith("-") or branch.startswith("-"):
+            raise GitError(f"repository {repository!r}, branch {branch!r}", "Neither may begin with a dash")
+        self._folder = folder
+        self._settings = folder.with_name(f"{folder.name}.gitconfig")
+        self._repository = repository
+        self._reference = f"refs/heads/{branch}" if branch else "HEAD"
+        self._timeout = timeout  # seconds for a fetch
+
+    def fetch(self) -> Commit:
+        """Bring the mirror up to date and return the branch's newest commit."""
+        self._prepare()
+        try:
+            self._git(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--",
+                self._repository,
+                f"+{self._reference}:{_TIP}",
+                timeout=self._timeout,
+            )
+        except GitError as error:
+            if "find remote ref" in error.what:
+                raise GitError(
+                    f"{self._repository} has no {self._reference}", "Commit something, or name another --branch"
+                ) from error
+            raise
+        return self.commit(_TIP)
+
+    def commit(self, name: str) -> Commit:
+        """Return the commit that ``name`` (a hash or a reference of the mirror) stands for."""
+        text = self._git("log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ct%x00%s", name, "--")
+        hash_, tree, author, time, subject = text.rstrip("\n").split("\0")
+        return Commit(hash_, tree, author, float(time), subject[:500])
+
+    def keep(self, commit: str) -> None:
+        """Keep a commit's files even when its branch is rewritten."""
+        self._git("update-ref", f"refs/farm/kept/{_checked(commit)}", commit)
+
+    def files(self, commit: str, folder: str) -> tuple[TreeFile, ...]:
+        """Return the regular files below ``folder`` at a commit, by path; links and submodules are left out."""
+        text = self._git("ls-tree", "-r", "-z", "--full-tree", _checked(commit), "--", f"{folder}/")
+        found = []
+        for entry in filter(None, text.split("\0")):
+            described, _, path = entry.partition("\t")
+            mode, _, blob = described.split(" ")
+            if mode in ("100644", "100755"):
+                found.append(TreeFile(path, blob))
+        return tuple(found)
+
+    def archive(self, commit: str, target: Path) -> None:
+        """Write a commit's files to ``target`` as an uncompressed tar: the whole file, or none."""
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                self._run(("archive", "--format=tar", _checked(commit)), stdout=file, timeout=self._timeout)
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def uncommitted(self) -> int:
+        """Return how many files of a local working tree differ from its commit; 0 for other repositories."""
+        local = Path(self._repository)
+        if not (local / ".git").exists():
+            return 0
+        text = self._git("-C", str(local), "--no-optional-locks", "status", "--porcelain", "-z", mirror=False)
+        return sum(1 for entry in text.split("\0") if entry)
+
+    def _prepare(self) -> None:
+        if (self._folder / "HEAD").exists() and (self._folder / "info" / "attributes").exists():
+            return
+        self._folder.parent.mkdir(parents=True, exist_ok=True)
+        own = Path(os.environ.get("HOME", os.devnull)) / ".gitconfig"  # credentials and proxies of who runs the farm
+        # The operator has named this repository; that another user owns it is no reason to refuse it.
+        self._settings.write_text(f"[include]\n\tpath = {own}\n[safe]\n\tdirectory = *\n")
+        self._git("init", "--quiet", "--bare", "--template=", str(self._folder), mirror=False)
+        attributes = self._folder / "info" / "attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(_ATTRIBUTES)
+
+    def _environment(self) -> Mapping[str, str]:
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key == "GIT_SSH_COMMAND"
+        }
+        return {
+            **kept,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": str(self._settings),
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def _git(self, *arguments: str, timeout: float = QUICK, mirror: bool = True) -> str:
+        return self._run(arguments, timeout=timeout, mirror=mirror).decode(errors="replace")
+
+    def _run(
+        self, arguments: tuple[str, ...], *, timeout: float, stdout: object = subprocess.PIPE, mirror: bool = True
+    ) -> bytes:
+        place = (f"--git-dir={self._folder}",) if mirror else ()
+        word = next((item for item in arguments if not item.startswith("-")), "")
+        try:
+            done = subprocess.run(
+                ("git", *_FIXED, *place, *arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,  # type: ignore[call-overload]  # a file or PIPE
+                stderr=subprocess.PIPE,
+                env=self._environment(),
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise GitError(f"git {word} of {self._repository} took more than {timeout:.0f} s", "Look at it") from error
+        except FileNotFoundError as error:
+            raise GitError("the command git is not installed", "Install it") from error
+        if done.returncode:
+            said = " ".join(done.stderr.decode(errors="replace").split())[:500]
+            raise GitError(f"git {word} of {self._repository}: {said}", "See that the repository can be read")
+        return done.stdout or b""
+
+
+def _checked(commit: str) -> str:
+    if not _HASH.fullmatch(commit):
+        raise GitError(f"{commit!r} is not a commit's full hash", "Give 40 hexadecimal digits")
+    return commit
