@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run an application as a program: one per folder, on loopback, with a ready file, stopped without losing an answer."""
+
+import asyncio
+import contextlib
+import fcntl
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import uvicorn
+
+from allotment import atomic
+from allotment.codec import canonical
+from allotment.errors import AllotmentError
+from allotment_master.kit.app import App
+from allotment_master.kit.limits import is_local_name
+
+GRACE = 10  # seconds that running answers get when the program is told to stop
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A server certificate and its key, in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+def serve(
+    app: App,
+    folder: Path,
+    name: str,
+    port: int = 0,
+    host: str = "127.0.0.1",
+    tls: Tls | None = None,
+    ready: dict[str, object] | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; ``<folder>/<name>.json`` exists while requests are answered.
+
+    It holds format, pid, url and what ``ready`` adds. Port 0 takes a free one.
+    """
+    check_address(host, tls)
+    with only_one(folder, name), _listen(host, port) as listener:
+        if tls is None:
+            app.allowed_host = is_local_name
+        address = f"[{host}]" if ":" in host else host
+        url = f"{'https' if tls else 'http'}://{address}:{listener.getsockname()[1]}"
+        document = {"format": 1, "pid": os.getpid(), "url": url, **(ready or {})}
+        server = _Server(_config(app, tls), app, folder / f"{name}.json", document)
+        server.run(sockets=[listener])
+    if not server.started:
+        raise AllotmentError(f"{name} could not start", "The log above says why")
+
+
+def check_address(host: str, tls: Tls | None) -> None:
+    """Refuse to serve anything but loopback without TLS."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        raise AllotmentError(f"host {host!r} is not an IP address", "Write it like 127.0.0.1") from None
+    if not address.is_loopback and tls is None:
+        raise AllotmentError(
+            f"host {host} can be reached from other machines, and there is no TLS",
+            "Use 127.0.0.1, or give a certificate and its key",
+        )
+
+
+@contextlib.contextmanager
+def only_one(folder: Path, name: str) -> Iterator[None]:
+    """Hold the folder for this process; a second one is refused. The lock ends with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{name}.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AllotmentError(
+                f"{folder}: {name} runs already, as process {_holder(file)}", "Stop it, or use another folder"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Log one line per event, with its time, to stderr: what a program calls before it serves."""
+    logging.basicConfig(
+        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    for noisy in ("uvicorn.error", "alembic", "httpx2"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _holder(file: TextIO) -> str:
+    file.seek(0)
+    return file.read().strip() or "?"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise AllotmentError(
+            f"{host}:{port} can't be served: {error.strerror}", "Take another port, or 0 for any"
+        ) from error
+
+
+def _config(app: App, tls: Tls | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_keep_alive=75,  # longer than clients keep a connection, so that it is they who close it
+        timeout_graceful_shutdown=GRACE,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Tells when it is ready, and ends long polls before it waits for running answers."""
+
+    def __init__(self, config: uvicorn.Config, app: App, ready: Path, document: dict[str, object]) -> None:
+        super().__init__(config)
+        self._app = app
+        self._ready = ready
+        self._document = document
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the parent's, but a signal that was obeyed is not raised again: a clean stop exits with 0."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            atomic.write_bytes(self._ready, canonical(self._document))
+            _log.info("serving %s", self._document["url"])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._ready.unlink(missing_ok=True)
+        self._app.wakeup.close()
+        await super().shutdown(sockets)
+        _log.info("stopped")

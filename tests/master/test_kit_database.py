@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Transactions of the kit's database mean the same on SQLite and PostgreSQL."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from allotment.errors import AllotmentError
+from allotment_master.kit.database import Database
+
+
+@pytest.fixture
+def counter(database_url: str) -> Iterator[Database]:
+    """A database with a table ``counter`` that holds one row of 0."""
+    database = Database(database_url)
+    with database.write() as connection:
+        connection.execute(text("create table counter (value integer not null)"))
+        connection.execute(text("insert into counter values (0)"))
+    yield database
+    database.close()
+
+
+def value(database: Database) -> int:
+    with database.read() as connection:
+        return connection.execute(text("select value from counter")).scalar_one()
+
+
+def test_write_that_raises_changes_nothing(counter: Database) -> None:
+    with pytest.raises(ZeroDivisionError), counter.write() as connection:
+        connection.execute(text("update counter set value = 7"))
+        raise ZeroDivisionError
+    assert value(counter) == 0
+
+
+def test_concurrent_writers_lose_no_update(counter: Database) -> None:
+    def increment(_: int) -> None:
+        with counter.write() as connection:
+            connection.execute(text("update counter set value = value + 1"))
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(increment, range(200)))
+    assert value(counter) == 200
+
+
+def test_reader_sees_the_last_commit_while_a_writer_is_at_work(counter: Database) -> None:
+    written = threading.Event()
+    finish = threading.Event()
+
+    def slow_writer() -> None:
+        with counter.write() as connection:
+            connection.execute(text("update counter set value = 1"))
+            written.set()
+            finish.wait(10)
+
+    writer = threading.Thread(target=slow_writer)
+    writer.start()
+    try:
+        assert written.wait(10)
+        assert value(counter) == 0
+    finally:
+        finish.set()
+        writer.join(10)
+    assert value(counter) == 1
+
+
+def test_second_process_waits_for_the_first_ones_write(counter: Database, database_url: str) -> None:
+    other = Database(database_url)
+
+    def increment(database: Database) -> None:
+        for _ in range(20):
+            with database.write() as connection:
+                connection.execute(text("update counter set value = value + 1"))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(increment, (counter, other)))
+    other.close()
+    assert value(counter) == 40
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "the database's URL can't be read. Write it like sqlite:////path/file or postgresql://host/name."),
+        ("sqlite://", "a database in memory is lost at the first stop. Write it like sqlite:////path/file."),
+        ("mysql://host/name", "databases of the kind 'mysql' are not supported. Use sqlite or postgresql."),
+    ],
+)
+def test_wrong_url_is_refused_with_its_fix(url: str, message: str) -> None:
+    with pytest.raises(AllotmentError) as caught:
+        Database(url)
+    assert str(caught.value) == message
