@@ -96,20 +96,10 @@ def loads(cls: type[T], data: bytes | str, where: str = "") -> T:
 def decode(cls: type[T], data: Any, where: str = "") -> T:
     """Return JSON data as an object of ``cls``; a wrong type, a missing or an unknown field is refused."""
     place = _place(cls, where)
-    known = getattr(cls, "message_format", None)
-    if known is not None:
-        if not isinstance(data, Mapping):
-            raise MessageError(f"{place} is {_kind(data)}, not an object", "Write a JSON object")
-        found = data.get("format")
-        if found != known or isinstance(found, bool):
-            if found is None:
-                raise UnknownFormatError(f"{place} has no format", f'Add "format": {known}')
-            raise UnknownFormatError(
-                f"{place} has format {found!r}; allotment {__version__} reads format {known}",
-                "Read it with the allotment version that wrote it, or a later one",
-            )
-        data = {key: item for key, item in data.items() if key != "format"}
-    return typing.cast(T, _decode(cls, data, place))
+    try:
+        return typing.cast(T, _decode(cls, data, place))
+    except RecursionError as error:
+        raise MessageError(f"{place} is nested too deeply", "Write it flatter") from error
 
 
 def schema(cls: type) -> dict[str, Any]:
@@ -181,6 +171,9 @@ def _decode(kind: Any, data: Any, place: str) -> Any:
 def _decode_object(cls: type, data: Any, place: str) -> Any:
     if not isinstance(data, Mapping):
         raise MessageError(f"{place} is {_kind(data)}, not an object", "Write a JSON object")
+    if hasattr(cls, "message_format"):  # also inside another message: a lease holds a whole job
+        _check_format(cls.message_format, data.get("format"), place)
+        data = {key: item for key, item in data.items() if key != "format"}
     fields = _fields(cls)
     for key in data:
         if key not in fields:
@@ -193,6 +186,16 @@ def _decode_object(cls: type, data: Any, place: str) -> Any:
         return cls(**values)
     except ValueError as error:
         raise MessageError(f"{place}: {error}") from error
+
+
+def _check_format(known: int, found: Any, place: str) -> None:
+    if found is None:
+        raise UnknownFormatError(f"{place} has no format", f'Add "format": {known}')
+    if found != known or isinstance(found, bool):
+        raise UnknownFormatError(
+            f"{place} has format {found!r}; allotment {__version__} reads format {known}",
+            "Read it with the allotment version that wrote it, or a later one",
+        )
 
 
 def _decode_scalar(kind: Any, data: Any, place: str) -> Any:
