@@ -2,14 +2,16 @@
 """Options of recipes and promises: one dataclass gives parsing, defaults, errors and the reference page.
 
 A field's name is the option's with ``_`` for ``-``; its trailing comment is its documentation. Field types: ``str``,
-``int``, ``float``, ``bool``, ``Path``, ``Mode``, ``Secret``, ``Lines``, ``Words``, ``StrEnum``, ``Literal[...]``,
-``T | None`` and, at most once and last, ``dict[str, str]`` made by :func:`rest` for the options that have no field.
+``int``, ``float``, ``bool``, ``Path``, ``Mode``, ``Secret``, ``Lines``, ``Words``, ``Arguments``, ``StrEnum``,
+``Literal[...]``, ``T | None`` and, at most once and last, ``dict[str, str]`` made by :func:`rest` for the options that
+have no field.
 """
 
 import dataclasses
 import enum
 import functools
 import inspect
+import shlex
 import tokenize
 import types
 import typing
@@ -24,6 +26,7 @@ from allotment.secret import Secret
 Mode = NewType("Mode", int)  # permissions of a file, written in octal
 Lines = NewType("Lines", tuple[str, ...])  # one item a line, blank lines dropped
 Words = NewType("Words", tuple[str, ...])  # items parted by white space
+Arguments = NewType("Arguments", tuple[str, ...])  # a program and its arguments: a list, or text quoted as in a shell
 T = TypeVar("T")
 
 
@@ -209,6 +212,19 @@ def _items(value: Any, name: str, split: Callable[[str], list[str]]) -> tuple[st
     return tuple(item.strip() for item in split(_text(value, name)) if item.strip())
 
 
+def _arguments(value: Any, name: str) -> tuple[str, ...]:
+    if isinstance(value, list | tuple):
+        found = [_text(item, name) for item in value]
+    else:
+        try:
+            found = shlex.split(_text(value, name))
+        except ValueError as error:
+            raise OptionProblem(name, f"{error} in {value!r}", "Close the quotation") from None
+    if not found or not found[0]:
+        raise OptionProblem(name, "is empty", "Write a program and its arguments")
+    return tuple(found)
+
+
 _PARSERS: dict[Any, Callable[[Any, str], Any]] = {
     str: _text,
     int: _whole,
@@ -218,6 +234,7 @@ _PARSERS: dict[Any, Callable[[Any, str], Any]] = {
     Path: _path,
     Lines: lambda value, name: _items(value, name, str.splitlines),
     Words: lambda value, name: _items(value, name, str.split),
+    Arguments: _arguments,
 }
 
 
@@ -236,6 +253,7 @@ def _type_name(kind: Any) -> str:
         Path: "path",
         Lines: "lines",
         Words: "words",
+        Arguments: "command line",
         Secret: "secret",
     }
     return names[kind]

@@ -1,2 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promises of Allotment and the launcher that runs them."""
+"""Promises: what an instance says must hold, and the launcher that checks it.
+
+A promise type is one class in one file, see :mod:`allotment_promises.check_socket_listening`.
+"""
+
+from allotment_promises.generic import GenericPromise, Measurement
+
+__all__ = ["GenericPromise", "Measurement"]

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What promises a partition has: its ``etc/promise`` folder, read without starting anything."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.atomic import read_limited
+from allotment.codec import loads
+from allotment.errors import AllotmentError
+from allotment.messages.promise import PromiseFile
+
+FOLDER = Path("etc/promise")
+FILE_LIMIT = 1 << 20  # bytes of a promise file
+TIMEOUT_LIMIT = 300.0  # seconds
+NAME_LIMIT = 200  # characters: the name is also a file's name in the history
+EXECUTABLE = PromiseFile("executable")  # period and timeout of an executable
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One promise of a partition. With a ``problem`` it can't be run, and its result is ``error`` with that text."""
+
+    name: str  # the file's name, without ``.json``
+    path: Path
+    file: PromiseFile
+    is_executable: bool = False
+    problem: str = ""
+
+    @property
+    def period(self) -> float:
+        """Seconds between two runs in operation."""
+        return self.file.period
+
+    @property
+    def timeout(self) -> float:
+        """Seconds after which a run counts as failed."""
+        return self.file.timeout
+
+
+def read(partition: Path) -> list[Promise]:
+    """Return the promises of a partition, ordered by name; broken files too, each with its problem.
+
+    Hidden files are passed over: they are files being written. A partition without ``etc/promise`` has none.
+    """
+    try:
+        with os.scandir(partition / FOLDER) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        problem = f"{FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
+        return [Promise("promise", partition / FOLDER, EXECUTABLE, problem=problem)]
+    found: dict[str, Promise] = {}
+    for name in names:
+        promise = _read(partition / FOLDER / name)
+        if promise.name in found:
+            other = found[promise.name].path.name
+            promise = _broken(promise.path, f"{other} has the same name", "Rename one of the two", promise.name)
+        found[promise.name] = promise
+    return sorted(found.values(), key=lambda promise: promise.name)
+
+
+def _read(path: Path) -> Promise:
+    try:
+        if len(path.name) > NAME_LIMIT:
+            return _broken(
+                path, f"the name has more than {NAME_LIMIT} characters", "Shorten it", path.name[:NAME_LIMIT]
+            )
+        path.name.encode()
+        if path.suffix == ".json":
+            return _read_json(path)
+        mode = path.stat().st_mode
+    except AllotmentError as error:
+        return Promise(path.stem, path, EXECUTABLE, problem=str(error))
+    except UnicodeEncodeError:
+        shown = os.fsencode(path.name).decode("ascii", "replace")
+        return _broken(path, "the name is not UTF-8", "Rename it", shown)
+    except OSError as error:
+        return _broken(path, f"can't be read: {error.strerror}", "Make it readable, or remove it", path.name)
+    if stat.S_ISREG(mode) and mode & 0o111:
+        return Promise(path.name, path, EXECUTABLE, is_executable=True)
+    return _broken(path, "is neither executable nor *.json", "Make it one of the two, or remove it", path.name)
+
+
+def _read_json(path: Path) -> Promise:
+    place = str(FOLDER / path.name)
+    try:
+        data = read_limited(path, FILE_LIMIT)
+    except AllotmentError as error:
+        raise AllotmentError(error.what.replace(str(path), place), error.fix) from error
+    if data is None:
+        raise AllotmentError(f"{place} vanished while it was read", "Run the promises again")
+    file = loads(PromiseFile, data, place)
+    if file.timeout > TIMEOUT_LIMIT:
+        raise AllotmentError(f"{place}: timeout is above {TIMEOUT_LIMIT:g} seconds", "Make it shorter")
+    return Promise(path.stem, path, file)
+
+
+def _broken(path: Path, problem: str, fix: str, name: str) -> Promise:
+    shown = FOLDER / name
+    return Promise(name, path, EXECUTABLE, problem=str(AllotmentError(f"{shown}: {problem}", fix)))

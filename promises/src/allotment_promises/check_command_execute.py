@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: a program ends with exit code 0."""
+
+from dataclasses import dataclass
+
+from allotment.options import Arguments
+from allotment_promises.command import run_command
+from allotment_promises.generic import GenericPromise, Measurement
+
+
+@dataclass(frozen=True)
+class Options:
+    command: Arguments  # program and arguments, run in the partition without a shell
+    timeout: float = 10.0  # seconds after which it is killed
+
+
+class CheckCommandExecute(GenericPromise[Options]):
+    """Passes when ``command`` ends with exit code 0 within ``timeout``."""
+
+    def sense(self) -> Measurement:
+        program = self.options.command[0]
+        try:
+            outcome = run_command(self.options.command, self.partition, self.options.timeout)
+        except OSError as error:
+            return Measurement.failed(f"{program} can't be started: {error.strerror}")
+        text = f"{program} {outcome.describe(self.options.timeout)}"
+        return Measurement.passed(text) if outcome.code == 0 else Measurement.failed(text)

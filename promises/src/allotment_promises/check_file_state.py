@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: a file is there, is not there, is empty or is not."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from allotment_promises.generic import GenericPromise, Measurement
+
+
+@dataclass(frozen=True)
+class Options:
+    filename: Path  # file or folder, relative to the partition
+    state: Literal["present", "absent", "empty", "not-empty"] = "present"  # what it should be
+
+
+class CheckFileState(GenericPromise[Options]):
+    """Passes when ``filename`` is in the ``state`` that is expected of it."""
+
+    def sense(self) -> Measurement:
+        expected = self.options.state
+        try:
+            found = self._look(self.partition / self.options.filename)
+        except OSError as error:
+            return Measurement.failed(f"{self.options.filename} can't be examined: {error.strerror}")
+        if expected == found or (expected == "present" and found != "absent"):
+            return Measurement.passed(f"{self.options.filename} is {found}")
+        return Measurement.failed(f"{self.options.filename} is {found}, expected {expected}")
+
+    @staticmethod
+    def _look(path: Path) -> str:
+        """Return the state of a path; a link that leads nowhere is absent."""
+        try:
+            if path.is_dir():
+                return "not-empty" if any(path.iterdir()) else "empty"
+            return "not-empty" if os.stat(path).st_size else "empty"  # noqa: PTH116 (raises where Path.exists would not)
+        except (FileNotFoundError, NotADirectoryError):
+            return "absent"

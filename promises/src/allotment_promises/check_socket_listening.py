@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Promise: a TCP port accepts connections."""
+
+import socket
+from dataclasses import dataclass
+
+from allotment_promises.generic import GenericPromise, Measurement
+
+
+@dataclass(frozen=True)
+class Options:
+    host: str  # name or IP address
+    port: int  # TCP port
+    timeout: float = 5.0  # seconds
+
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port {self.port} is not between 1 and 65535")
+
+
+class CheckSocketListening(GenericPromise[Options]):
+    """Passes when ``host:port`` accepts a TCP connection within ``timeout``."""
+
+    def sense(self) -> Measurement:
+        place = f"{self.options.host}:{self.options.port}"
+        try:
+            socket.create_connection((self.options.host, self.options.port), self.options.timeout).close()
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name with an empty or too long label
+            return Measurement.failed(f"{place}: {error}")
+        return Measurement.passed(f"{place} accepts connections")

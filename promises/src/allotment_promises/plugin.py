@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this distribution contributes: the project's own promise types."""
+
+from allotment.hookspecs import PromiseType, hookimpl
+
+
+@hookimpl
+def allotment_promise_types() -> tuple[PromiseType, ...]:
+    return (
+        PromiseType("check_command_execute", "allotment_promises.check_command_execute:CheckCommandExecute"),
+        PromiseType("check_file_state", "allotment_promises.check_file_state:CheckFileState"),
+        PromiseType("check_socket_listening", "allotment_promises.check_socket_listening:CheckSocketListening"),
+        PromiseType("check_url_available", "allotment_promises.check_url_available:CheckUrlAvailable"),
+    )
