@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a farm job is given, and how it reports: the contract between the test node and job kinds of any plugin."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from allotment.atomic import write_bytes
+from allotment.codec import dumps
+from allotment.errors import AllotmentError
+from allotment.messages.job import CaseOutcome, Job, Outcome, Step, TestCase
+from allotment.messages.manifest import ReleaseManifest
+from allotment.secret import Secret
+from allotment_testfarm.wire import JobResult, StepReport
+
+
+class InfrastructureError(AllotmentError):
+    """The test node could not do its part: this says nothing about the software, and another attempt may mend it."""
+
+
+@dataclass(frozen=True)
+class ReportFolder:
+    """The files through which a job process tells what it does; the test node reads them and believes nothing else.
+
+    Every file is written whole. The process may die at any moment: what it has told by then stands.
+    """
+
+    folder: Path
+
+    @property
+    def job(self) -> Path:
+        """The job, written by the test node."""
+        return self.folder / "job.json"
+
+    @property
+    def steps(self) -> Path:
+        """All steps so far."""
+        return self.folder / "steps.json"
+
+    @property
+    def secrets(self) -> Path:
+        """Values that must not leave this machine, one JSON string a line; any process of the job may append."""
+        return self.folder / "secrets.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """The end."""
+        return self.folder / "result.json"
+
+    @property
+    def closure(self) -> Path:
+        """The archive that the manifest in the result names."""
+        return self.folder / "closure"
+
+
+class JobContext:
+    """One attempt at a job, from inside: its inputs, its folders, and the functions by which it reports.
+
+    A job kind's function gets it as its only argument, on the main thread of a process of its own. What it prints is
+    the job's log. It passes unless it calls :meth:`fail`, reports a failed case, or raises: InfrastructureError or
+    any exception that is not an AllotmentError gives ``infrastructure``, another AllotmentError gives ``failed``.
+    """
+
+    def __init__(self, job: Job, source: Path, scratch: Path, sources: Path, report: ReportFolder) -> None:
+        self.job = job
+        self.source = source  # the revision's files; left as they are
+        self.scratch = scratch  # an empty folder, removed afterwards
+        self.sources = sources  # blob folder of pinned downloads; outlives the job
+        self.report = report
+        self.steps: list[Step] = []
+        self.cases: list[TestCase] = []
+        self.manifest: ReleaseManifest | None = None
+        self.reason = ""
+        self._failures = 0  # reported so far
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Report a step of the job: running while the block runs, failed when it raises or a failure was reported."""
+        self.say(f"== {name}")
+        before = self._failures
+        index = len(self.steps)
+        self.steps.append(Step(name, time.time()))
+        self._tell()
+        try:
+            yield
+        except BaseException as error:
+            self._end(index, outcome_of(error))
+            raise
+        self._end(index, Outcome.PASSED if self._failures == before else Outcome.FAILED)
+
+    def say(self, line: str) -> None:
+        """Write a line to the log at once."""
+        print(line, flush=True)  # noqa: T201 (the job's output is its log)
+
+    def hide(self, secrets: Iterable[str | Secret]) -> None:
+        """Name values that must not leave this machine, before they can be printed."""
+        hide(self.report.secrets, secrets)
+
+    def add_cases(self, cases: Iterable[TestCase]) -> None:
+        """Report test cases; one that failed fails the job."""
+        for case in cases:
+            self.cases.append(case)
+            self._failures += _is_bad(case)
+
+    def fail(self, reason: str) -> None:
+        """Make the job fail, and go on; the first reason is shown."""
+        self.say(f"failed: {reason}")
+        self._failures += 1
+        self.reason = self.reason or reason
+
+    def offer(self, manifest: ReleaseManifest, closure: Path) -> None:
+        """Hand out the manifest that this job has proved, to be signed when the job passes."""
+        write_bytes(self.report.closure, closure.read_bytes(), sync=False)
+        self.manifest = manifest
+
+    def finish(self, error: BaseException | None = None) -> JobResult:
+        """Return how the job ended, given the exception that ended it; called by the job process."""
+        outcome, reason = Outcome.PASSED, self.reason
+        bad = [case for case in self.cases if _is_bad(case)]
+        if error is not None:
+            outcome, reason = outcome_of(error), str(error) or type(error).__name__
+        elif self._failures:
+            outcome = Outcome.FAILED
+            reason = reason or f"{len(bad)} of {len(self.cases)} test cases failed: {bad[0].suite} {bad[0].name}"
+        manifest = self.manifest if outcome is Outcome.PASSED else None
+        return JobResult(0, outcome, reason, tuple(self.steps), tuple(self.cases), manifest)
+
+    def _end(self, index: int, outcome: Outcome) -> None:
+        step = replace(self.steps[index], ended=time.time(), outcome=outcome)
+        self.steps[index] = step
+        self.say(f"== {step.name}: {outcome} after {(step.ended or 0) - step.started:.1f} s")
+        self._tell()
+
+    def _tell(self) -> None:
+        write_bytes(self.report.steps, dumps(StepReport(0, tuple(self.steps))), sync=False)
+
+
+def hide(path: Path, secrets: Iterable[str | Secret]) -> None:
+    """Append values to a job's list of secrets; from any process, because one short write is never interleaved."""
+    values = [secret.reveal() if isinstance(secret, Secret) else secret for secret in secrets]
+    with path.open("a") as file:
+        file.write("".join(f"{json.dumps(value)}\n" for value in values))
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Return what an exception that ended a job says of it."""
+    about_software = isinstance(error, AllotmentError) and not isinstance(error, InfrastructureError)
+    return Outcome.FAILED if about_software else Outcome.INFRASTRUCTURE
+
+
+def _is_bad(case: TestCase) -> bool:
+    return case.outcome in (CaseOutcome.FAILED, CaseOutcome.ERROR)

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One job in its own process under the guard: start it, collect its output without secrets, learn how it ended."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from allotment.atomic import read_limited, write_bytes
+from allotment.codec import decode, dumps, encode, loads
+from allotment.errors import AllotmentError, MessageError
+from allotment.messages.job import Job, Outcome, Step
+from allotment_testfarm.jobs import ReportFolder
+from allotment_testfarm.testnode import guard
+from allotment_testfarm.testnode.redact import Redactor
+from allotment_testfarm.testnode.scratch import Scratch
+from allotment_testfarm.wire import JobResult, StepReport
+
+_MAX_LOG = 64 << 20  # bytes; what a job prints beyond is dropped
+_MAX_REPORT = 16 << 20  # bytes of one file of the report folder
+_CHUNK = 1 << 16  # bytes
+# Settings that reach a job from the test node's environment: how pip and TLS reach the outside from this machine.
+_PASSED_ON = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+
+
+class GuardedJob:
+    """A job process with everything it starts; ``echo`` gets each redacted piece of output, on another thread."""
+
+    def __init__(
+        self, job: Job, source: Path, scratch: Scratch, sources: Path, echo: Callable[[bytes], None] | None = None
+    ) -> None:
+        self.report = ReportFolder(scratch.report)
+        self._job = job
+        self._scratch = scratch
+        self._folders = (scratch.report, source, scratch.work, sources)
+        self._echo = echo
+        self._environment = environment(scratch)
+        self._redactor = Redactor(passwords(self._environment))
+        self._redactor_lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pump = threading.Thread(target=self._collect, name="job-output", daemon=True)
+        self._secrets_read = 0
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Start the process; it has ``job.timeout`` seconds."""
+        write_bytes(self.report.job, dumps(self._job), mode=0o600)
+        module = "allotment_testfarm.testnode.job_process"
+        command = [sys.executable, "-P", "-m", module, *(str(folder) for folder in self._folders)]
+        limits = ["--timeout", f"{self._job.timeout:.3f}", "--status", str(self._status)]
+        self._started = time.time()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", guard.__file__, *limits, "--", *command],
+            stdin=subprocess.PIPE,  # the lifeline: it closes when this process ends, however it ends
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            cwd=self._scratch.work,
+            start_new_session=True,
+        )
+        self._pump.start()
+
+    def kill(self) -> None:
+        """End the job and all that it started, at once; harmless when it has ended."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+
+    def wait(self) -> str:
+        """Wait until nothing of the job is left and its output is collected; return the guard's word for its end."""
+        process = self._running()
+        process.wait()
+        self._pump.join()
+        self.kill()
+        if process.stdout is not None:
+            process.stdout.close()
+        try:
+            return self._status.read_text()
+        except OSError:
+            return "killed"  # the guard itself did not live to write it
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps that the job has reported, without secrets."""
+        try:
+            data = read_limited(self.report.steps, _MAX_REPORT)
+            report = StepReport(0) if data is None else loads(StepReport, data)
+        except AllotmentError:
+            return ()
+        with self._redactor_lock:
+            return tuple(replace(step, name=self._redactor.text(step.name)) for step in report.steps)
+
+    def result(self, ended: str) -> JobResult:
+        """Return the job's result, without secrets, given how it ended; what it does not say is added."""
+        if ended == "timeout":
+            return self._cut_short(Outcome.TIMED_OUT, f"did not end within {self._job.timeout:g} s")
+        if ended != "ended":
+            return self._cut_short(Outcome.CANCELLED, f"the job was {ended}")
+        try:
+            data = read_limited(self.report.result, _MAX_REPORT)
+            if data is None:
+                code = self._running().returncode
+                return self._cut_short(Outcome.INFRASTRUCTURE, f"the job process ended with {code} and no result")
+            return self._redacted(loads(JobResult, data))
+        except AllotmentError as error:
+            return self._cut_short(Outcome.INFRASTRUCTURE, f"the job's result can't be read: {error}")
+
+    @property
+    def _status(self) -> Path:
+        return self._scratch.folder / "ended"
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        if self._process is None:
+            raise RuntimeError("start() first")
+        return self._process
+
+    def _cut_short(self, outcome: Outcome, reason: str) -> JobResult:
+        now = time.time()
+        steps = tuple(step if step.ended else replace(step, ended=now, outcome=outcome) for step in self.steps())
+        return JobResult(0, outcome, reason, steps)
+
+    def _redacted(self, result: JobResult) -> JobResult:
+        """Replace secrets everywhere but in the manifest, whose hash is its name: one with a secret is refused."""
+        self._learn()
+        manifest = result.manifest
+        with self._redactor_lock:
+            clean = decode(JobResult, self._redactor.data(encode(replace(result, manifest=None))))
+            if manifest is not None and self._redactor.data(encode(manifest)) != encode(manifest):
+                raise MessageError("the manifest holds a secret", "Take it out of the release")
+        return replace(clean, manifest=manifest)
+
+    def _collect(self) -> None:
+        """Copy the output to the log until it ends, which is when the last process of the job is gone."""
+        stream = self._running().stdout
+        if stream is None:
+            raise RuntimeError("the process has no pipe")
+        size = 0
+        with self._scratch.log.open("ab", buffering=0) as log:
+            while True:
+                chunk = os.read(stream.fileno(), _CHUNK)
+                self._learn()  # after reading: a secret is named before it is printed
+                with self._redactor_lock:
+                    data = self._redactor.feed(chunk) if chunk else self._redactor.flush()
+                if size < _MAX_LOG:
+                    size += len(data)
+                    log.write(data if size < _MAX_LOG else b"\n[the log is too long: the rest is dropped]\n")
+                    if self._echo is not None:
+                        self._echo(data)
+                if not chunk:
+                    return
+
+    def _learn(self) -> None:
+        """Read what the job has added to its list of secrets."""
+        path = self.report.secrets
+        try:
+            if path.stat().st_size == self._secrets_read:
+                return
+            data = read_limited(path, _MAX_REPORT) or b""
+        except FileNotFoundError:
+            return
+        with self._redactor_lock:
+            self._redactor.learn(_strings(data[: data.rfind(b"\n") + 1]))
+        self._secrets_read = len(data)
+
+
+def environment(scratch: Scratch) -> dict[str, str]:
+    """Return the environment of a job: clean, with homes in its scratch folder, and what pip and TLS need here."""
+    passed = {key: value for key, value in os.environ.items() if key.startswith(_PASSED_ON)}
+    settings = Path(os.environ.get("HOME", "/nonexistent")) / ".config/pip/pip.conf"
+    if "PIP_CONFIG_FILE" not in passed and settings.is_file():
+        passed["PIP_CONFIG_FILE"] = str(settings)
+    return {
+        **passed,
+        "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "HOME": str(scratch.folder / "home"),
+        "TMPDIR": str(scratch.temporary),
+        "LANG": "C.UTF-8",
+        "PYTHONUNBUFFERED": "1",  # a live log
+        "PYTHONDONTWRITEBYTECODE": "1",  # the source stays as it came
+    }
+
+
+def passwords(variables: dict[str, str]) -> list[str]:
+    """Return the passwords inside URLs in an environment."""
+    found = []
+    for value in variables.values():
+        for word in value.split():
+            try:
+                password = urlsplit(word).password
+            except ValueError:
+                continue
+            if password:
+                found.append(password)
+    return found
+
+
+def _strings(lines: bytes) -> list[str]:
+    found = []
+    for line in lines.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # the job wrote nonsense
+        if isinstance(value, str):
+            found.append(value)
+    return found

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job's scratch folder: everything that a job writes is in it, and nothing of it outlives the job.
+
+The temporary folder has a short path of its own, for unix sockets (108 bytes); the scratch folder remembers it.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_TEMPORARY = "temporary-path"
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The places of one job."""
+
+    folder: Path
+
+    @property
+    def source(self) -> Path:
+        """The revision's files."""
+        return self.folder / "source"
+
+    @property
+    def work(self) -> Path:
+        """What the job itself makes: builds, embedded master and node."""
+        return self.folder / "work"
+
+    @property
+    def report(self) -> Path:
+        """What the job process tells: steps, result, closure."""
+        return self.folder / "report"
+
+    @property
+    def log(self) -> Path:
+        """The job's output, secrets already replaced."""
+        return self.folder / "log"
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR of the job."""
+        return Path((self.folder / _TEMPORARY).read_text())
+
+
+def create(folder: Path) -> Scratch:
+    """Make a job's scratch folder, empty, readable by this user only."""
+    remove(folder)
+    folder.mkdir(parents=True, mode=0o700)
+    temporary = tempfile.mkdtemp(prefix="job-")
+    (folder / _TEMPORARY).write_text(temporary)
+    scratch = Scratch(folder)
+    scratch.work.mkdir()
+    scratch.report.mkdir()
+    (folder / "home").mkdir()
+    return scratch
+
+
+def remove(folder: Path) -> None:
+    """Remove a scratch folder and its temporary folder, whatever modes the job left behind."""
+    try:
+        temporary = (folder / _TEMPORARY).read_text()
+    except OSError:
+        temporary = ""
+    if temporary and Path(temporary).name.startswith("job-"):
+        _remove_tree(Path(temporary))
+    _remove_tree(folder)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove all scratch folders that an earlier process left in ``folder``; return their names."""
+    if not folder.is_dir():
+        return []
+    names = sorted(path.name for path in folder.iterdir())
+    for name in names:
+        remove(folder / name)
+    return names
+
+
+def _remove_tree(folder: Path) -> None:
+    if not folder.is_symlink() and folder.is_dir():
+        shutil.rmtree(folder, onerror=_retry_with_rights)
+
+
+def _retry_with_rights(function: Callable[..., Any], path: str, _error: Any) -> None:
+    """Give this user all rights on what could not be removed, and try once more; what stays is found at next start."""
+    try:
+        parent = Path(path).parent
+        parent.chmod(stat.S_IRWXU)
+        if Path(path).is_dir() and not Path(path).is_symlink():
+            Path(path).chmod(stat.S_IRWXU)
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            os.unlink(path)  # noqa: PTH108 (a path that came from os functions)
+    except OSError:
+        pass

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from allotment.messages.job import Outcome
+
+PYTHON = sys.executable
+SLEEP = "import sys, time; print('up', flush=True); time.sleep(600)"
+
+
+def python(program: str, *arguments: str) -> list[str]:
+    return [PYTHON, "-c", program, *arguments]
+
+
+def test_job_runs_on_the_revisions_files(engine: Any, node: Any) -> None:
+    engine.files = {"run.sh": b"#!/bin/sh\necho the script ran\n"}
+    node.start()
+    engine.submit(["./run.sh"])
+    result = engine.result()
+    assert (result.outcome, result.reason, result.fencing) == (Outcome.PASSED, "", 1)
+    assert [(step.name, step.outcome) for step in result.steps] == [("command", Outcome.PASSED)]
+    assert b"the script ran\n" in engine.log
+    assert engine.steps[-1].steps == result.steps
+    hello = engine.hellos[0]
+    assert (hello["name"], hello["slots"]) == ("t1", 1)
+
+
+def test_failing_command_is_a_failed_job(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit(python("import sys; sys.exit(3)"))
+    result = engine.result()
+    assert (result.outcome, result.reason) == (Outcome.FAILED, f"{PYTHON} ended with 3")
+
+
+def test_heartbeats_carry_the_machines_figures(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit(python("import time; time.sleep(0.5)"))
+    engine.result()
+    heartbeat = engine.heartbeats[0]
+    assert heartbeat["fencing"] == 1
+    assert heartbeat["memory_free"] > 0
+    assert heartbeat["disk_free"] > 0
+
+
+def test_job_that_never_ends_is_timed_out(engine: Any, node: Any, marker: str, marked: Callable[[], list[int]]) -> None:
+    node.start()
+    engine.submit(python(SLEEP, marker), timeout=1.0)
+    result = engine.result()
+    assert (result.outcome, result.reason) == (Outcome.TIMED_OUT, "did not end within 1 s")
+    assert [(step.name, step.outcome) for step in result.steps] == [("command", Outcome.TIMED_OUT)]
+    assert result.steps[0].ended is not None
+    assert marked() == []
+
+
+def test_killed_test_node_takes_the_job_along(
+    engine: Any, node: Any, marker: str, marked: Callable[[], list[int]], within: Callable[..., bool]
+) -> None:
+    daemon = f"import os, time\nif os.fork() == 0:\n  os.setsid()\n  if os.fork(): os._exit(0)\n{SLEEP}"
+    node.start()
+    engine.submit(python(daemon, marker))
+    engine.wait_for(lambda: engine.log.count(b"up") == 2)
+    assert len(marked()) == 2
+    node.signal(signal.SIGKILL)
+    node.wait()
+    assert within(1.0, lambda: marked() == [])
+    assert engine.results == []
+
+
+def test_scratch_folder_of_a_killed_test_node_is_removed_at_the_next_start(
+    engine: Any, node: Any, within: Callable[..., bool]
+) -> None:
+    node.start()
+    engine.submit(python(SLEEP))
+    engine.wait_for(lambda: b"up" in engine.log)
+    assert [path.name for path in (node.folder / "jobs").iterdir()] == ["1-1"]
+    node.signal(signal.SIGKILL)
+    node.wait()
+    node.start()
+    assert within(20, lambda: not list((node.folder / "jobs").iterdir()))
+
+
+def test_ready_file_is_there_while_it_runs(engine: Any, node: Any, within: Callable[..., bool]) -> None:
+    node.start()
+    ready = node.folder / "test-node.json"
+    assert within(20, ready.exists)
+    assert f'"url": "{engine.url}"' in ready.read_text()
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    assert not ready.exists()
+
+
+def test_stopped_test_node_gives_the_job_back(engine: Any, node: Any, marker: str, marked: Any) -> None:
+    node.start("--grace", "0.1")
+    engine.submit(python(SLEEP, marker))
+    engine.wait_for(lambda: b"up" in engine.log)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    result = engine.result()
+    assert (result.outcome, result.reason) == (Outcome.INFRASTRUCTURE, "test node t1 was stopped")
+    assert marked() == []
+
+
+def test_stopped_test_node_lets_a_short_job_end(engine: Any, node: Any) -> None:
+    node.start("--grace", "30")
+    engine.submit(python("import time; print('up', flush=True); time.sleep(1)"))
+    engine.wait_for(lambda: b"up" in engine.log)
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    assert engine.result().outcome == Outcome.PASSED
+
+
+def test_cancelled_job_is_killed(engine: Any, node: Any, marker: str, marked: Callable[[], list[int]]) -> None:
+    node.start()
+    engine.submit(python(SLEEP, marker))
+    engine.wait_for(lambda: b"up" in engine.log)
+    engine.cancelled.add(1)
+    result = engine.result()
+    assert (result.outcome, result.reason) == (Outcome.CANCELLED, "cancelled")
+    assert marked() == []
+
+
+def test_lost_lease_kills_the_job_and_says_nothing_more(
+    engine: Any, node: Any, marker: str, marked: Callable[[], list[int]], within: Callable[..., bool]
+) -> None:
+    node.start()
+    engine.submit(python(SLEEP, marker))
+    engine.wait_for(lambda: b"up" in engine.log)
+    engine.lost.add(1)
+    assert within(10, lambda: marked() == [])
+    engine.submit(python("print('second')"))
+    engine.wait_for(lambda: engine.results)
+    assert [result.fencing for result in engine.results] == [2]
+
+
+def test_connections_cut_while_streaming_leave_the_log_whole(engine: Any, node: Any) -> None:
+    engine.drop_log_answers = 4
+    node.start()
+    engine.submit(python("import time\nfor n in range(40):\n  print('line', n, flush=True); time.sleep(0.03)"))
+    assert engine.result(40).outcome == Outcome.PASSED
+    lines = [line for line in engine.log.decode().splitlines() if line.startswith("line")]
+    assert lines == [f"line {number}" for number in range(40)]
+
+
+def test_engine_that_lost_the_end_of_its_log_gets_it_again(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit(python("import time\nfor n in range(40):\n  print('line', n, flush=True); time.sleep(0.03)"))
+    engine.wait_for(lambda: b"line 10" in engine.log)
+    engine.kept_log_bytes = 20
+    assert engine.result().outcome == Outcome.PASSED
+    lines = [line for line in engine.log.decode().splitlines() if line.startswith("line")]
+    assert lines == [f"line {number}" for number in range(40)]
+
+
+def test_job_survives_a_restart_of_the_engine(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit(python("import time\nfor n in range(40):\n  print('line', n, flush=True); time.sleep(0.05)"))
+    engine.wait_for(lambda: b"line 5\n" in engine.log)
+    engine.stop()
+    engine.refuse_all = True
+    engine.start()
+    time.sleep(0.5)  # the outage itself
+    engine.refuse_all = False
+    assert engine.result(40).outcome == Outcome.PASSED
+    lines = [line for line in engine.log.decode().splitlines() if line.startswith("line")]
+    assert lines == [f"line {number}" for number in range(40)]
+
+
+def test_test_node_started_before_the_engine_waits_for_it(engine: Any, node: Any, within: Callable[..., bool]) -> None:
+    engine.stop()
+    node.start()
+    assert within(20, lambda: node.log.exists() and "did not answer" in node.log.read_text())
+    engine.start()
+    engine.submit(python("pass"))
+    assert engine.result(40).outcome == Outcome.PASSED
+
+
+def test_wrong_token_is_an_error(engine: Any, node: Any) -> None:
+    node._token.write_text("wrong")
+    node.start()
+    assert node.wait() == 1
+    assert node.log.read_text().splitlines()[-1] == "error: wrong token. Give the right one."
+
+
+def test_second_test_node_on_a_folder_is_refused(engine: Any, node: Any, within: Callable[..., bool]) -> None:
+    node.start()
+    assert within(20, (node.folder / "test-node.json").exists)
+    first = node._process
+    node.start()
+    assert node.wait() == 1
+    node._process = first
+    expected = f"error: {node.folder} is in use by the test node that is process {first.pid}. Stop it, or give another --folder."
+    assert node.log.read_text().splitlines()[-1] == expected
+
+
+def test_hostile_source_is_the_infrastructures_fault(engine: Any, node: Any, within: Callable[..., bool]) -> None:
+    engine.files = {"../escape": b""}
+    node.start()
+    engine.submit(python("pass"))
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason == (
+        "no source: the archive of the revision is refused: '../escape' leaves the folder. Remove it from the commit."
+    )
+    assert within(10, lambda: not (node.folder / "jobs/1-1").exists())
+
+
+def test_source_that_is_no_tar_is_the_infrastructures_fault(engine: Any, node: Any) -> None:
+    engine.archive = b"<html>"
+    node.start()
+    engine.submit(python("pass"))
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason.startswith("no source: the archive of the revision is damaged")
+
+
+def test_unknown_job_kind_is_the_infrastructures_fault(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit([], kind="relase")
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason == "unknown job kind 'relase'. Did you mean 'release'? Valid: command, release."
+
+
+def test_job_process_that_dies_is_the_infrastructures_fault(engine: Any, node: Any) -> None:
+    node.start()
+    engine.submit(python("import os, signal; os.kill(os.getppid(), signal.SIGKILL)"))
+    result = engine.result()
+    assert (result.outcome, result.reason) == (Outcome.INFRASTRUCTURE, "the job process ended with 137 and no result")
+
+
+def test_jobs_run_side_by_side_in_their_slots(engine: Any, node: Any) -> None:
+    node.start("--slots", "2")
+    for _ in range(2):
+        engine.submit(python("import time; time.sleep(1)"))
+    engine.wait_for(lambda: len(engine.results) == 2)
+    first, second = (result.steps[0] for result in engine.results)
+    assert max(first.started, second.started) < min(first.ended, second.ended)
+
+
+def test_no_secret_leaves_the_test_node(engine: Any, node: Any) -> None:
+    """The token of the wire is not even within the job's reach."""
+    node.start()
+    program = "import os, pathlib\nprint(dict(os.environ))\nprint(pathlib.Path('/proc/self/cmdline').read_text())"
+    engine.submit(python(program))
+    assert engine.result().outcome == Outcome.PASSED
+    assert b"wire-token-0123456789" not in engine.log
