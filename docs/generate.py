@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write docs/reference/generated/ from what is loaded: hooks, commands, recipes, promises, formats, settings.
+
+Each ``*_page`` function returns one page as text, so that tests can ask whether everything is in it.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from allotment import codec, hookspecs
+from allotment.options import OptionDescription, describe_options
+from allotment.plugins import Contribution, load, plugins
+
+FOLDER = Path(__file__).parent / "reference"
+HEAD = "<!-- SPDX-License-Identifier: Apache-2.0; made by docs/generate.py -->\n"
+FORMAT_MODULES = ("allotment.messages", "allotment_testfarm.wire")
+
+
+def text_of(thing: Any) -> str:
+    """Return a docstring as Markdown: roles become plain code, definition blocks stay as they are."""
+    doc = inspect.cleandoc(thing if isinstance(thing, str) else thing.__doc__ or "")
+    return re.sub(r":[a-z:]+:`[~!]?([^`]+)`", r"``\1``", doc)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; bars and line ends inside cells are made harmless."""
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"
+
+    return "\n".join([line(head), line(["---"] * len(head)), *(line(row) for row in rows)]) + "\n"
+
+
+def specifications() -> dict[str, Callable[..., Any]]:
+    """Return every hook that has a specification, in the order of the module."""
+    return {name: item for name, item in vars(hookspecs).items() if name.startswith("allotment_") and callable(item)}
+
+
+def hooks_page() -> str:
+    """Every hook, what its items hold, and those that are planned."""
+    page = [HEAD, "# Hooks\n", text_of(hookspecs), "\n"]
+    for name, specification in specifications().items():
+        returned = inspect.signature(specification).return_annotation
+        item = next(kind for kind in vars(hookspecs).values() if inspect.isclass(kind) and returned == Iterable[kind])
+        page += [f"## `{name}`\n", f"Returns `Iterable[{item.__name__}]`.", "\n", text_of(specification), "\n"]
+        page += [f"### `{item.__name__}`\n", text_of(item), "\n", fields_table(item)]
+    page += ["## Planned\n", "Each gets its specification with its first caller; this is its intended shape.\n"]
+    page += [f"`{hook.name}{hook.shape}`\n: {hook.doc}\n" for hook in hookspecs.PLANNED]
+    return "\n".join(page)
+
+
+def fields_table(cls: type) -> str:
+    """The fields of a dataclass; the comment that ends a field's line is its documentation."""
+    comments = field_comments(cls)
+    rows = [
+        (f"`{field.name}`", f"`{type_name(field.type)}`", default_of(field), comments.get(field.name, ""))
+        for field in dataclasses.fields(cls)
+    ]
+    return table(("field", "type", "default", ""), rows)
+
+
+def field_comments(cls: type) -> dict[str, str]:
+    lines = inspect.getsource(cls).splitlines()
+    found = (re.match(r"    (\w+): [^#]*?(?:  # (.*))?$", line) for line in lines)
+    return {match[1]: match[2] or "" for match in found if match}
+
+
+def type_name(kind: Any) -> str:
+    return (
+        kind.__name__
+        if inspect.isclass(kind) and not hasattr(kind, "__args__")
+        else re.sub(r"\b[a-z_]+\.", "", str(kind))
+    )
+
+
+def default_of(field: "dataclasses.Field[Any]") -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`" if not hasattr(field.default, "value") else f"`{field.default.value!r}`"
+    return "empty" if field.default_factory is not dataclasses.MISSING else "required"
+
+
+def options_table(options: Iterable[OptionDescription]) -> str:
+    """The options of a recipe or a promise."""
+
+    def default(option: OptionDescription) -> str:
+        return "required" if option.default is None else (f"`{option.default}`" if option.default else "empty")
+
+    rows = [(f"`{option.name}`", option.type, default(option), option.doc) for option in options]
+    return table(("option", "type", "default", ""), rows) if rows else "No options.\n"
+
+
+def types_page(title: str, intro: str, hook: str, example: Callable[[Any], str]) -> str:
+    """One section for each recipe or promise type, with its options."""
+    page = [HEAD, f"# {title}\n", intro, "\n"]
+    for found in sorted(plugins().contributions(hook), key=lambda found: str(found.item.name)):
+        target = load(found.item.target)
+        options = sys.modules[target.__module__].Options
+        page += [f"## {found.item.name}\n", text_of(target), "\n", f"`{example(found.item)}`, {origin(found)}\n"]
+        page += [options_table(describe_options(options))]
+    return "\n".join(page)
+
+
+def origin(found: Contribution) -> str:
+    return f"from {found.origin.distribution} {found.origin.version}"
+
+
+def recipes_page() -> str:
+    intro = "`allot plugins` prints the same list. A wrong option is named with its section and the nearest valid one."
+    return types_page(
+        "Recipes", intro, "allotment_recipe_types", lambda item: f"recipe = {item.distribution}:{item.name}"
+    )
+
+
+def promises_page() -> str:
+    intro = "The `type` of a [promise file](formats.md#promise) names one; any executable in `etc/promise` is one too."
+    return types_page("Promises", intro, "allotment_promise_types", lambda item: f'"type": "{item.name}"')
+
+
+def commands_page() -> str:
+    """Every subcommand with its arguments and options, as its own --help has them."""
+    page = [HEAD, "# Commands\n", "Exit codes: 0 done, 1 an error that is said, 2 wrong usage.\n"]
+    for found in sorted(plugins().contributions("allotment_commands"), key=lambda found: tuple(found.item.path)):
+        command: click.Command = load(found.item.target)
+        words = f"allot {' '.join(found.item.path)}"
+        context = click.Context(command, info_name=words)
+        usage = command.get_usage(context).removeprefix("Usage: ")
+        page += [
+            f"## `{words}`\n",
+            found.item.help,
+            "\n",
+            f"```text\n{usage}\n```\n",
+            *more_help(command, found.item.help),
+        ]
+        rows = [(f"`{record[0]}`", record[1]) for record in option_records(command, context)]
+        page += [table(("option", ""), rows)] if rows else []
+    return "\n".join(page)
+
+
+def more_help(command: click.Command, said: str) -> Iterator[str]:
+    text = text_of(command.help or "").replace("\b\n", "")
+    if text and text != said:
+        yield text + "\n"
+
+
+def option_records(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    for parameter in command.params:
+        record = parameter.get_help_record(context)
+        if record is not None:
+            yield record
+
+
+def message_classes() -> dict[str, type]:
+    """Return every message that has a documented format, by name."""
+    for module in FORMAT_MODULES:
+        importlib.import_module(module)
+    return {name: codec.messages()[name] for name in sorted(codec.messages())}
+
+
+def formats_page() -> str:
+    """Every message: what it is, its fields, an example, its JSON schema."""
+    page = [HEAD, "# Message formats\n", text_of(codec), "\n"]
+    page += ["What a format does not know is refused: an unknown field, and a document of another format.\n"]
+    for name, cls in message_classes().items():
+        schema = json.dumps(codec.schema(cls), indent=2)
+        page += [f"## {name}\n", f"Format {cls.message_format}. {text_of(cls)}\n", fields_table(cls)]  # type: ignore[attr-defined]
+        page += [f"```{{literalinclude}} ../formats/{name}.json\n:language: json\n:caption: example\n```\n"]
+        page += [f"**JSON schema**\n\n```json\n{schema}\n```\n"]
+    return "\n".join(page)
+
+
+def settings_classes() -> list[type]:
+    """Return the dataclasses that make up node.toml, the outermost first."""
+    config: ModuleType = importlib.import_module("allotment_node.config")
+    own = [item for item in vars(config).values() if dataclasses.is_dataclass(item) and inspect.isclass(item)]
+    return [item for item in own if item.__module__ == config.__name__]
+
+
+def settings_page() -> str:
+    """What a node's configuration file may say."""
+    page = [HEAD, "# Settings of a node\n", "`allot node register` writes `node.toml`; an unknown key is an error.\n"]
+    for cls in settings_classes():
+        page += [f"## {cls.__name__}\n", text_of(cls), "\n", fields_table(cls)]
+    return "\n".join(page)
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "hooks": hooks_page,
+    "recipes": recipes_page,
+    "promises": promises_page,
+    "commands": commands_page,
+    "formats": formats_page,
+    "settings": settings_page,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write every page; one whose text is unchanged keeps its time, so that sphinx does not read it again."""
+    target = FOLDER / "generated"
+    target.mkdir(parents=True, exist_ok=True)
+    for name, make in PAGES.items():
+        path = target / f"{name}.md"
+        text = make()
+        if not path.is_file() or path.read_text() != text:
+            path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing that users meet is undocumented, and what the documentation shows is true."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from allotment import codec, hookspecs
+from allotment.commands.plugins import describe_all
+
+WORDS = """section option part recipe profile component software_release node partition instance shared_instance
+instance_tree promise sense test anomaly bang supply request desired_state observed_state reconcile store source_cache
+binary_cache usage_record price invoice statement manifest desired-state_document generation zygote engine web_tier
+test_node project revision run job step test_case lease heartbeat attempt verdict"""
+
+
+@pytest.fixture(scope="module")
+def generate(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("docs/generate.py")
+
+
+def test_every_hook_is_documented(generate: ModuleType) -> None:
+    page = generate.hooks_page()
+    names = [name for name in vars(hookspecs) if name.startswith("allotment_")]
+    assert len(names) >= 8
+    for name in names:
+        assert f"## `{name}`" in page
+        assert len(getattr(hookspecs, name).__doc__.split()) > 10, f"{name} does not say when it is called"
+    for planned in hookspecs.PLANNED:
+        assert planned.name in page and planned.doc in page
+
+
+def test_every_plugin_loads_and_says_what_each_thing_is_for() -> None:
+    listing = describe_all()
+    assert listing["broken"] == []
+    assert [item["name"] for item in listing["items"] if not item["doc"] or item["doc"].startswith("broken:")] == []
+
+
+def test_every_option_is_documented(generate: ModuleType) -> None:
+    pages = {"recipe": generate.recipes_page(), "promise": generate.promises_page()}
+    undocumented = []
+    for item in describe_all()["items"]:
+        if item["kind"] not in pages:
+            continue
+        assert f"## {item['name']}\n" in pages[item["kind"]]
+        undocumented += [f"{item['name']}: {option['name']}" for option in item["options"] if not option["doc"]]
+    assert undocumented == [], "end the field's line with a comment"
+
+
+def test_every_command_is_documented_with_its_options(generate: ModuleType) -> None:
+    page = generate.commands_page()
+    commands = [item for item in describe_all()["items"] if item["kind"] == "command"]
+    assert commands
+    for item in commands:
+        assert f"## `allot {item['name']}`" in page
+    assert re.findall(r"^\| `[^|]*` \|  \|$", page, re.MULTILINE) == [], "an option without help"
+
+
+def test_every_setting_is_documented(generate: ModuleType) -> None:
+    page = generate.settings_page()
+    for cls in generate.settings_classes():
+        comments = generate.field_comments(cls)
+        for field in dataclasses.fields(cls):
+            assert f"`{field.name}`" in page
+            assert comments.get(field.name), f"{cls.__name__}.{field.name}: end the field's line with a comment"
+
+
+def test_every_message_has_an_example_that_is_what_its_codec_writes(generate: ModuleType, root: Path) -> None:
+    folder = root / "docs" / "reference" / "formats"
+    classes = generate.message_classes()
+    assert {path.stem for path in folder.glob("*.json")} == set(classes)
+    for name, cls in classes.items():
+        text = (folder / f"{name}.json").read_text()
+        example = codec.loads(cls, text, where=name)
+        assert codec.encode(example) == json.loads(text), f"{name}: fields are missing from the example"
+
+
+def test_every_message_example_is_valid_by_its_schema(generate: ModuleType, root: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema")
+    for name, cls in generate.message_classes().items():
+        example = json.loads((root / "docs" / "reference" / "formats" / f"{name}.json").read_text())
+        jsonschema.Draft202012Validator(codec.schema(cls)).validate(example)
+
+
+def test_every_message_is_in_the_page_of_formats(generate: ModuleType) -> None:
+    page = generate.formats_page()
+    for name in generate.message_classes():
+        assert f"## {name}\n" in page and f"../formats/{name}.json" in page
+
+
+def test_every_word_of_the_field_is_in_the_glossary(root: Path) -> None:
+    text = (root / "docs" / "glossary.md").read_text()
+    entries = {
+        line.lower() for block in re.findall(r"```\{glossary\}(.*?)```", text, re.DOTALL) for line in block.split("\n")
+    }
+    assert [word for word in WORDS.split() if word.replace("_", " ") not in entries] == []
+
+
+def test_the_hand_written_pages_link_only_to_files_that_exist(root: Path) -> None:
+    pages = [root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").rglob("*.md")]
+    broken = []
+    for page in pages:
+        if "generated" in page.parts or "_build" in page.parts:
+            continue
+        for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text()):
+            if "generated/" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(root)}: {target}")
+    assert broken == []
