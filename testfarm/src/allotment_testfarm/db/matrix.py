@@ -3,6 +3,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -55,21 +56,41 @@ class ReleaseStatus:
     since: float | None  # time at which the farm saw the commit since which it has this colour
 
 
+# Not all columns, read by place, words made objects once: a window is thousands of rows, and this is thrice as fast.
+_COLUMNS = (
+    jobs.c.release,
+    jobs.c.kind,
+    jobs.c.platform,
+    jobs.c.position,
+    jobs.c.id,
+    jobs.c.state,
+    jobs.c.outcome,
+    jobs.c.started,
+    jobs.c.ended,
+    jobs.c.verdict,
+    jobs.c.colour,
+    jobs.c.verdict_detail,
+    jobs.c.verdict_since,
+)
+_STATES = {state.value: state for state in JobState}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+
+
 def matrix(connection: sa.Connection, project: int, limit: int = 30, before: int | None = None) -> Matrix:
     """Return the newest ``limit`` revisions (before the position ``before``) and their jobs; two queries."""
     window = revisions.page(connection, project, limit, before)
     if not window:
         return Matrix((), ())
     columns = {revision.position: index for index, revision in enumerate(window)}
-    query = sa.select(jobs).where(
+    query = sa.select(*_COLUMNS).where(
         jobs.c.project_id == project, jobs.c.position.between(window[-1].position, window[0].position)
     )
     rows: dict[tuple[str, str, str], list[Cell | None]] = defaultdict(lambda: [None] * len(window))
-    for row in connection.execute(query):
-        seconds = None if row.started is None or row.ended is None else row.ended - row.started
-        outcome = None if row.outcome is None else Outcome(row.outcome)
-        cell = Cell(row.id, JobState(row.state), outcome, verdict_of(row), seconds)
-        rows[row.release, row.kind, row.platform][columns[row.position]] = cell
+    for release, kind, platform, position, job, state, outcome, started, ended, *verdict in connection.execute(query):
+        seconds = None if started is None or ended is None else ended - started
+        result = None if outcome is None else _OUTCOMES[outcome]
+        cell = Cell(job, _STATES[state], result, _verdict(*verdict), seconds)
+        rows[release, kind, platform][columns[position]] = cell
     return Matrix(window, tuple(Row(*key, tuple(cells)) for key, cells in sorted(rows.items())))
 
 
@@ -102,3 +123,8 @@ def _status(connection: sa.Connection, project: int, release: str, kind: str, pl
     verdict = verdict_of(last)
     first = revisions.get(connection, project, last.verdict_since or "")
     return ReleaseStatus(release, kind, platform, last.id, verdict, None if first is None else first.seen)
+
+
+@lru_cache(maxsize=4096)
+def _verdict(name: str | None, colour: str, detail: str, since: str | None) -> Verdict | None:
+    return None if name is None else Verdict(name, Colour(colour), detail, since or "")
