@@ -209,7 +209,7 @@ def main(arguments: Sequence[str]) -> int:
     target.mkdir(parents=True, exist_ok=True)
     for name, make in PAGES.items():
         path = target / f"{name}.md"
-        text = make()
+        text = re.sub(r"\n{3,}", "\n\n", make())
         if not path.is_file() or path.read_text() != text:
             path.write_text(text)
     return 0
