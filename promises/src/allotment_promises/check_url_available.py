@@ -67,11 +67,13 @@ class CheckUrlAvailable(GenericPromise[Options]):
             with error:
                 return error.code
 
-    def _context(self) -> ssl.SSLContext:
+    def _context(self) -> ssl.SSLContext | None:
+        """Return how to verify; None is urllib's own way, which reads the system's certificates only for https."""
         if self.options.ca is not None:
             return ssl.create_default_context(cafile=str(self.partition / self.options.ca))
+        if self.options.verify:
+            return None
         context = ssl.create_default_context()
-        if not self.options.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
         return context

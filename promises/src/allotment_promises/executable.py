@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from allotment.errors import AllotmentError
+from allotment_promises.catalogue import FOLDER
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise, Measurement
 
@@ -18,7 +20,12 @@ class Executable(GenericPromise[Options]):
     """Passes when the executable ends with exit code 0; what it prints is the message."""
 
     def sense(self) -> Measurement:
-        outcome = run_command([str(self.options.path)], self.partition, self.options.timeout)
+        try:
+            outcome = run_command([str(self.options.path)], self.partition, self.options.timeout)
+        except OSError as error:
+            place = FOLDER / self.options.path.name
+            fix = "Begin it with a line such as #!/bin/sh that names a program of this machine"
+            raise AllotmentError(f"{place} can't be started: {error.strerror}", fix) from error
         if outcome.code == 0:
             return Measurement.passed(outcome.output.strip() or "ended with exit code 0")
         return Measurement.failed(outcome.describe(self.options.timeout))

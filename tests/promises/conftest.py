@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: a partition, a way to write promises into it, a warm launcher with promise types that misbehave."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment_promises.launcher import Launcher
+
+MISBEHAVING = '''
+import os, re, signal, subprocess, sys, threading, time
+from dataclasses import dataclass
+from pathlib import Path
+from allotment.hookspecs import PromiseType, hookimpl
+from allotment.secret import Secret
+from allotment_promises import GenericPromise, Measurement
+
+@dataclass(frozen=True)
+class Options:
+    how: str
+    file: str = ""
+    token: Secret = Secret("")
+
+class Misbehave(GenericPromise[Options]):
+    """Does what ``how`` says."""
+    def sense(self):
+        return getattr(self, self.options.how)()
+    def sleep(self):
+        time.sleep(300)
+    def hold_interpreter(self):
+        re.match("(a+)+$", "a" * 64 + "b")
+    def crash(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(300)
+    def leave(self):
+        os._exit(3)
+    def raise_error(self):
+        return {}["nothing"]
+    def system_exit(self):
+        sys.exit(0)
+    def no_measurement(self):
+        return "fine"
+    def leak(self):
+        raise ValueError("token is " + self.options.token.reveal())
+    def meet(self):
+        """Passes when four promises are here at the same time."""
+        (self.partition / f"here-{self.name}").touch()
+        while len(list(self.partition.glob("here-*"))) < 4:
+            time.sleep(0.01)
+        return Measurement.passed("met", peers=4)
+    def daemon(self):
+        code = "import os, sys, time; os.setsid(); os.fork() and os._exit(0);" \\
+            "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(300)"
+        subprocess.run([sys.executable, "-c", code, str(self.partition / "pid")])
+        while not (self.partition / "pid").exists() or not (self.partition / "pid").read_text():
+            time.sleep(0.01)
+        return Measurement.passed("left a daemon")
+    def noise(self):
+        return Measurement.passed("\\x1b[31m" + "x" * 100000)
+    def from_file(self):
+        ok = Path(self.options.file).read_text() == "ok"
+        return Measurement.passed("good") if ok else Measurement.failed("bad")
+
+@hookimpl
+def allotment_promise_types():
+    return (
+        PromiseType("misbehave", "misbehaving:Misbehave"),
+        PromiseType("gone", "no_such_module:Promise"),
+        PromiseType("no_promise", "misbehaving:Options"),
+    )
+'''
+
+
+@pytest.fixture(scope="session")
+def misbehaving_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A plugin on PYTHONPATH, as if installed."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "misbehaving.py").write_text(MISBEHAVING)
+    info = folder / "misbehaving-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[allotment]\nmisbehaving = misbehaving\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PLANTED_SECRET", "correct-horse-battery")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def launcher(misbehaving_plugin: Path) -> Iterator[Launcher]:
+    with Launcher(limit=60.0) as found:
+        yield found
+
+
+@pytest.fixture
+def partition(tmp_path: Path) -> Path:
+    (tmp_path / "part0/etc/promise").mkdir(parents=True)
+    return tmp_path / "part0"
+
+
+@pytest.fixture
+def promise(partition: Path) -> Callable[..., Path]:
+    """Write a promise file."""
+
+    def write(name: str, type: str = "misbehave", timeout: float = 20.0, **options: Any) -> Path:
+        path = partition / "etc/promise" / f"{name}.json"
+        options = {key.replace("_", "-"): value for key, value in options.items()}
+        path.write_text(json.dumps({"format": 1, "type": type, "options": options, "timeout": timeout}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def executable(partition: Path) -> Callable[[str, str], Path]:
+    """Write an executable promise."""
+
+    def write(name: str, text: str) -> Path:
+        path = partition / "etc/promise" / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], None]:
+    """Wait, at most 10 seconds, until something outside of this process has become true."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 10.0
+        while not condition():
+            assert time.monotonic() < deadline, "it did not become true within 10 seconds"
+            time.sleep(0.01)
+
+    return wait

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from allotment_promises.catalogue import NAME_LIMIT, read
+
+Write = Callable[..., Path]
+
+
+def _problem(partition: Path, name: str, content: str) -> str:
+    (partition / "etc/promise" / name).write_text(content)
+    (found,) = read(partition)
+    return found.problem
+
+
+def test_promises_are_listed_by_name_with_their_times(partition: Path, promise: Write, executable: Write) -> None:
+    (partition / "etc/promise/web.json").write_text('{"format": 1, "type": "x", "period": 5, "timeout": 2.5}')
+    executable("alive", "#!/bin/sh\n")
+    alive, web = read(partition)
+    assert (alive.name, alive.is_executable, alive.period, alive.timeout) == ("alive", True, 60.0, 20.0)
+    assert (web.name, web.is_executable, web.period, web.timeout) == ("web", False, 5.0, 2.5)
+    assert not alive.problem
+    assert not web.problem
+
+
+def test_hidden_files_are_passed_over(partition: Path) -> None:
+    (partition / "etc/promise/.web.json.1234.new").write_text("half")
+    assert read(partition) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (
+            "{",
+            "etc/promise/web.json: promise is not JSON: Expecting property name enclosed in double quotes: line 1"
+            " column 2 (char 1). Write a JSON object.",
+        ),
+        ("[]", "etc/promise/web.json: promise is a list, not an object. Write a JSON object."),
+        ('{"type": "x"}', 'etc/promise/web.json: promise has no format. Add "format": 1.'),
+        (
+            '{"format": 2, "type": "x"}',
+            "etc/promise/web.json: promise has format 2; allotment 0.1 reads format 1."
+            " Read it with the allotment version that wrote it, or a later one.",
+        ),
+        ('{"format": 1}', "etc/promise/web.json: promise lacks the field 'type'. Add type."),
+        (
+            '{"format": 1, "type": "x", "peroid": 1}',
+            "etc/promise/web.json: promise has an unknown field 'peroid'."
+            " Did you mean 'period'? Valid: options, period, timeout, type.",
+        ),
+        (
+            '{"format": 1, "type": "x", "period": 0}',
+            "etc/promise/web.json: promise: period and timeout are seconds above zero.",
+        ),
+        (
+            '{"format": 1, "type": "x", "timeout": 1e9}',
+            "etc/promise/web.json: timeout is above 300 seconds. Make it shorter.",
+        ),
+    ],
+)
+def test_broken_file_names_itself_the_problem_and_the_fix(partition: Path, content: str, problem: str) -> None:
+    assert _problem(partition, "web.json", content) == problem
+
+
+def test_file_that_is_neither_kind_is_a_problem(partition: Path) -> None:
+    assert _problem(partition, "README", "hello") == (
+        "etc/promise/README: is neither executable nor *.json. Make it one of the two, or remove it."
+    )
+
+
+def test_link_is_not_followed_for_a_file(partition: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('{"format": 1, "type": "x"}')
+    (partition / "etc/promise/web.json").symlink_to(tmp_path / "secret")
+    (found,) = read(partition)
+    assert found.problem.startswith("etc/promise/web.json can't be read: ")
+    assert found.problem.endswith("It must be a regular file.")
+
+
+def test_device_is_not_opened(partition: Path) -> None:
+    os.mkfifo(partition / "etc/promise/web.json")
+    (found,) = read(partition)
+    assert found.problem == "etc/promise/web.json is not a regular file. Remove it."
+
+
+def test_link_to_nowhere_is_a_problem(partition: Path) -> None:
+    (partition / "etc/promise/web").symlink_to("nowhere")
+    (found,) = read(partition)
+    assert found.problem == (
+        "etc/promise/web: can't be read: No such file or directory. Make it readable, or remove it."
+    )
+
+
+def test_two_files_of_one_name_are_a_problem(partition: Path, promise: Write, executable: Write) -> None:
+    executable("web", "#!/bin/sh\n")
+    promise("web")
+    (found,) = read(partition)
+    assert found.problem == "etc/promise/web: web has the same name. Rename one of the two."
+
+
+def test_too_long_a_name_is_a_problem(partition: Path, executable: Write) -> None:
+    executable("x" * (NAME_LIMIT + 1), "#!/bin/sh\n")
+    (found,) = read(partition)
+    assert found.problem.endswith("the name has more than 200 characters. Shorten it.")
+
+
+def test_name_that_is_not_text_is_a_problem(partition: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(partition) + b"/etc/promise/\xff"))).write_text("")
+    (found,) = read(partition)
+    found.name.encode()
+    assert found.problem.endswith("the name is not UTF-8. Rename it.")
