@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the test farm contributes."""
 
-from allotment.hookspecs import Command, JobKind, hookimpl
+from allotment.hookspecs import Command, JobKind, VerdictRule, hookimpl
 
 
 @hookimpl
 def allotment_commands() -> tuple[Command, ...]:
     return (
+        Command(("farm", "run"), "allotment_testfarm.commands.run:command", "Run a farm: its engine and its pages."),
+        Command(("farm", "cancel"), "allotment_testfarm.commands.cancel:command", "Cancel a job."),
         Command(("farm", "node"), "allotment_testfarm.commands.node:command", "Take part in a test farm."),
         Command(
             ("release", "test"),
@@ -29,4 +31,14 @@ def allotment_job_kinds() -> tuple[JobKind, ...]:
             "allotment_testfarm.testnode.command_job:run_command",
             "Run one command on a revision's files.",
         ),
+    )
+
+
+@hookimpl
+def allotment_verdict_rules() -> tuple[VerdictRule, ...]:
+    return (
+        VerdictRule("passed", 10, "allotment_testfarm.verdicts:passed", "Green: passed, or fixed after red."),
+        VerdictRule("failed", 20, "allotment_testfarm.verdicts:failed", "Red: new-failure, or still-failing."),
+        VerdictRule("timed-out", 30, "allotment_testfarm.verdicts:timed_out", "Red: it did not end in its time."),
+        VerdictRule("inconclusive", 1000, "allotment_testfarm.verdicts:inconclusive", "Grey: it says nothing."),
     )

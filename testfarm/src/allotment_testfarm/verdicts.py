@@ -74,7 +74,7 @@ def rules(registry: Plugins) -> tuple[Rule, ...]:
 def judge(attempt: Attempt, earlier: Verdict | None, revision: str, rules: Iterable[Rule]) -> Verdict:
     """Return the first verdict that a rule gives; ``earlier`` is the last green or red one at an older revision.
 
-    ``since`` is kept from ``earlier`` while the colour stays, else it is ``revision``. A rule that raises is passed over.
+    ``since`` stays that of ``earlier`` while the colour does, else it is ``revision``. A rule that raises is left out.
     """
     for rule in rules:
         try:

@@ -75,7 +75,7 @@ def cancel(connection: sa.Connection, job: int, now: float) -> bool:
     return bool(connection.execute(waiting).rowcount or connection.execute(leased).rowcount)
 
 
-def is_waiting(connection: sa.Connection) -> bool:
+def is_waiting(connection: sa.Connection, /) -> bool:
     """Whether any job waits for a test node."""
     return connection.execute(sa.select(jobs.c.id).where(jobs.c.state == JobState.WAITING).limit(1)).first() is not None
 
@@ -97,7 +97,7 @@ def page(
     limit: int = 50,
     before: int | None = None,
 ) -> tuple[JobSummary, ...]:
-    """Return up to ``limit`` jobs that match all that is given, newest first; ``before`` is the last id of the page before."""
+    """Return up to ``limit`` jobs that match all that is given, newest first; ``before`` is the lowest id so far."""
     query = summaries().order_by(jobs.c.id.desc()).limit(limit)
     if project is not None:
         query = query.where(jobs.c.project_id == project)

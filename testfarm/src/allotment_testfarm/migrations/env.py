@@ -1,10 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run by Alembic: migrates through the connection that its caller holds."""
+"""Run by Alembic."""
 
-from alembic import context
+from allotment_master.kit.database import migrate
 
-from allotment_testfarm.db.schema import metadata
-
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
-with context.begin_transaction():
-    context.run_migrations()
+migrate()

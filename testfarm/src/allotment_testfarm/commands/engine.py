@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m allotment_testfarm engine``: the engine as a program of its own."""
+
+from pathlib import Path
+
+import click
+
+from allotment_testfarm.commands.project_options import project_options
+
+
+@click.command("engine")
+@project_options
+def command(
+    folder: Path,
+    repository: str,
+    branch: str,
+    project: str,
+    wire_port: int,
+    poll: float,
+    database: str,
+    master: str,
+    master_token_file: Path | None,
+    lease: float,
+    job_timeout: float,
+) -> None:
+    """Watch the repository and serve the test nodes until SIGTERM."""
+    from allotment_master.kit.serving import log_to_stderr
+    from allotment_testfarm.db.leases import LeaseTerms
+    from allotment_testfarm.engine.main import run_engine
+    from allotment_testfarm.engine.settings import Settings
+
+    log_to_stderr()
+    run_engine(
+        Settings(
+            folder=folder.resolve(),
+            repository=repository,
+            branch=branch,
+            project=project,
+            port=wire_port,
+            poll=poll,
+            database=database,
+            master=master,
+            master_token_file=master_token_file,
+            job_timeout=job_timeout,
+            terms=LeaseTerms(seconds=lease),
+        )
+    )

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that ``allot farm run`` passes on to the engine: said once, for both."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the farm keeps everything."),
+    click.option("--repository", required=True, help="Path or URL of the git repository to test."),
+    click.option("--branch", default="", help="Branch to test; without it the repository's HEAD."),
+    click.option("--project", default="main", show_default=True, help="What the repository is called in the farm."),
+    click.option("--wire-port", type=click.IntRange(0, 65535), default=0, help="Port for test nodes; 0 takes one."),
+    click.option("--poll", type=click.FloatRange(0.05), default=5.0, show_default=True, help="Seconds between looks."),
+    click.option("--database", default="", help="Database URL; without it a file in the folder."),
+    click.option("--master", default="", help="URL of the master that green releases are offered to."),
+    click.option(
+        "--master-token-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File with the token for the master.",
+    ),
+    click.option(
+        "--lease",
+        type=click.FloatRange(0.1),
+        default=30.0,
+        show_default=True,
+        help="Seconds of silence that end a lease.",
+    ),
+    click.option(
+        "--job-timeout", type=click.FloatRange(0.1), default=3600.0, show_default=True, help="Seconds for a job."
+    ),
+)
+
+
+def project_options(function: F) -> F:
+    """Decorator: add all of them."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot farm run``: the engine and the web tier as two processes, either restarted when it dies."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from allotment_testfarm.commands.project_options import project_options
+
+if TYPE_CHECKING:
+    from allotment_testfarm.children import Child
+
+_log = logging.getLogger(__name__)
+_TICK = 0.1  # seconds between two looks at the children
+_PORTS = "ports.json"  # the ports of the last start: pages and test nodes find the farm where it was
+
+
+@click.command("run")
+@project_options
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages; 0 takes a free one.")
+def command(folder: Path, port: int, wire_port: int, database: str, **engine: object) -> None:
+    """Run the farm until SIGTERM: poll the repository, lease jobs to test nodes, show the results."""
+    from allotment_master.kit.serving import log_to_stderr, only_one
+    from allotment_testfarm.children import Child
+
+    log_to_stderr()
+    folder = folder.resolve()
+    shared = ["--folder", str(folder), *(["--database", database] if database else [])]
+    options = [*shared, *_options(engine)]
+    with only_one(folder, "farm"):
+        last = _last_ports(folder)
+        children = (
+            Child(
+                "engine",
+                lambda chosen: _program("engine", "--wire-port", str(chosen), *options),
+                folder / "engine.json",
+                wire_port or _if_free(last.get("engine", 0)),
+            ),
+            Child(
+                "web",
+                lambda chosen: _program("web", "--port", str(chosen), *shared),
+                folder / "web.json",
+                port or _if_free(last.get("web", 0)),
+            ),
+        )
+        _tend(folder, children)
+
+
+def _tend(folder: Path, children: "tuple[Child, Child]") -> None:
+    """Keep the children running until a signal comes."""
+    from allotment_testfarm.children import stop_all
+
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    ready = folder / "farm.json"
+    try:
+        while not stopping.is_set():
+            # Each child is tended in every round: no short-circuit.
+            changes = [child.tend(time.monotonic()) for child in children]
+            if any(changes) and all(child.url for child in children):
+                _announce(ready, folder, *children)
+            stopping.wait(_TICK)
+    finally:
+        ready.unlink(missing_ok=True)
+        stop_all(children)
+    _log.info("stopped")
+
+
+def _announce(ready: Path, folder: Path, engine: "Child", web: "Child") -> None:
+    from allotment import atomic
+
+    document = {
+        "format": 1,
+        "pid": os.getpid(),
+        "engine_pid": engine.pid,
+        "web_pid": web.pid,
+        "url": web.url,
+        "wire": engine.url,
+    }
+    atomic.write_bytes(folder / _PORTS, json.dumps({"engine": engine.port, "web": web.port}).encode())
+    atomic.write_bytes(ready, json.dumps(document).encode())
+    _log.info("results at %s, test nodes at %s", web.url, engine.url)
+
+
+def _program(name: str, *arguments: str) -> Sequence[str]:
+    return (sys.executable, "-m", "allotment_testfarm", "--lifeline", name, *arguments)
+
+
+def _options(values: dict[str, object]) -> list[str]:
+    given = ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value not in (None, ""))
+    return [word for pair in given for word in pair]
+
+
+def _last_ports(folder: Path) -> dict[str, int]:
+    with contextlib.suppress(OSError, ValueError):
+        ports: dict[str, int] = json.loads((folder / _PORTS).read_bytes())
+        return ports
+    return {}
+
+
+def _if_free(port: int) -> int:
+    """Return the port of the last start, or 0 when somebody else has it now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What verdict rules need to know of a job's past, and where their verdict goes."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from allotment.messages.job import Attempt, JobState
+from allotment_testfarm.db import attempts, events
+from allotment_testfarm.db.jobs import verdict_of
+from allotment_testfarm.db.schema import jobs, revisions
+from allotment_testfarm.verdicts import Colour, Verdict
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a verdict is given on."""
+
+    attempt: Attempt  # the job's last one; without an outcome of its own, the job's
+    earlier: Verdict | None  # the last green or red one at an older revision
+    current: Verdict | None  # what was said before, if anything
+    revision: str
+
+
+def case(connection: sa.Connection, job: int) -> Case:
+    """Return what there is to know about a job that is done."""
+    row = connection.execute(
+        sa.select(jobs, revisions.c.commit)
+        .join(revisions, revisions.c.id == jobs.c.revision_id)
+        .where(jobs.c.id == job)
+    ).one()
+    before = connection.execute(
+        sa.select(jobs)
+        .where(
+            jobs.c.project_id == row.project_id,
+            jobs.c.release == row.release,
+            jobs.c.kind == row.kind,
+            jobs.c.platform == row.platform,
+            jobs.c.position < row.position,
+            jobs.c.colour.in_([Colour.GREEN, Colour.RED]),
+        )
+        .order_by(jobs.c.position.desc())
+        .limit(1)
+    ).one_or_none()
+    return Case(_last_attempt(connection, row), verdict_of(before) if before else None, verdict_of(row), row.commit)
+
+
+def store(connection: sa.Connection, job: int, verdict: Verdict, now: float) -> None:
+    """Give a job its verdict."""
+    connection.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job)
+        .values(
+            verdict=verdict.name,
+            colour=verdict.colour,
+            verdict_detail=verdict.detail[:2000],
+            verdict_since=verdict.since,
+        )
+    )
+    data = {"verdict": verdict.name, "colour": verdict.colour.value, "detail": verdict.detail[:500]}
+    events.record(connection, now, "job.judged", f"job/{job}", data)
+
+
+def unjudged(connection: sa.Connection) -> tuple[int, ...]:
+    """Return the jobs that are done and have no verdict: cancelled ones, or the engine died in between."""
+    query = sa.select(jobs.c.id).where(jobs.c.state == JobState.DONE, jobs.c.verdict.is_(None)).order_by(jobs.c.id)
+    return tuple(connection.execute(query).scalars())
+
+
+def following(connection: sa.Connection, job: int) -> int | None:
+    """Return the judged job of the same release at the next newer revision that has one."""
+    row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
+    query = (
+        sa.select(jobs.c.id)
+        .where(
+            jobs.c.project_id == row.project_id,
+            jobs.c.release == row.release,
+            jobs.c.kind == row.kind,
+            jobs.c.platform == row.platform,
+            jobs.c.position > row.position,
+            jobs.c.colour.is_not(None),
+        )
+        .order_by(jobs.c.position)
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
+def _last_attempt(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Attempt:
+    tries = attempts.of_job(connection, row.id)
+    if not tries:  # cancelled before a test node took it
+        return Attempt(row.id, 0, "", row.created, row.ended, row.outcome, "cancelled before it started")
+    last = tries[-1]
+    return Attempt(
+        job=row.id,
+        number=last.number,
+        node=last.node,
+        started=last.started,
+        ended=last.ended,
+        outcome=row.outcome or last.outcome,
+        reason=last.reason,
+        manifest=last.manifest,
+        steps=last.steps,
+        cases=attempts.cases_of(connection, last.id),
+    )

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leases: test nodes wait here for jobs; those that fall silent lose theirs."""
+
+from collections.abc import Callable, Sequence
+
+import sqlalchemy
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from allotment.errors import RefusedError
+from allotment.messages.job import Lease
+from allotment_testfarm.db import jobs, leases, nodes, verdicts
+from allotment_testfarm.db.leases import Ended, LeaseTerms
+from allotment_testfarm.engine.judging import judge_jobs
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.repeating import RepeatingService
+from allotment_testfarm.engine.workers import Workers
+from allotment_testfarm.verdicts import Rule
+from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, NodeHello, NodeWelcome, StepReport
+
+LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
+SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
+
+
+class Caller:
+    """The other end of a lease request; the server says here when it has hung up."""
+
+    def __init__(self) -> None:
+        self.is_gone = False
+        self.on_gone: Callable[[], None] = lambda: None
+
+    def hang_up(self) -> None:
+        """The connection is lost: whoever waits for this caller need not go on."""
+        self.is_gone = True
+        self.on_gone()
+
+
+class Leases(RepeatingService):
+    """Gives leases and takes them back; long polls are answered as soon as :meth:`notice` says that there is a job."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        workers: Workers,
+        logs: LogSink,
+        rules: Sequence[Rule],
+        terms: LeaseTerms,
+    ) -> None:
+        super().__init__(clock, self._sweep, SWEEP, at_once=False)
+        self._clock = clock
+        self._workers = workers
+        self._logs = logs
+        self._rules = rules
+        self._terms = terms
+        self._notices = 0
+        self._waiting: set[Deferred[None]] = set()
+
+    async def resume(self) -> None:
+        """Give the leases of an engine that went away some time; called before the first test node is heard."""
+        extended = await self._workers.write(leases.extend_all, self._clock.seconds(), self._terms.seconds)
+        if extended:
+            self._log.info("{count} leases go on", count=extended)
+
+    def stopService(self) -> Deferred[None]:
+        """Answer those who wait, end the sweep; fires when both are done."""
+        stopped = super().stopService()
+        self.notice()  # those who wait are answered that there is nothing
+        return stopped
+
+    def notice(self) -> None:
+        """There may be a job: everyone who waits looks again."""
+        self._notices += 1
+        waiting, self._waiting = self._waiting, set()
+        for deferred in waiting:
+            deferred.callback(None)
+
+    async def hello(self, hello: NodeHello) -> NodeWelcome:
+        """Make a test node known."""
+        is_new = await self._workers.write(
+            nodes.hello, hello.name, hello.platform, hello.slots, hello.version, self._clock.seconds()
+        )
+        self._log.info("test node {name} {how}", name=hello.name, how="is new" if is_new else "is back")
+        return NodeWelcome(heartbeat=self._terms.seconds / 4)
+
+    async def take(self, request: LeaseRequest, caller: Caller) -> Lease | None:
+        """Return a lease as soon as there is a job; None when there was none in the time asked for."""
+        platform = await self._workers.write(_heard, request.node, self._clock.seconds())
+        end = self._clock.seconds() + min(max(request.wait, 0.0), LONGEST_WAIT)
+        while True:
+            noticed = self._notices
+            lease = await self._workers.write(
+                leases.claim, request.node, platform, request.kinds, self._clock.seconds(), self._terms
+            )
+            if lease is not None:
+                return await self._hand_over(lease, caller)
+            left = end - self._clock.seconds()
+            if left <= 0 or caller.is_gone or not self.running:
+                return None
+            if noticed == self._notices:
+                await self._wait(left, caller)
+
+    async def give_back(self, lease: Lease) -> None:
+        """Undo a lease whose answer did not reach the test node."""
+        self._log.info("test node {node} hung up: job {job} waits again", node=lease.node, job=lease.job.id)
+        await self._workers.write(leases.give_back, lease.id, self._clock.seconds())
+        self.notice()
+
+    async def renew(self, lease: int, heartbeat: Heartbeat) -> HeartbeatAnswer:
+        """Renew a lease and note how its test node is."""
+        expires, cancelled = await self._workers.write(
+            _renew, lease, heartbeat, self._clock.seconds(), self._terms.seconds
+        )
+        return HeartbeatAnswer(expires=expires, cancel=cancelled)
+
+    async def set_steps(self, lease: int, report: StepReport) -> None:
+        """Show how far an attempt is."""
+        await self._workers.write(leases.set_steps, lease, report.fencing, report.steps)
+
+    async def _hand_over(self, lease: Lease, caller: Caller) -> Lease | None:
+        if caller.is_gone:
+            await self.give_back(lease)
+            return None
+        self._log.info(
+            "job {job} ({release}) is leased to {node}, attempt {attempt}",
+            job=lease.job.id,
+            release=lease.job.release,
+            node=lease.node,
+            attempt=lease.attempt,
+        )
+        return lease
+
+    async def _wait(self, seconds: float, caller: Caller) -> None:
+        """Wait for a notice, for the time to be over or for the caller to be gone."""
+        noticed: Deferred[None] = Deferred()
+        self._waiting.add(noticed)
+
+        def wake() -> None:
+            if noticed in self._waiting:
+                self._waiting.discard(noticed)
+                noticed.callback(None)
+
+        timer = self._clock.callLater(seconds, wake)
+        caller.on_gone = wake
+        await noticed
+        caller.on_gone = lambda: None
+        if timer.active():
+            timer.cancel()
+
+    async def _sweep(self) -> None:
+        now = self._clock.seconds()
+        due = await self._workers.read(leases.due, now)
+        if due.is_anything:
+            for attempt in await self._workers.write(self._end_expired, now):
+                self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
+                size = await self._workers.blocking(self._logs.seal, attempt.log)
+                await self._workers.write(leases.note_log_size, attempt.attempt, size)
+        if await self._workers.read(jobs.is_waiting):
+            self.notice()
+
+    def _end_expired(self, connection: sqlalchemy.Connection, now: float) -> tuple[Ended, ...]:
+        ended = leases.expire(connection, now, self._terms)
+        judge_jobs(connection, verdicts.unjudged(connection), self._rules, now)
+        return ended
+
+
+def _heard(connection: sqlalchemy.Connection, node: str, now: float) -> str:
+    """Note that a test node was heard and return its platform."""
+    if not nodes.seen(connection, node, now):
+        raise RefusedError(f"test node '{node}' is not known", "Say hello first", status=404)
+    return nodes.platform_of(connection, node) or "any"
+
+
+def _renew(
+    connection: sqlalchemy.Connection, lease: int, heartbeat: Heartbeat, now: float, seconds: float
+) -> tuple[float, bool]:
+    node, expires, cancelled = leases.renew(connection, lease, heartbeat.fencing, now, seconds)
+    nodes.seen(connection, node, now, heartbeat.load, heartbeat.memory_free, heartbeat.disk_free)
+    return expires, cancelled

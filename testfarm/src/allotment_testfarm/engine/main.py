@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine as a program: its parts put together, run until SIGTERM."""
+
+import json
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.python.failure import Failure
+
+from allotment import atomic
+from allotment.blobs import BlobStore
+from allotment.client import MasterClient
+from allotment.errors import AllotmentError
+from allotment.plugins import plugins
+from allotment_master.kit.database import Database
+from allotment_master.kit.serving import only_one
+from allotment_testfarm import verdicts
+from allotment_testfarm.db import projects
+from allotment_testfarm.db.projects import Project
+from allotment_testfarm.discovery import Release, discover
+from allotment_testfarm.engine.http import WireSite
+from allotment_testfarm.engine.leases import Leases
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.offers import Offers, to_master
+from allotment_testfarm.engine.poll import GitPoll
+from allotment_testfarm.engine.results import Results, Signer
+from allotment_testfarm.engine.settings import Settings
+from allotment_testfarm.engine.sources import Sources
+from allotment_testfarm.engine.wire_server import Wire
+from allotment_testfarm.engine.workers import ThreadWorkers
+from allotment_testfarm.git import Mirror
+
+PACKAGE = "allotment_testfarm"  # whose migrations make the database
+NAME = "engine"  # of the ready file and the lock
+HOST = "127.0.0.1"
+STOP = 8.0  # seconds that a stop may take
+_log = logging.getLogger(__name__)
+
+
+def run_engine(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; ``<folder>/engine.json`` exists while test nodes are heard."""
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    with only_one(settings.folder, NAME):
+        database = Database(settings.database_url)
+        try:
+            database.upgrade(PACKAGE)
+            _run(settings, database)
+        finally:
+            database.close()
+
+
+def _run(settings: Settings, database: Database) -> None:
+    from twisted.internet import reactor
+
+    # Everything goes through the standard library's logging, one line per event to stderr.
+    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False, discardBuffer=True)
+    engine = Engine(reactor, settings, database)
+    engine.run()
+
+
+class Engine:
+    """All services of one project; ``reactor`` is Twisted's."""
+
+    def __init__(self, reactor: Any, settings: Settings, database: Database) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._ready = settings.folder / f"{NAME}.json"
+        self._workers = ThreadWorkers(reactor, database)
+        self._logs = LogSink(settings.folder)
+        self._blobs = BlobStore(settings.folder / "blobs")
+        self._mirror = Mirror(
+            settings.folder / "mirrors" / f"{settings.project}.git", settings.repository, settings.branch
+        )
+        self._rules = verdicts.rules(plugins())
+        self._leases = Leases(reactor, self._workers, self._logs, self._rules, settings.terms)
+        self._client = MasterClient(settings.master, settings.master_token()) if settings.master else None
+        self._others: list[Service] = []
+        self._wire: Wire | None = None
+        self._port: IListeningPort | None = None
+        self._problem: BaseException | None = None
+
+    def run(self) -> None:
+        """Run until a signal; a failed start is raised."""
+        self._reactor.callWhenRunning(self._begin)
+        self._reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(self._stop()))
+        self._reactor.run()
+        if self._problem is not None:
+            raise self._problem
+
+    def _begin(self) -> None:
+        self._workers.start()
+        Deferred.fromCoroutine(self._start()).addErrback(self._give_up)
+
+    def _give_up(self, failure: Failure) -> None:
+        self._problem = failure.value
+        self._reactor.stop()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        signer = await self._workers.blocking(self._prepare)
+        now = self._reactor.seconds()
+        project = await self._workers.write(
+            projects.ensure, settings.project, settings.repository, settings.branch, now
+        )
+        await self._leases.resume()
+        offers = self._offers()
+        results = Results(
+            self._reactor,
+            self._workers,
+            self._blobs,
+            self._logs,
+            signer,
+            self._rules,
+            settings.terms,
+            on_job=self._leases.notice,
+            on_manifest=offers.wake if offers else lambda: None,
+        )
+        sources = Sources(settings.folder / "sources", self._mirror)
+        self._wire = Wire(self._workers, project.id, self._leases, results, self._logs, self._blobs, sources)
+        self._listen(self._wire)
+        self._others = [self._poll(project), *([offers] if offers else [])]
+        for service in (self._leases, *self._others):
+            service.startService()
+
+    def _prepare(self) -> Signer:
+        """Make the key and the folders that have to be there."""
+        from allotment_recipes.signing import load_or_create_key
+
+        folder = self._settings.folder
+        (folder / "temporary").mkdir(exist_ok=True)
+        key = load_or_create_key(folder / "signing.key")
+        atomic.write_bytes(folder / "signing.pub", key.public.encode() + b"\n")
+        return key
+
+    def _offers(self) -> Offers | None:
+        if self._client is None:
+            return None
+        return Offers(self._reactor, self._workers, to_master(self._client, self._blobs))
+
+    def _poll(self, project: Project) -> GitPoll:
+        def find(commit: str) -> tuple[Release, ...]:
+            return discover(self._mirror, commit, self._settings.job_timeout)
+
+        return GitPoll(
+            self._reactor,
+            self._workers,
+            project,
+            self._mirror,
+            find,
+            on_jobs=self._leases.notice,
+            interval=self._settings.poll,
+        )
+
+    def _listen(self, wire: Wire) -> None:
+        site = WireSite(wire, self._settings.node_token(), self._settings.folder / "temporary")
+        try:
+            port = self._reactor.listenTCP(self._settings.port, site, interface=HOST)
+        except CannotListenError as error:
+            raise AllotmentError(
+                f"{HOST}:{self._settings.port} can't be served: {error.socketError}", "Take another --wire-port, or 0"
+            ) from error
+        self._port = port
+        url = f"http://{HOST}:{port.getHost().port}"
+        document = {"format": 1, "pid": os.getpid(), "url": url}
+        atomic.write_bytes(self._ready, json.dumps(document).encode())
+        _log.info("the wire is at %s", url)
+
+    async def _stop(self) -> None:
+        """Answer what was asked, let what runs end; a call that does not return must not keep the engine."""
+        threading.Thread(target=_exit_at_last, daemon=True).start()
+        self._ready.unlink(missing_ok=True)
+        if self._port is not None:
+            await maybeDeferred(self._port.stopListening)
+        if self._leases.running:
+            await maybeDeferred(self._leases.stopService)
+        if self._wire is not None:
+            await self._wire.finish()
+        if self._client is not None:
+            self._client.close()
+        for service in self._others:
+            if service.running:
+                await maybeDeferred(service.stopService)
+        self._workers.stop()
+        _log.info("stopped")
+
+
+def _exit_at_last() -> None:
+    """Everything that matters is in the database and on disk; a fetch or a silent master is not waited for."""
+    time.sleep(STOP)
+    _log.warning("something did not end in %.0f s and is left", STOP)
+    os._exit(0)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watching a repository: its branch's newest commit is looked for again and again, and a new one becomes jobs."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from allotment_testfarm.db import projects
+from allotment_testfarm.db.projects import Project
+from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.repeating import RepeatingService
+from allotment_testfarm.engine.schedule import Scheduled, schedule
+from allotment_testfarm.engine.workers import Workers
+from allotment_testfarm.git import Commit, GitError
+
+
+class Source(Protocol):
+    """What the poll asks of a repository; every method blocks."""
+
+    def fetch(self) -> Commit:
+        """Return the branch's newest commit."""
+        ...
+
+    def keep(self, commit: str) -> None:
+        """Keep a commit's files even when its branch is rewritten."""
+        ...
+
+    def uncommitted(self) -> int:
+        """Return how many files of a local working tree differ from its commit."""
+        ...
+
+
+class GitPoll(RepeatingService):
+    """Polls one project every ``interval`` seconds; ``on_jobs`` is called after new jobs are in the database."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        workers: Workers,
+        project: Project,
+        source: Source,
+        find: Callable[[str], tuple[Release, ...]],
+        on_jobs: Callable[[], None],
+        interval: float = 5.0,
+    ) -> None:
+        super().__init__(clock, self._poll, interval)
+        self._clock = clock
+        self._workers = workers
+        self._project = project
+        self._source = source
+        self._find = find  # releases of a commit
+        self._on_jobs = on_jobs
+        self._newest = ""
+        self._dirty = 0
+        self._problem = ""
+
+    async def _poll(self) -> None:
+        try:
+            await self._look()
+            problem = ""
+        except GitError as error:
+            problem = str(error)
+        await self._note(problem)
+
+    async def _look(self) -> None:
+        commit = await self._workers.blocking(self._source.fetch)
+        await self._warn_of_uncommitted(commit)
+        if commit.hash == self._newest:
+            return
+        await self._workers.blocking(self._source.keep, commit.hash)
+        releases = await self._workers.blocking(self._find, commit.hash)
+        now = self._clock.seconds()
+        scheduled = await self._workers.write(schedule, self._project.id, commit, releases, now)
+        self._newest = commit.hash
+        if scheduled is not None:
+            self._say(scheduled)
+            self._on_jobs()
+
+    def _say(self, scheduled: Scheduled) -> None:
+        revision = scheduled.revision
+        if scheduled.jobs:
+            self._log.info("revision {short}: {count} jobs", short=revision.short, count=len(scheduled.jobs))
+        else:
+            self._log.warn("revision {short} holds no software/*/software.cfg: nothing to test", short=revision.short)
+
+    async def _warn_of_uncommitted(self, commit: Commit) -> None:
+        dirty = await self._workers.blocking(self._source.uncommitted)
+        if dirty and dirty != self._dirty:
+            self._log.warn(
+                "{count} uncommitted changes in {repository} are not tested: the farm tests commits, now {short}",
+                count=dirty,
+                repository=self._project.repository,
+                short=commit.hash[:10],
+            )
+        self._dirty = dirty
+
+    async def _note(self, problem: str) -> None:
+        if problem and problem != self._problem:
+            self._log.warn("poll failed, next in {s} s: {problem}", s=self._interval, problem=problem)
+        self._problem = problem
+        await self._workers.write(projects.note_poll, self._project.id, self._clock.seconds(), problem)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking results: an attempt ends, its job is judged, and what passed is signed, all in one transaction."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import sqlalchemy
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from allotment.blobs import BlobStore
+from allotment.codec import dumps
+from allotment.errors import RefusedError
+from allotment.messages.job import Outcome
+from allotment.messages.manifest import ReleaseManifest, SignedManifest
+from allotment_testfarm.db import events, jobs, leases, manifests
+from allotment_testfarm.db.leases import Ended, LeaseTerms
+from allotment_testfarm.engine.judging import judge_jobs
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.workers import Workers
+from allotment_testfarm.verdicts import Rule
+from allotment_testfarm.wire import JobResult
+
+
+class Signer(Protocol):
+    """The farm's key."""
+
+    def sign(self, manifest: ReleaseManifest, /) -> SignedManifest:
+        """Return the manifest with the farm's signature."""
+        ...
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What a result has led to."""
+
+    ended: Ended
+    is_signed: bool  # there is a new manifest to offer
+
+
+class Results:
+    """Records results; ``on_job`` is called when a job waits again, ``on_manifest`` when there is one to offer."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        workers: Workers,
+        blobs: BlobStore,
+        logs: LogSink,
+        signer: Signer,
+        rules: Sequence[Rule],
+        terms: LeaseTerms,
+        on_job: Callable[[], None],
+        on_manifest: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._workers = workers
+        self._blobs = blobs
+        self._logs = logs
+        self._signer = signer
+        self._rules = rules
+        self._terms = terms
+        self._on_job = on_job
+        self._on_manifest = on_manifest
+
+    async def accept(self, lease: int, result: JobResult) -> None:
+        """End an attempt; the same result again changes nothing. A stale lease is a StaleLeaseError."""
+        log = await self._workers.read(leases.check_or_ended, lease, result.fencing)
+        size = await self._workers.blocking(self._prepare, log, result)
+        accepted = await self._workers.write(self._record, lease, result, size)
+        if accepted is None:
+            return
+        ended = accepted.ended
+        self._log.info(
+            "job {job}: {outcome} {reason}", job=ended.job, outcome=ended.outcome.value, reason=result.reason
+        )
+        if not ended.is_done:
+            self._on_job()
+        if accepted.is_signed:
+            self._on_manifest()
+
+    def _prepare(self, log: str, result: JobResult) -> int:
+        """Check what the result refers to, force the log to the disk and return its size."""
+        if result.manifest is not None and result.manifest.closure.sha256 not in self._blobs:
+            raise RefusedError(
+                f"the manifest's closure {result.manifest.closure.sha256} is not here", "Upload the blob first", 422
+            )
+        return self._logs.seal(log)
+
+    def _record(
+        self, connection: sqlalchemy.Connection, lease: int, result: JobResult, log_size: int
+    ) -> Accepted | None:
+        now = self._clock.seconds()
+        ended = leases.finish(
+            connection,
+            lease,
+            result.fencing,
+            result.outcome,
+            result.reason,
+            now,
+            self._terms,
+            digest=hashlib.sha256(dumps(result)).hexdigest(),
+            steps=result.steps,
+            cases=result.cases,
+            manifest=None if result.manifest is None else result.manifest.sha256,
+        )
+        if ended is None:
+            return None
+        leases.note_log_size(connection, lease, log_size)
+        if ended.is_done:
+            judge_jobs(connection, (ended.job,), self._rules, now)
+        is_signed = self._sign(connection, ended, result.manifest, now)
+        return Accepted(ended, is_signed)
+
+    def _sign(
+        self, connection: sqlalchemy.Connection, ended: Ended, manifest: ReleaseManifest | None, now: float
+    ) -> bool:
+        """Sign what a green job has built; a manifest of another name than its release is not the release's."""
+        if manifest is None or ended.outcome is not Outcome.PASSED:
+            return False
+        job = jobs.message_of(connection, ended.job)
+        subject = f"manifest/{manifest.sha256}"
+        if manifest.name != job.release:
+            data = {"job": ended.job, "reason": f"it is called {manifest.name}, the release {job.release}"}
+            events.record(connection, now, "manifest.refused", subject, data)
+            return False
+        if not manifests.add(connection, self._signer.sign(manifest), ended.attempt, now):
+            return False
+        events.record(connection, now, "manifest.signed", subject, {"job": ended.job, "release": manifest.name})
+        return True
