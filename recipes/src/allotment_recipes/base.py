@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of every recipe: options are parsed before anything is written, files go through the run's journal."""
+
+import contextlib
+import dataclasses
+import logging
+import shutil
+import tempfile
+import typing
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+
+from allotment.errors import nearest
+from allotment.options import OptionProblem, option_name, parse_options
+from allotment.secret import Secret
+from allotment_recipes.context import RunContext, context_of
+from allotment_recipes.references import variables_of
+
+O = TypeVar("O")  # noqa: E741 (the recipe's Options)
+
+# Options of every section that are buildout's business, not the recipe's.
+_FRAMEWORK = frozenset({"recipe", "<", "<part-dependencies>", "_profile_base_location_", "_buildout_section_name_"})
+
+
+class GenericBaseRecipe(Generic[O]):
+    """A recipe: subclass it with your ``Options`` dataclass and write ``install``.
+
+    ``prepare`` runs at the end of the constructor; other sections read what it sets with ``publish_option``.
+    """
+
+    build_version: ClassVar[int] = 0  # raise it when the same options now give other files; 0: builds no store part
+    options_class: ClassVar[type]
+    options: O
+    run: RunContext
+
+    def __init_subclass__(cls) -> None:
+        for base in getattr(cls, "__orig_bases__", ()):
+            if typing.get_origin(base) is GenericBaseRecipe:
+                cls.options_class = typing.get_args(base)[0]
+
+    def __init__(self, buildout: Mapping[str, Any], name: str, options: MutableMapping[str, str]) -> None:
+        self.buildout = buildout
+        self.name = name
+        self.raw = options
+        self.folder = Path(buildout["buildout"]["directory"])
+        self.run = context_of(buildout)
+        self.logger = logging.getLogger(name)
+        self.options = self._parse()
+        try:
+            self.prepare()
+        except OptionProblem as problem:
+            self.fail(problem)
+
+    def prepare(self) -> None:
+        """Compute, in the constructor, the options that other sections may refer to; write nothing."""
+
+    def install(self) -> list[Path]:
+        """Write the files; return the paths that buildout removes when the part goes."""
+        return []
+
+    def update(self) -> list[Path]:
+        """Do what ``install`` does: unchanged files are not touched."""
+        return self.install()
+
+    def publish_option(self, option: str, value: object) -> None:
+        """Set an option of this section that other sections read as ``${section:option}``."""
+        self.raw[option] = str(value)
+
+    def path(self, path: Path | str) -> Path:
+        """Return ``path``, taken from the partition's or release's folder when it is relative."""
+        return self.folder / path
+
+    def write(self, path: Path | str, content: str | bytes, mode: int = 0o644, *, private: bool = False) -> Path:
+        """Enter a file into the run's journal and return its path.
+
+        A ``private`` file, and one whose text holds a secret, is never readable by others; secrets get their values.
+        """
+        target = self.path(path)
+        if isinstance(content, str):
+            private = private or self.run.tokens.found_in(content)
+            content = self.run.tokens.reveal(content).encode()
+        self.run.journal.write(target, content, mode & ~0o077 if private else mode, self.name)
+        return target
+
+    def fail(self, problem: OptionProblem) -> NoReturn:
+        """Raise an option's problem as the error that names this section."""
+        from allotment_recipes.option_error import OptionError
+
+        raise OptionError(self.name, problem) from problem
+
+    def inputs(self) -> Mapping[str, str]:
+        """Return what the built part depends on beyond its own options: pins, patches."""
+        return {}
+
+    def store_path(self, name: str, version: str) -> Path:
+        """Return where this part is built to: the store under our driver, ``parts`` under upstream's command."""
+        hasher = getattr(self.buildout, "part_hash", None)
+        if hasher is None:
+            return self.folder / "parts" / self.name
+        from allotment_recipes.store import part_path
+
+        return part_path(self.folder / "store", name, version, hasher(self.name, self))
+
+    @contextlib.contextmanager
+    def building(self, location: Path) -> Iterator[Path | None]:
+        """Give a folder to build ``location`` in, renamed to it at the end; None when the part is there already.
+
+        A crash leaves no half part under the final name.
+        """
+        if location.is_dir():
+            yield None
+            return
+        location.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{location.name[:40]}-", dir=location.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o755)
+            temporary.rename(location)
+        finally:
+            if temporary.exists():
+                shutil.rmtree(temporary)
+
+    def _parse(self) -> O:
+        known, prefixes = _known(self.options_class)
+        variables = variables_of(self.buildout, self.name, self.raw)
+        raw: dict[str, Any] = {}
+        for option, value in self.raw.items():
+            is_own = option in known or any(option.startswith(prefix) for prefix in prefixes)
+            if option not in _FRAMEWORK and (is_own or option not in variables):
+                raw[option] = value
+        for field, hint in typing.get_type_hints(self.options_class).items():
+            option = option_name(field)
+            if hint in (Secret, Secret | None) and option in raw:
+                raw[option] = Secret(self.run.tokens.reveal(raw[option]))
+        try:
+            return typing.cast(O, parse_options(self.options_class, raw))
+        except OptionProblem as problem:
+            self.fail(problem)
+
+
+def _known(options: type) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the names of the options, and the prefixes of those that have no field of their own."""
+    fields = dataclasses.fields(options)
+    names = frozenset(option_name(field.name) for field in fields if "rest" not in field.metadata)
+    return names, tuple(field.metadata["rest"] for field in fields if "rest" in field.metadata)
+
+
+def unknown_option(name: str, valid: tuple[str, ...]) -> OptionProblem:
+    """Return the problem of an option that no field or prefix of the recipe takes."""
+    return OptionProblem(name, "unknown option", nearest(name, valid))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one buildout run shares with its recipes: the instance's input, the journal, and what is to be told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from allotment.codec import loads
+from allotment.errors import AllotmentError
+from allotment.messages.instance import ChildRequest, InstanceInput
+from allotment_recipes.journal import Journal
+from allotment_recipes.tokens import Tokens, load_key
+
+INPUT_LIMIT = 16 << 20  # bytes of instance.json
+
+
+@dataclass
+class RunContext:
+    """One run. Recipes reach it as ``self.run``; they never talk to the network, but read and fill this."""
+
+    folder: Path  # of the partition or of the software release
+    journal: Journal
+    sources: Path  # blob folder in which sources are kept by sha256
+    tokens: Tokens
+    closure: Path | None = None  # root of the unpacked profiles, in a build
+    instance: InstanceInput | None = None
+    requests: dict[str, ChildRequest] = field(default_factory=dict)
+    published: dict[str, Any] = field(default_factory=dict)
+    published_shared: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def need_instance(self, section: str) -> InstanceInput:
+        """Return the instance's input; outside an instance run it is an error."""
+        if self.instance is None:
+            raise AllotmentError(
+                f"[{section}] needs an instance, but {self.folder}/.allotment/instance.json does not exist",
+                "Use this recipe in an instance profile only",
+            )
+        return self.instance
+
+    def request(self, section: str, child: ChildRequest) -> None:
+        """Enter a child; two sections that request the same name are an error."""
+        if child.name in self.requests:
+            raise AllotmentError(
+                f"[{section}] requests the child '{child.name}', which another section requests already",
+                "Give each child a name of its own",
+            )
+        self.requests[child.name] = child
+
+
+def read_instance(folder: Path) -> InstanceInput | None:
+    """Return ``.allotment/instance.json`` of a partition, or None when there is none."""
+    from allotment.atomic import read_limited
+
+    path = folder / ".allotment" / "instance.json"
+    data = read_limited(path, INPUT_LIMIT)
+    return None if data is None else loads(InstanceInput, data, str(path))
+
+
+def context_of(buildout: Mapping[str, Any]) -> RunContext:
+    """Return the run of our driver; for upstream's ``buildout`` command, or a plain mapping in a test, a new one."""
+    run = getattr(buildout, "run", None)
+    if isinstance(run, RunContext):
+        return run
+    options = buildout["buildout"]
+    folder = Path(options["directory"])
+    instance = read_instance(folder)
+    sources = Path(options.get("download-cache") or folder / ".allotment" / "sources")
+    tokens = Tokens(load_key(folder / ".allotment" / "tokens.key") if instance is not None else b"")
+    return RunContext(folder, Journal(immediate=True), sources, tokens, instance=instance)

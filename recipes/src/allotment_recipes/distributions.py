@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which installed distributions took part in a build, by a hash that no folder's place changes."""
+
+import hashlib
+import importlib.metadata
+import json
+import urllib.parse
+from collections.abc import Iterable
+from pathlib import Path
+
+from allotment_recipes.recipe_loading import canonical, find
+
+# Files of a distribution's record that depend on how and where it was installed.
+_LOCAL = ("direct_url.json", "INSTALLER", "REQUESTED", "RECORD")
+
+
+def took_part(specs: Iterable[str]) -> list[dict[str, str]]:
+    """Return name, version and sha256 of each distribution that one of the recipes ``distribution:name`` comes from."""
+    points = [find("", spec) for spec in set(specs)]
+    found = {canonical(point.dist.name): point.dist for point in points if point.dist is not None}
+    return [
+        {"name": name, "version": item.version, "sha256": distribution_hash(item)}
+        for name, item in sorted(found.items())
+    ]
+
+
+def distribution_hash(distribution: importlib.metadata.Distribution) -> str:
+    """Return the sha256 of its RECORD, or of its sources for an editable install."""
+    source = _editable_folder(distribution)
+    if source is not None:
+        files = sorted(path for path in source.rglob("*.py") if "build" not in path.relative_to(source).parts)
+        lines = [f"{path.relative_to(source)} {hashlib.sha256(path.read_bytes()).hexdigest()}" for path in files]
+    else:
+        record = distribution.read_text("RECORD") or ""
+        lines = sorted(line for line in record.splitlines() if not _is_local(line.partition(",")[0]))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _is_local(name: str) -> bool:
+    return name.startswith(("..", "/")) or name.endswith(".pyc") or Path(name).name in _LOCAL
+
+
+def _editable_folder(distribution: importlib.metadata.Distribution) -> Path | None:
+    text = distribution.read_text("direct_url.json")
+    direct = json.loads(text) if text else {}
+    if not direct.get("dir_info", {}).get("editable"):
+        return None
+    return Path(urllib.parse.unquote(str(direct["url"]).removeprefix("file://")))

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The buildout driver: upstream's ``Buildout`` and ``Options``, subclassed. One run a process: see ``zygote``.
+
+tests/recipes/test_upstream_contract.py names every internal of zc.buildout that is used here.
+"""
+
+import functools
+import io
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zc.buildout.buildout as upstream
+
+from allotment.atomic import write_bytes
+from allotment.errors import nearest
+from allotment_recipes import recipe_loading, store
+from allotment_recipes.context import RunContext
+from allotment_recipes.option_error import ProfileError
+from allotment_recipes.profiles import BASE_LOCATION, reading
+from allotment_recipes.references import references
+from allotment_recipes.signatures import recipe_signature
+from allotment_recipes.waiting import Waiting
+
+
+class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no types
+    """A section: its recipe comes from what is installed, never from an index."""
+
+    def _initialize(self) -> None:
+        super()._initialize()
+        self.get(BASE_LOCATION)  # read, so that it is not reported as unused
+
+    def initialize(self) -> None:
+        recipe_class = recipe_loading.load(self.name, self["recipe"])
+        self.recipe = recipe_class(self.buildout, self.name, self)
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        paths = super()._call(function)
+        return [str(path) for path in paths] if isinstance(paths, Iterable) and not isinstance(paths, str) else paths
+
+
+class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no types
+    """One run over one profile. ``run_parts`` is the way in; the rest are upstream's steps, overridden."""
+
+    Options = Options
+
+    def __init__(self, profile: Path, run: RunContext, settings: Mapping[str, str]) -> None:
+        self.run = run
+        self.waiting: dict[str, str] = {}  # section -> what it waits for
+        self.files: list[Path] = []  # every profile that was read
+        self._stack: list[str] = []
+        self._edges: dict[str, set[str]] = {}
+        self._hashes: dict[str, str] = {}
+        self._installed: dict[str, Any] = {}
+        options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
+        with reading(self.files):
+            super().__init__(
+                str(profile), [("buildout", key, value) for key, value in options.items()], use_user_defaults=False
+            )
+
+    @functools.cached_property
+    def references(self) -> dict[str, set[str]]:
+        """Which options of which sections the profile refers to."""
+        return references(self._raw)
+
+    # Reading: who refers to whom, and who waits.
+
+    def __getitem__(self, section: str) -> Any:
+        if section in self.waiting:
+            raise Waiting(self.waiting[section])
+        if self._stack:
+            self._edges.setdefault(self._stack[-1], set()).add(section)
+        if section in self._data:
+            return self._data[section]
+        self._stack.append(section)
+        try:
+            return super().__getitem__(section)
+        except Waiting as waiting:
+            self._data.pop(section, None)  # half made
+            self.waiting[section] = str(waiting)
+            raise
+        except upstream.MissingSection as error:
+            raise self._no_section(error.args[0]) from error
+        except upstream.MissingOption as error:
+            raise self._no_option(section, error) from error
+        finally:
+            self._stack.pop()
+
+    def _no_section(self, section: str) -> ProfileError:
+        user = self._stack[-2] if len(self._stack) > 1 else "buildout"
+        return ProfileError(f"[{user}] refers to the section '{section}', which does not exist", self._nearest(section))
+
+    def _no_option(self, section: str, error: KeyError) -> ProfileError:
+        if len(error.args) == 3:
+            _, owner, option = error.args
+            valid = tuple(key for key in self._data.get(owner, ()) if key != BASE_LOCATION)
+            return ProfileError(
+                f"[{section}] refers to ${{{owner}:{option}}}, but [{owner}] has no such option", nearest(option, valid)
+            )
+        return ProfileError(str(error.args[0]), "Add it")
+
+    def _nearest(self, section: str) -> str:
+        return nearest(section, tuple(name for name in self._raw if name not in ("buildout", "versions", "hashes")))
+
+    def graph(self) -> dict[str, tuple[str, ...]]:
+        """Map each part to the parts that it refers to, directly or through sections that are no parts."""
+        parts = set(self._parts)
+        return {part: tuple(sorted(self._reachable(part, parts))) for part in self._parts}
+
+    def _reachable(self, section: str, parts: set[str]) -> set[str]:
+        found: set[str] = set()
+        seen = {section}
+        todo = list(self._edges.get(section, ()))
+        while todo:
+            name = todo.pop()
+            if name in seen:
+                continue
+            seen.add(name)
+            if name in parts:
+                found.add(name)
+            else:
+                todo.extend(self._edges.get(name, ()))
+        return found
+
+    def part_hash(self, name: str, recipe: Any = None) -> str:
+        """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved."""
+        if name not in self._hashes:
+            options = self._data[name]
+            recipe = recipe or options.recipe
+            parts = set(self._parts)
+            self._hashes[name] = store.part_hash(
+                {key: options.get(key) for key in options._raw},
+                build_version=getattr(recipe, "build_version", 0),
+                references=[self.part_hash(part) for part in sorted(self._reachable(name, parts))],
+                inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
+                roots=self._roots(),
+            )
+        return self._hashes[name]
+
+    def _roots(self) -> dict[str, str]:
+        roots = {str(self.run.folder): "@release@", self["buildout"]["executable"]: "@python@"}
+        if self.run.closure is not None:
+            roots[str(self.run.closure)] = "@closure@"
+        return roots
+
+    # Running.
+
+    def run_parts(self) -> None:
+        """Process the profile's parts; what waits is left as it is, and nothing is uninstalled then."""
+        self.prepare_parts()
+        ready = list(self._parts)
+        if not self.waiting:
+            self.install([])
+        elif ready:
+            self.install(ready)  # named parts: upstream uninstalls nothing of what is not named
+
+    def prepare_parts(self) -> None:
+        """Run the constructors of all parts."""
+        for part in self["buildout"]["parts"].split():
+            try:
+                options = self[part]
+            except Waiting:
+                continue
+            if not options.get("recipe"):
+                raise ProfileError(f"[{part}] recipe: missing option", "Add 'recipe = ...', or take it out of parts")
+
+    def waiting_parts(self) -> tuple[str, ...]:
+        """Return ``"part: reason"`` of each part that waits, in the order of the profile."""
+        return tuple(
+            f"{section}: {reason}"
+            for section, reason in sorted(self.waiting.items(), key=lambda item: list(self._raw).index(item[0]))
+            if self._raw[section].get("recipe") or section in self["buildout"]["parts"].split()
+        )
+
+    def save(self) -> None:
+        """Write ``.installed.cfg`` in one step; upstream rewrites it after each part and appends to it at each run."""
+        parts = self._installed["buildout"]["parts"].split() if self._installed else []
+        path = Path(self["buildout"]["installed"])
+        if not parts:
+            path.unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        for section in ("buildout", *parts):
+            upstream._save_options(section, self._installed[section], text)
+            text.write("\n")
+        write_bytes(path, self.run.tokens.scrub(text.getvalue()).encode(), 0o600)
+
+    # Upstream's steps.
+
+    def _setup_directories(self) -> None:
+        """Make none: recipes make the folders they write to."""
+
+    def _update_sys_path(self) -> None:
+        """Recipes come from the environment that runs buildout; there are no develop eggs."""
+
+    def _compute_part_signatures(self, parts: Iterable[str]) -> None:
+        for part in parts:
+            options = self[part]
+            options["__buildout_signature__"] = recipe_signature(type(options.recipe))
+
+    def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
+        try:
+            found, exists = super()._read_installed_part_options()
+            _ = found["buildout"]["parts"]
+        except (KeyError, upstream.zc.buildout.configparser.Error, UnicodeDecodeError) as error:
+            self._logger.warning("%s is damaged (%s): all parts are made again", self["buildout"]["installed"], error)
+            found, exists = {"buildout": self.Options(self, "buildout", {"parts": ""})}, False
+        self._installed = found
+        return found, exists
+
+    def _save_installed_options(self, installed_options: dict[str, Any]) -> None:
+        self._installed = installed_options
+
+    def _update_installed(self, **buildout_options: str) -> None:
+        self._installed["buildout"].update(buildout_options)
+
+    def _uninstall_part(self, part: str, installed_part_options: dict[str, Any]) -> None:
+        self._logger.info("Uninstalling %s.", part)
+        self._uninstall(installed_part_options[part]["__buildout_installed__"])
+
+    def _uninstall(self, installed: str) -> None:
+        """Leave files to the journal, so that a run that fails later removes nothing; folders go at once."""
+        folders = []
+        for name in filter(None, installed.split("\n")):
+            path = Path(self._buildout_path(name))
+            if path.is_dir() and not path.is_symlink():
+                folders.append(name)
+            else:
+                self.run.journal.remove(path)
+        if folders:
+            super()._uninstall("\n".join(folders))

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The build engine: asks a warm zygote for buildout runs, starting it when it is needed."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from allotment.errors import AllotmentError
+
+# What a run may see of our environment: where programs and sources are, never a token or a password of ours.
+_ENVIRONMENT = frozenset(
+    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SOURCE_DATE_EPOCH", "TMPDIR", "TZ"}
+)
+_ENVIRONMENT_PREFIXES = (
+    "LC_",
+    "PIP_",
+    "SSL_CERT_",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+)
+_GRACE = 30.0  # seconds beyond a run's own time limit
+
+
+class EngineError(AllotmentError):
+    """The zygote can't be started, or died."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A software release to build."""
+
+    closure: Path  # root of the unpacked profiles
+    profile: str  # software.cfg's place in it
+    folder: Path  # where the release is installed
+    sources: Path  # blob folder: the source cache
+    timeout: float  # seconds
+    development: bool = False
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """How a build ended; ``parts`` maps each part to the hash of its inputs."""
+
+    ok: bool
+    error: str
+    parts: Mapping[str, str]
+    seconds: float
+    distributions: tuple[Mapping[str, str], ...] = ()  # name, version, sha256 of what the recipes came from
+
+
+@dataclass(frozen=True)
+class InstanceRun:
+    """A partition to process; its input is in ``<partition>/.allotment/instance.json``."""
+
+    software: Path  # folder of the installed release
+    partition: Path
+    profile: str = "instance.cfg"
+    timeout: float = 600  # seconds
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """How a run ended; ``waiting`` lists ``"part: reason"`` in the order of the profile."""
+
+    outcome: Literal["done", "waiting", "failed"]
+    error: str
+    waiting: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProfileFiles:
+    """What a profile reads: ``profiles`` by extending, ``named`` the files its options name."""
+
+    profiles: tuple[Path, ...]
+    named: tuple[Path, ...]
+
+
+class BuildEngine:
+    """Thread-safe; runs go side by side. The zygote ends by itself when ``idle`` seconds pass, or when we are gone."""
+
+    def __init__(self, idle: float = 60.0) -> None:
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+
+    def build(self, request: BuildRequest, log: Path) -> BuildResult:
+        """Build a release; ``log`` gets what the recipes and their programs print."""
+        answer = self._ask("build", vars(request), request.timeout, log)
+        error = answer.get("error", "")
+        distributions = tuple(answer.get("distributions", ()))
+        return BuildResult(not error, error, answer.get("parts", {}), answer.get("seconds", 0.0), distributions)
+
+    def instance(self, run: InstanceRun, log: Path) -> InstanceResult:
+        """Process a partition; a failure is a result and leaves the partition's files as they were."""
+        answer = self._ask("instance", vars(run), run.timeout, log)
+        error = answer.get("error", "")
+        waiting = tuple(answer.get("waiting", ()))
+        outcome: Literal["done", "waiting", "failed"] = "failed" if error else "waiting" if waiting else "done"
+        return InstanceResult(outcome, error, waiting, answer.get("seconds", 0.0))
+
+    def read(self, profile: Path, scratch: Path, log: Path) -> ProfileFiles:
+        """Read a software profile without running recipes; ``scratch`` is a folder that may be written to."""
+        answer = self._ask("read", {"profile": profile, "folder": scratch}, 60.0, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        return ProfileFiles(tuple(map(Path, answer["profiles"])), tuple(map(Path, answer["named"])))
+
+    def close(self) -> None:
+        """End the zygote and all its runs; a later call starts a new one."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def __enter__(self) -> "BuildEngine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, kind: str, fields: Mapping[str, Any], timeout: float, log: Path) -> dict[str, Any]:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        plain = {key: str(value.absolute()) if isinstance(value, Path) else value for key, value in fields.items()}
+        request = {**plain, "kind": kind, "log": str(log.absolute()), "timeout": timeout}
+        for _ in range(3):
+            try:
+                return self._connected().ask(request, timeout + _GRACE)
+            except _NotAccepted:
+                continue  # it ended, idle, just when we asked: ask a new one
+        raise EngineError("the build process ends at once", f"See {log} and try 'python -m allotment_recipes.zygote'")
+
+    def _connected(self) -> "_Connection":
+        with self._lock:
+            if self._connection is None or self._connection.is_closed:
+                self._connection = _Connection(self._idle)
+            return self._connection
+
+
+class _NotAccepted(Exception):
+    """The zygote ended before it took the request."""
+
+
+@dataclass
+class _Asked:
+    is_accepted: bool = False
+    answer: "Future[dict[str, Any]]" = field(default_factory=Future)
+
+
+class _Connection:
+    """One zygote and the thread that reads its answers."""
+
+    def __init__(self, idle: float) -> None:
+        self.is_closed = False
+        self._lock = threading.Lock()
+        self._asked: dict[int, _Asked] = {}
+        self._next = 0
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "allotment_recipes.zygote", str(theirs.fileno()), str(idle)],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                env=_environment(),
+                cwd="/",
+            )
+        threading.Thread(target=self._read, name="build-engine", daemon=True).start()
+
+    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        asked = _Asked()
+        with self._lock:
+            if self.is_closed:
+                raise _NotAccepted
+            self._next += 1
+            number = self._next
+            self._asked[number] = asked
+            try:
+                self._socket.sendall(json.dumps({**request, "id": number}).encode() + b"\n")
+            except OSError as error:
+                del self._asked[number]
+                raise _NotAccepted from error
+        try:
+            return asked.answer.result(timeout)
+        except TimeoutError:
+            raise EngineError(f"the build process did not answer within {timeout:g} s", "Try again") from None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+        try:
+            self._process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> None:
+        try:
+            with self._socket.makefile("rb") as lines:
+                for line in lines:
+                    self._take(json.loads(line))
+        except (OSError, ValueError):
+            pass  # closed under us, or cut in the middle of a line
+        with self._lock:
+            self.is_closed = True
+            left, self._asked = self._asked, {}
+        self._socket.close()
+        self._process.wait()
+        for asked in left.values():
+            if asked.is_accepted:
+                asked.answer.set_exception(EngineError("the build process ended in the middle of the run", "Try again"))
+            else:
+                asked.answer.set_exception(_NotAccepted())
+
+    def _take(self, message: dict[str, Any]) -> None:
+        number = message.pop("id")
+        with self._lock:
+            asked = self._asked[number]
+            if message.get("accepted"):
+                asked.is_accepted = True
+                return
+            del self._asked[number]
+        asked.answer.set_result(message)
+
+
+def _environment() -> dict[str, str]:
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
+    }

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run wants to write and remove, applied by rename after the whole run succeeded."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.atomic import write_bytes
+from allotment.errors import AllotmentError
+
+
+@dataclass(frozen=True)
+class _File:
+    data: bytes
+    mode: int
+    section: str
+
+
+class Journal:
+    """Files by final path; nothing on disk changes before :meth:`apply`, unless it is ``immediate``.
+
+    A build is immediate, because its parts run commands on each other's files; an instance's run is not, so a run
+    that fails leaves the files of the generation before it.
+    """
+
+    def __init__(self, *, immediate: bool) -> None:
+        self.immediate = immediate
+        self._files: dict[Path, _File] = {}
+        self._removals: set[Path] = set()
+
+    def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
+        """Enter a file; two sections that write the same path are an error."""
+        earlier = self._files.get(path)
+        if earlier is not None and earlier.section != section:
+            raise AllotmentError(f"[{section}] writes {path}, as [{earlier.section}] does", "Give one another path")
+        self._files[path] = _File(data, mode, section)
+        self._removals.discard(path)
+        if self.immediate:
+            _put(path, self._files[path])
+
+    def remove(self, path: Path) -> None:
+        """Enter the removal of a file or link; writing it later in the same run keeps it."""
+        if self.immediate:
+            path.unlink(missing_ok=True)
+        elif path not in self._files:
+            self._removals.add(path)
+
+    def read(self, path: Path) -> bytes:
+        """Return what ``path`` holds once the journal is applied."""
+        entered = self._files.get(path)
+        return entered.data if entered is not None else path.read_bytes()
+
+    def apply(self) -> None:
+        """Write all files, then remove what has gone; running it twice does no harm."""
+        if not self.immediate:
+            for path, file in self._files.items():
+                _put(path, file)
+        for path in sorted(self._removals):
+            path.unlink(missing_ok=True)
+
+
+def _put(path: Path, file: _File) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, file.data, file.mode, sync=False)  # a lost file is made again by the next run
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise AllotmentError(
+            f"[{file.section}] can't write {path}: {reason}", "Check the path and its owner"
+        ) from error

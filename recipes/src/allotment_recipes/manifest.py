@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a release's manifest by building it, and build what a manifest says: the same closure, the same parts."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.atomic import write_bytes
+from allotment.blobs import BlobStore
+from allotment.codec import dumps
+from allotment.errors import AllotmentError
+from allotment.messages.manifest import Blob, Distribution, ReleaseManifest
+from allotment_recipes import closure as closures
+from allotment_recipes.engine import BuildEngine, BuildRequest, BuildResult
+from allotment_recipes.release import describe, software_types
+from allotment_recipes.store import platform_name
+
+TIMEOUT = 3600.0  # seconds for a whole build
+
+
+class BuildError(AllotmentError):
+    """A release could not be built; the log has what its parts printed."""
+
+
+@dataclass(frozen=True)
+class BuiltRelease:
+    """A release that was built here."""
+
+    manifest: ReleaseManifest
+    closure: Path  # the archive, named by its sha256 in the source cache
+    seconds: float = 0.0
+
+
+def build_release(
+    profile: Path,
+    root: Path,
+    folder: Path,
+    sources: Path,
+    engine: BuildEngine,
+    log: Path,
+    *,
+    timeout: float = TIMEOUT,
+    development: bool = False,
+    progress: Callable[[str], None] = lambda line: None,
+) -> BuiltRelease:
+    """Build the release of ``profile`` (a software.cfg on disk) into ``folder`` and return its manifest.
+
+    It is built from an unpacked copy of the closure inside ``folder``, so nothing refers to ``root`` afterwards.
+    """
+    profile, root, folder = profile.resolve(), root.resolve(), folder.resolve()
+    if not profile.is_file():
+        raise AllotmentError(f"{profile} does not exist", "Give the path of a software.cfg, or of its folder")
+    description = describe(profile)
+    types = software_types(profile, description)
+    folder.mkdir(parents=True, exist_ok=True)
+    progress(f"reading {profile}")
+    archive = closures.pack(root, _closure_files(profile, root, engine, folder, log))
+    digest = BlobStore(sources).write([archive])
+    path = BlobStore(sources).path(digest)
+    place = profile.relative_to(root).as_posix()
+    progress(f"building {description.name} in {folder}")
+    result = _build(path, digest, place, folder, sources, engine, log, timeout=timeout, development=development)
+    if not result.ok:
+        raise BuildError(f"{description.name} can't be built: {result.error.removesuffix('.')}", f"See {log}")
+    manifest = ReleaseManifest(
+        name=description.name,
+        profile=place,
+        closure=Blob(digest, len(archive)),
+        software_types=types,
+        parts={platform_name(): dict(result.parts)},
+        distributions=tuple(Distribution(**item) for item in result.distributions),
+        licences=description.licences,
+    )
+    _check_profiles(manifest, folder)
+    write_bytes(folder / "manifest.json", dumps(manifest))
+    return BuiltRelease(manifest, path, result.seconds)
+
+
+def install_release(
+    manifest: ReleaseManifest,
+    closure: Path,
+    folder: Path,
+    sources: Path,
+    engine: BuildEngine,
+    log: Path,
+    *,
+    timeout: float = TIMEOUT,
+    development: bool = False,
+) -> BuildResult:
+    """Build what ``manifest`` says from its ``closure`` archive; other parts than it lists are a failure.
+
+    A failure is a result, not an exception: the node reports it.
+    """
+    try:
+        data = closure.read_bytes()
+        found = hashlib.sha256(data).hexdigest()
+        if found != manifest.closure.sha256:
+            raise BuildError(f"{closure} has the sha256 {found}, not {manifest.closure.sha256}", "Fetch it again")
+        result = _build(
+            closure, found, manifest.profile, folder.resolve(), sources, engine, log,
+            timeout=timeout, development=development,
+        )  # fmt: skip
+        if result.ok:
+            _check_parts(manifest, result.parts)
+            _check_profiles(manifest, folder)
+            write_bytes(folder / "manifest.json", dumps(manifest))
+        return result
+    except AllotmentError as error:
+        return BuildResult(False, str(error), {}, 0.0)
+    except OSError as error:
+        return BuildResult(False, f"{error.filename or folder}: {error.strerror}.", {}, 0.0)
+
+
+def _build(
+    archive: Path, digest: str, profile: str, folder: Path, sources: Path, engine: BuildEngine, log: Path,
+    *, timeout: float, development: bool,
+) -> BuildResult:  # fmt: skip
+    place = folder / "closure"
+    mark = folder / ".closure-sha256"
+    if not (place.is_dir() and mark.is_file() and mark.read_text() == digest):
+        mark.unlink(missing_ok=True)
+        closures.unpack(archive, place)
+        write_bytes(mark, digest.encode())
+    name = closures.safe_name(profile, "the manifest's profile")
+    request = BuildRequest(place, str(name), folder, sources.resolve(), timeout, development)
+    return engine.build(request, log)
+
+
+def _closure_files(profile: Path, root: Path, engine: BuildEngine, folder: Path, log: Path) -> set[Path]:
+    files = set(closures.release_files(profile.parent))
+    read = engine.read(profile, folder, log)
+    for path in (*read.profiles, *read.named):
+        files.update(closures.release_files(path) if path.is_dir() else [path])
+    return files
+
+
+def _check_parts(manifest: ReleaseManifest, parts: Mapping[str, str]) -> None:
+    if not manifest.parts:
+        return  # a manifest that was made without a build
+    expected = manifest.parts.get(platform_name())
+    if expected is None:
+        proved = ", ".join(sorted(manifest.parts))
+        raise BuildError(
+            f"{manifest.name} was built for {proved}, and this is {platform_name()}", "Build it for this platform too"
+        )
+    different = sorted(name for name in {*expected, *parts} if expected.get(name) != parts.get(name))
+    if different:
+        raise BuildError(
+            f"{manifest.name}: these parts have other inputs here than where it was proved: {', '.join(different)}",
+            "Install the versions of the recipes that the manifest lists under distributions",
+        )
+
+
+def _check_profiles(manifest: ReleaseManifest, folder: Path) -> None:
+    for name, item in manifest.software_types.items():
+        if not (folder / closures.safe_name(item.profile, f"software type {name}")).is_file():
+            raise BuildError(
+                f"{manifest.name}: software type '{name}' has the profile {item.profile}, which no part wrote",
+                "Let a part of software.cfg write it, or correct software.cfg.json",
+            )

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the recipes contribute: recipes, source providers, ``allot build``."""
+
+from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
+
+RECIPES = {
+    "download": "download",
+    "mkdirectory": "mkdirectory",
+    "promise": "promise",
+    "publish": "publish",
+    "python.scripts": "python_scripts",
+    "request": "request",
+    "slapconfiguration": "slapconfiguration",
+    "template.jinja2": "template",
+    "wrapper": "wrapper",
+}  # entry point -> module; pyproject.toml lists the same
+
+
+@hookimpl
+def allotment_recipe_types() -> tuple[RecipeType, ...]:
+    return tuple(RecipeType(name, f"allotment_recipes.{module}:Recipe") for name, module in RECIPES.items())
+
+
+@hookimpl
+def allotment_source_providers() -> tuple[SourceProvider, ...]:
+    return (
+        SourceProvider("cache", 0, "allotment_recipes.providers.cache:fetch"),
+        SourceProvider("url", 10, "allotment_recipes.providers.url:fetch"),
+        SourceProvider("python index", 50, "allotment_recipes.providers.python_index:fetch"),
+    )
+
+
+@hookimpl
+def allotment_commands() -> tuple[Command, ...]:
+    return (
+        Command(("build",), "allotment_recipes.commands.build:command", "Build a software release; make its manifest."),
+    )

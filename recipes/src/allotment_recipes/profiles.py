@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading profiles: upstream's parser with ``_profile_base_location_`` in each section, and a record of the files."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import zc.buildout.configparser
+
+from allotment_recipes.option_error import ProfileError
+
+BASE_LOCATION = "_profile_base_location_"
+
+
+@contextlib.contextmanager
+def reading(files: list[Path]) -> Iterator[None]:
+    """While this is open, every profile that is read is appended to ``files`` and its sections know their folder.
+
+    Upstream looks its parser up in the module at each file; the process is a fork of its own or a test.
+    """
+    parse = zc.buildout.configparser.parse
+
+    def parse_profile(file: TextIO, name: str, expression_globals: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        files.append(Path(name))
+        try:
+            sections: dict[str, dict[str, str]] = parse(file, name, expression_globals)
+        except zc.buildout.configparser.Error as error:
+            raise ProfileError(f"{name} is not a profile: {error}", "Correct the line") from error
+        for section in sections.values():
+            section.setdefault(BASE_LOCATION, os.path.dirname(name))  # noqa: PTH120 (text in, text out)
+        return sections
+
+    zc.buildout.configparser.parse = parse_profile
+    try:
+        yield
+    finally:
+        zc.buildout.configparser.parse = parse

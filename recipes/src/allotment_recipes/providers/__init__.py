@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Source providers, one a module: ``fetch(source, blobs)`` brings pinned bytes or says why not."""

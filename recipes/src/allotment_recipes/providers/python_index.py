@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wheels from the Python index that the machine's pip is configured for; only the hash decides."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from allotment.blobs import BlobStore
+from allotment.errors import AllotmentError
+from allotment_recipes.sources import NotMine, Source
+
+TIMEOUT = 300.0  # seconds
+
+
+def fetch(source: Source, blobs: BlobStore) -> None:
+    """Let pip download the wheel of ``name==version`` that suits this interpreter."""
+    if not source.requirement:
+        raise NotMine("it is no Python distribution")
+    with tempfile.TemporaryDirectory(prefix="allotment-wheel-") as folder:
+        _download(source.requirement, Path(folder))
+        wheels = sorted(Path(folder).glob("*.whl"))
+        if len(wheels) != 1:
+            raise AllotmentError(f"pip brought {len(wheels)} wheels for {source.requirement}")
+        blobs.add(wheels[0], source.sha256)
+
+
+def _download(requirement: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command += ["--no-input", "--disable-pip-version-check", "--no-cache-dir", "--dest", str(folder), requirement]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=folder)
+    except subprocess.TimeoutExpired as error:
+        raise AllotmentError(f"pip took more than {TIMEOUT:.0f} s") from error
+    if result.returncode != 0:
+        errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR:")]
+        raise AllotmentError(f"pip: {errors[-1] if errors else f'exit code {result.returncode}'}")

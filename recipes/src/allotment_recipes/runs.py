@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three kinds of buildout run, each done in a process of its own: build, instance, and only reading a profile.
+
+Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
+"""
+
+import os
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import zc.buildout
+
+from allotment.atomic import read_limited, write_bytes
+from allotment.codec import dumps, loads
+from allotment.errors import AllotmentError
+from allotment.messages.instance import InstancePublished, InstanceRequests
+from allotment_recipes.context import INPUT_LIMIT, RunContext, read_instance
+from allotment_recipes.distributions import took_part
+from allotment_recipes.driver import Buildout
+from allotment_recipes.journal import Journal
+from allotment_recipes.option_error import ProfileError
+from allotment_recipes.profiles import BASE_LOCATION
+from allotment_recipes.python_scripts import base_python
+from allotment_recipes.tokens import Tokens, load_key
+
+_REFERENCED_FILE = re.compile(r"\$\{:" + BASE_LOCATION + r"\}/([^\s'\"#;,]+)")
+
+
+def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Do one run; every failure becomes ``{"error": text}``, a recipe's bug with its traceback in the log."""
+    try:
+        return _KINDS[kind](request)
+    except (AllotmentError, zc.buildout.UserError) as error:
+        return {"error": str(error)}
+    except Exception as error:  # a recipe may fail in any way: said in one line here, in full in the log
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def build(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Build a software release; parts that are done stay, also when a later one fails."""
+    folder = Path(request["folder"])
+    closure = Path(request["closure"])
+    folder.mkdir(parents=True, exist_ok=True)
+    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure)
+    buildout = Buildout(closure / request["profile"], context, _settings(development=request["development"]))
+    buildout.prepare_parts()
+    if buildout.waiting:
+        raise ProfileError(
+            buildout.waiting_parts()[0], "A software release can't wait: request children in an instance"
+        )
+    parts = {name: buildout.part_hash(name) for name in buildout._parts}
+    recipes = [buildout[name]["recipe"] for name in buildout._parts]
+    try:
+        buildout.run_parts()
+    finally:
+        if buildout._installed:
+            buildout.save()
+    return {"parts": parts, "distributions": took_part(recipes)}
+
+
+def instance(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Process an instance: files are written, requests and published values told, only when all went well."""
+    folder = Path(request["partition"])
+    given = read_instance(folder)
+    if given is None:
+        raise AllotmentError(f"{folder}/.allotment/instance.json does not exist", "The node writes it before the run")
+    state = folder / ".allotment"
+    tokens = Tokens(load_key(state / "tokens.key"))
+    context = RunContext(folder, Journal(immediate=False), state / "sources", tokens, instance=given)
+    try:
+        profile = Path(request["software"]) / request["profile"]
+        buildout = Buildout(profile, context, _settings(eggs=str(state / "eggs"), parts=str(state / "parts")))
+        buildout.run_parts()
+        waiting = buildout.waiting_parts()
+        context.journal.apply()
+        if buildout._installed:
+            buildout.save()
+        tell(state, context, waiting)
+    except Exception as error:
+        if tokens.scrub(str(error)) != str(error):
+            raise AllotmentError(tokens.scrub(str(error))) from None
+        raise
+    return {"waiting": list(waiting)}
+
+
+def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
+    """Write ``requests.json`` and ``published.json``; a partial run takes nothing back that was published before."""
+    requests = InstanceRequests(not waiting, tuple(context.requests.values()), waiting)
+    values, shared = context.published, context.published_shared
+    if waiting:
+        before = read_limited(state / "published.json", INPUT_LIMIT)
+        earlier = loads(InstancePublished, before) if before is not None else InstancePublished()
+        values = {**earlier.values, **values}
+        shared = {**{key: dict(item) for key, item in earlier.shared.items()}, **shared}
+    write_bytes(state / "published.json", dumps(InstancePublished(values, shared)), 0o600, sync=False)
+    write_bytes(state / "requests.json", dumps(requests), 0o600, sync=False)
+
+
+def read(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Read a software profile without running its recipes; returns the profiles read and the files that they name."""
+    folder = Path(request["folder"])
+    context = RunContext(folder, Journal(immediate=True), folder, Tokens(b""))
+    buildout = Buildout(Path(request["profile"]), context, _settings())
+    named: set[str] = set()
+    for section in buildout._raw:
+        raw = buildout._raw[section]
+        merged = buildout.Options(buildout, section, raw)._do_extend_raw(section, raw, [])
+        for option, text in merged.items():
+            for name in _REFERENCED_FILE.findall(text):
+                path = Path(os.path.normpath(Path(merged[BASE_LOCATION]) / name))
+                if not path.exists():
+                    raise ProfileError(f"[{section}] {option}: {path} does not exist", "Correct the path")
+                named.add(str(path))
+    return {"profiles": [os.path.normpath(path) for path in buildout.files], "named": sorted(named)}
+
+
+def _settings(*, development: bool = False, eggs: str = "eggs", parts: str = "parts") -> dict[str, str]:
+    return {
+        "allow-picked-versions": "true" if development else "false",
+        "eggs-directory": eggs,
+        "eggs-directory-version": "",
+        "parts-directory": parts,
+        "executable": base_python(),
+    }
+
+
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "build": build,
+    "instance": instance,
+    "read": read,
+}

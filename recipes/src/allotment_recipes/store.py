@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a built part goes: ``<store root>/<name>-<version>-<hash>``, the hash being that of all its inputs."""
+
+import functools
+import hashlib
+import platform
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from allotment.codec import canonical
+from allotment.errors import AllotmentError
+
+ROOT_LENGTH: Final = 96  # characters: a store's root is padded to it, so that built bytes can move between roots
+HASH_DIGITS: Final = 32
+_NAME: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._+]*")
+
+
+def part_path(root: Path, name: str, version: str, digest: str) -> Path:
+    """Return the folder of a built part under a store's root."""
+    for word in (name, version):
+        if not _NAME.fullmatch(word):
+            raise AllotmentError(
+                f"{word!r} can't be part of a folder's name", "Use letters, digits, '-', '.', '_', '+'"
+            )
+    return root / f"{name}-{version}-{digest[:HASH_DIGITS]}"
+
+
+@functools.cache
+def platform_name() -> str:
+    """Return what built parts depend on: such as ``linux-x86_64-glibc2.36-py3.11``."""
+    library, version = platform.libc_ver()
+    python = f"py{sys.version_info.major}.{sys.version_info.minor}"
+    return f"{sys.platform}-{platform.machine()}-{library or 'libc'}{version}-{python}"
+
+
+def part_hash(
+    options: Mapping[str, str],
+    *,
+    build_version: int,
+    references: Iterable[str],
+    inputs: Mapping[str, str],
+    roots: Mapping[str, str],
+) -> str:
+    """Return the hash of a part's inputs, which no folder's place changes.
+
+    ``references`` are the hashes of the parts it refers to; ``roots`` maps absolute folders to what stands for them.
+    """
+    normalised = {key: relocate(value, roots) for key, value in options.items()}
+    document = {
+        "format": 1,
+        "options": normalised,
+        "files": {name: digest for value in options.values() for name, digest in _files(value, roots)},
+        "build_version": build_version,
+        "references": list(references),
+        "inputs": {key: relocate(value, roots) for key, value in inputs.items()},
+        "platform": platform_name(),
+        "root_length": ROOT_LENGTH,
+    }
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def relocate(text: str, roots: Mapping[str, str]) -> str:
+    """Return ``text`` with each absolute folder replaced by its stand-in; inner folders first."""
+    for root in sorted(roots, key=len, reverse=True):
+        text = text.replace(root, roots[root])
+    return text
+
+
+def _files(text: str, roots: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield name and hash of each profile file that an option's text names: its content is an input too."""
+    for root, name in roots.items():
+        if name != "@closure@":
+            continue
+        for match in re.findall(re.escape(root) + r"/[^\s'\"#;,]+", text):
+            path = Path(match)
+            if path.is_file():
+                yield relocate(match, roots), hashlib.sha256(path.read_bytes()).hexdigest()

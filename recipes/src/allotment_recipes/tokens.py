@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Secrets inside buildout's options: a token stands for the value until a recipe writes it where it is used.
+
+Options are copied into ``.installed.cfg``, logs and error texts, so they never hold a secret. The token depends on
+the value and on a key of the partition: it changes when the secret changes, and nobody can guess or forge it.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+from allotment.secret import Secret, scrub
+
+_TOKEN: Final = re.compile(r"allotment-secret-[0-9a-f]{40}")
+
+
+class Tokens:
+    """The secrets of one run, by token."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._values: dict[str, str] = {}
+
+    def token(self, secret: Secret) -> str:
+        """Return the text that stands for ``secret`` in options."""
+        value = secret.reveal()
+        digest = hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()[:40]
+        token = f"allotment-secret-{digest}"
+        self._values[token] = value
+        return token
+
+    def hide(self, value: Any) -> Any:
+        """Return JSON data with each secret replaced by its token."""
+        if isinstance(value, Secret):
+            return self.token(value)
+        if isinstance(value, dict):
+            return {key: self.hide(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.hide(item) for item in value]
+        return value
+
+    def restore(self, value: Any) -> Any:
+        """Return JSON data with each string that holds a token replaced by a :class:`Secret`."""
+        if isinstance(value, str):
+            return Secret(self.reveal(value)) if self.found_in(value) else value
+        if isinstance(value, dict):
+            return {key: self.restore(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.restore(item) for item in value]
+        return value
+
+    def found_in(self, text: str) -> bool:
+        """Say whether ``text`` holds a token of this run."""
+        return any(token in self._values for token in _TOKEN.findall(text))
+
+    def reveal(self, text: str) -> str:
+        """Return ``text`` with the plain values in place: for a file that is used, never to show it."""
+        return _TOKEN.sub(lambda match: self._values.get(match[0], match[0]), text)
+
+    def reveal_json(self, value: Any) -> Any:
+        """Return JSON data with the plain values in place."""
+        return json.loads(self.reveal_in_json(json.dumps(value)))
+
+    def reveal_in_json(self, text: str) -> str:
+        """Return JSON text with the plain values in place, escaped as JSON wants."""
+        return _TOKEN.sub(lambda match: json.dumps(self._values.get(match[0], match[0]))[1:-1], text)
+
+    def scrub(self, text: str) -> str:
+        """Return ``text`` (an error, a log) with the plain values blanked out."""
+        return scrub(text, self._values.values())
+
+
+def load_key(path: Path) -> bytes:
+    """Return the key in ``path`` (mode 0600), making it at the first call."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = secrets.token_bytes(32)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(key)
+    os.replace(temporary, path)
+    return key

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m allotment_recipes.zygote FD``: imports buildout once, then forks a process for each run.
+
+It is exec'ed, not forked, so it holds none of its parent's secrets. Lines of JSON go both ways over the socket ``FD``:
+in ``{"id", "kind", "log", "timeout", ...}``, out ``{"id", "accepted": true}`` and later the run's result with ``id``
+and ``seconds``. It ends when the parent closes the socket (or dies), or after ``idle`` seconds without a run.
+"""
+
+import contextlib
+import gc
+import importlib.util
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+READ_SIZE = 1 << 16  # bytes
+
+
+@dataclass
+class _Run:
+    """A forked run: ``output`` collects its result until the pipe closes."""
+
+    id: int
+    pid: int
+    pipe: int
+    started: float
+    deadline: float
+    timeout: float
+    output: bytearray = field(default_factory=bytearray)
+    is_late: bool = False
+
+
+class Zygote:
+    """Serves one parent; single-threaded, because it forks."""
+
+    def __init__(self, parent: socket.socket, idle: float) -> None:
+        self._parent = parent
+        self._idle = idle  # seconds
+        self._runs: dict[int, _Run] = {}  # by pipe
+        self._buffer = bytearray()
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(parent, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Serve until the parent is gone or nothing was wanted for ``idle`` seconds; no run outlives this."""
+        try:
+            while True:
+                events = self._selector.select(self._patience())
+                if not events and not self._runs:
+                    return
+                for key, _ in events:
+                    if key.fileobj is self._parent:
+                        if not self._receive():
+                            return
+                    else:
+                        self._collect(self._runs[key.fd])
+                self._kill_late()
+        finally:
+            for run in list(self._runs.values()):
+                _kill_group(run.pid)
+
+    def _patience(self) -> float:
+        waiting = [run.deadline for run in self._runs.values() if not run.is_late]
+        if not self._runs:
+            return self._idle
+        return max(0.0, min(waiting) - time.monotonic()) if waiting else 1.0
+
+    def _receive(self) -> bool:
+        data = self._parent.recv(READ_SIZE)
+        if not data:
+            return False
+        self._buffer += data
+        *lines, rest = self._buffer.split(b"\n")
+        self._buffer = bytearray(rest)
+        for line in lines:
+            request = json.loads(line)
+            self._send({"id": request["id"], "accepted": True})
+            self._fork(request)
+        return True
+
+    def _fork(self, request: Mapping[str, Any]) -> None:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            self._parent.close()
+            for run in self._runs.values():
+                os.close(run.pipe)
+            _work(request, writer)
+        os.close(writer)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpgid(pid, pid)  # here and in the child: whichever comes first, the group exists before it is killed
+        now = time.monotonic()
+        run = _Run(request["id"], pid, reader, now, now + request["timeout"], request["timeout"])
+        self._runs[reader] = run
+        self._selector.register(reader, selectors.EVENT_READ)
+
+    def _collect(self, run: _Run) -> None:
+        data = os.read(run.pipe, READ_SIZE)
+        if data:
+            run.output += data
+            return
+        self._selector.unregister(run.pipe)
+        os.close(run.pipe)
+        del self._runs[run.pipe]
+        _kill_group(run.pid)  # what the run left in the background
+        _, status = os.waitpid(run.pid, 0)
+        self._send({**self._result(run, status), "id": run.id, "seconds": time.monotonic() - run.started})
+
+    def _result(self, run: _Run, status: int) -> dict[str, Any]:
+        if run.is_late:
+            return {"error": f"it took more than {run.timeout:g} s and was stopped"}
+        try:
+            result: dict[str, Any] = json.loads(bytes(run.output))
+            return result
+        except ValueError:
+            code = os.waitstatus_to_exitcode(status)
+            return {"error": f"the run's process ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"}
+
+    def _kill_late(self) -> None:
+        now = time.monotonic()
+        for run in self._runs.values():
+            if now >= run.deadline:
+                run.is_late = True
+                _kill_group(run.pid)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        self._parent.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _work(request: Mapping[str, Any], writer: int) -> NoReturn:
+    """Do one run in the forked child, send its result and exit; nothing returns from here."""
+    from allotment_recipes import runs
+
+    status = 1
+    try:
+        os.setpgid(0, 0)
+        os.umask(0o022)
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.argv[:] = ["buildout"]
+        result = json.dumps(runs.run(request["kind"], request)).encode()
+        sys.stdout.flush()
+        with os.fdopen(writer, "wb") as pipe:
+            pipe.write(result)
+        status = 0
+    except Exception:  # said in the log; the parent sees the exit code
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def preload() -> None:
+    """Import what the runs need. zc.buildout comes first: after setuptools or pip it would warn of distutils."""
+    import zc.buildout.buildout  # noqa: F401
+
+    import allotment_recipes.runs  # noqa: F401
+    from allotment_recipes import recipe_loading
+
+    for (owner, name), point in recipe_loading.installed().items():
+        if owner == "allotment-recipes":
+            recipe_loading.load("", f"{point.dist.name if point.dist else owner}:{name}")
+    import jinja2  # noqa: F401
+
+    if importlib.util.find_spec("jsonschema") is not None:
+        import jsonschema  # noqa: F401
+    gc.collect()
+    gc.freeze()  # so that a fork's garbage collector touches none of these pages
+
+
+def main() -> int:
+    """Serve the socket whose number is the first argument; the second is the idle time in seconds."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which closes the socket
+    parent = socket.socket(fileno=int(sys.argv[1]))
+    preload()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has gone
+        Zygote(parent, float(sys.argv[2])).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
