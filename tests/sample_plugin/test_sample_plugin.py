@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment_promises.launcher import Launcher
+
+Allot = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def listing(allot: Allot, installed: Path) -> dict[str, dict[str, Any]]:
+    """The sample's items in ``allot plugins --json``, by kind."""
+    result = allot("plugins", "--json", plugins=(installed,))
+    assert result.returncode == 0, result.stderr
+    items = json.loads(result.stdout)["items"]
+    return {item["kind"]: item for item in items if item["distribution"] == "sample-plugin"}
+
+
+def test_items_are_listed_with_their_origin(listing: dict[str, dict[str, Any]]) -> None:
+    assert {kind: item["name"] for kind, item in listing.items()} == {
+        "recipe": "greeting",
+        "promise": "check_greeting",
+        "command": "sample greet",
+    }
+    assert {(item["plugin"], item["version"]) for item in listing.values()} == {("sample", "1.2")}
+
+
+def test_options_are_listed_with_type_default_and_doc(listing: dict[str, dict[str, Any]]) -> None:
+    assert listing["recipe"]["doc"] == "Write a greeting to ``output``; others read it as ``${section:text}``."
+    assert listing["recipe"]["options"] == [
+        {"name": "to", "type": "text", "default": None, "doc": "who is greeted"},
+        {"name": "output", "type": "path", "default": None, "doc": "the file that is written"},
+        {"name": "loud", "type": "true or false", "default": "false", "doc": "in capital letters"},
+    ]
+    assert listing["promise"]["options"][1] == {
+        "name": "to",
+        "type": "text",
+        "default": None,
+        "doc": "who must be greeted",
+    }
+
+
+def test_command_runs_and_its_errors_are_said(allot: Allot, installed: Path) -> None:
+    result = allot("sample", "greet", "World", plugins=(installed,))
+    assert (result.returncode, result.stdout) == (0, "Hello World!\n")
+    result = allot("sample", "greet", " ", plugins=(installed,))
+    assert (result.returncode, result.stderr) == (1, "error: the name is empty. Say whom to greet.\n")
+    assert "Greet somebody." in allot("sample", "--help", plugins=(installed,)).stdout
+
+
+def test_broken_plugin_is_reported_and_the_others_work(allot: Allot, installed: Path, broken: Path) -> None:
+    result = allot("plugins", "--json", plugins=(installed, broken))
+    assert result.returncode == 0
+    listing = json.loads(result.stdout)
+    assert [item for item in listing["broken"] if item["distribution"] == "broken-plugin"] == [
+        {
+            "plugin": "broken",
+            "distribution": "broken-plugin",
+            "version": "0.3",
+            "reason": "ModuleNotFoundError: No module named 'a_module_that_is_not_there'",
+        }
+    ]
+    assert "greeting" in {item["name"] for item in listing["items"]}
+    line = (
+        "plugin broken of broken-plugin 0.3 is broken:"
+        " ModuleNotFoundError: No module named 'a_module_that_is_not_there'\n"
+    )
+    assert line in result.stderr
+
+
+def test_recipe_is_registered_with_buildout_too(installed: Path) -> None:
+    code = (
+        "from importlib.metadata import entry_points; from allotment.plugins import load, plugins\n"
+        "types = plugins().items('allotment_recipe_types')\n"
+        "(mine,) = [item for item in types if item.distribution == 'sample-plugin']\n"
+        "(point,) = [point for point in entry_points(group='zc.buildout') if point.dist.name == mine.distribution]\n"
+        "assert point.name == mine.name and point.load() is load(mine.target)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+
+
+def test_promise_runs_in_the_launcher(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    (tmp_path / "etc/promise").mkdir(parents=True)
+    options = {"filename": "greeting.txt", "to": "World"}
+    file = {"format": 1, "type": "check_greeting", "options": options}
+    (tmp_path / "etc/promise/greets.json").write_text(json.dumps(file))
+    with Launcher() as launcher:
+        (result,) = launcher.run(tmp_path)
+        assert (result.status, result.message) == (
+            "failed",
+            "greeting.txt can't be read: No such file or directory",
+        )
+        (tmp_path / "greeting.txt").write_text("HELLO WORLD!\n")
+        (result,) = launcher.run(tmp_path)
+        assert (result.status, result.message) == ("passed", "greeting.txt says 'HELLO WORLD!'")
+        assert result.metrics == {"length": 12.0}
