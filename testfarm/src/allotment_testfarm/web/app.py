@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The web tier's application: the kit's, with this farm's pages and API; everybody may read, nobody can write."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import Response
+
+from allotment import __version__
+from allotment.secret import Secret
+from allotment_master.kit.app import App
+from allotment_master.kit.database import Database
+from allotment_master.kit.identity import Identity
+from allotment_master.kit.pages import Pages, serve_static
+from allotment_testfarm.web import look
+from allotment_testfarm.web.rendered import Kept
+
+PACKAGE = "allotment_testfarm"
+
+
+@dataclass(frozen=True)
+class Farm:
+    """What handlers read from: ``app.state.farm``."""
+
+    database: Database
+    folder: Path  # logs are below it
+    clock: Callable[[], float]
+    pages: Pages
+    kept: Kept
+
+
+class _NoIdentities:
+    """Nobody has to say who he is: there is nothing here that only some may do."""
+
+    def identify(self, token: Secret) -> Identity | None:
+        return None
+
+
+def create_app(database: Database, folder: Path, clock: Callable[[], float] = time.time) -> App:
+    """Return the application; ``clock`` gives UTC epoch seconds."""
+    from allotment_testfarm.web import api, pages
+
+    kit = Pages(PACKAGE)
+    kit.environment.filters.update(
+        ago=look.ago, duration=look.duration, iso=look.iso, moment=look.moment, short=look.short, size=look.size
+    )
+    kit.environment.globals.update(version=__version__, place="")
+
+    def error_page(request: Request, status: int, what: str, fix: str) -> Response:
+        return kit.render("error.html", status, what=what[:1].upper() + what[1:], fix=fix)
+
+    app = App("Allotment test farm", _NoIdentities(), error_page=error_page)
+    app.state.farm = Farm(database, folder, clock, kit, Kept(clock))
+    app.include_router(pages.router)
+    app.include_router(api.router)
+    serve_static(app, PACKAGE)
+    return app
+
+
+def farm_of(request: Request) -> Farm:
+    """Return what this request's handler reads from."""
+    farm: Farm = request.app.state.farm
+    return farm

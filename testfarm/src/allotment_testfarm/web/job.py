@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a job's page says: the verdict, the test cases, the steps on a time line, the log, the manifest."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import sqlalchemy as sa
+
+from allotment.messages.job import CaseOutcome, JobState, Step, TestCase
+from allotment_testfarm.db import attempts, jobs, manifests, nodes, projects, revisions
+from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
+from allotment_testfarm.db.jobs import JobSummary
+from allotment_testfarm.db.revisions import Revision
+from allotment_testfarm.verdicts import Colour
+from allotment_testfarm.web.look import NONE, Look, look
+from allotment_testfarm.web.results import job_look
+
+_BAD_CASES = (CaseOutcome.FAILED, CaseOutcome.ERROR)
+_CASE_ORDER = (CaseOutcome.FAILED, CaseOutcome.ERROR, CaseOutcome.PASSED, CaseOutcome.SKIPPED)
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """A test case with its look."""
+
+    suite: str
+    name: str
+    look: Look
+    seconds: float
+    message: str
+
+
+@dataclass(frozen=True)
+class StepView:
+    """A step's place on the attempt's time line; ``left`` and ``width`` are percent."""
+
+    name: str
+    look: Look
+    began: str  # since the attempt's start
+    seconds: float
+    left: float
+    width: float
+
+
+@dataclass(frozen=True)
+class AttemptView:
+    """A row of the table of attempts."""
+
+    number: int
+    look: Look
+    node: str
+    started: float
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class ManifestView:
+    """What a job proved, in the words of its manifest."""
+
+    sha256: str
+    name: str
+    closure: str
+    closure_size: int
+    types: tuple[str, ...]
+    licences: tuple[str, ...]
+    keys: tuple[str, ...]
+    offer: str
+
+
+def read(connection: sa.Connection, number: int, attempt: int | None, now: float) -> dict[str, Any] | None:
+    """Return everything that a job's page shows but the log; None when there is no such job or attempt."""
+    detail = attempts.detail(connection, number)
+    if detail is None:
+        return None
+    chosen = _choose(detail, attempt)
+    if attempt is not None and chosen is None:
+        return None
+    cases = _cases(connection, detail, chosen)
+    project = projects.get(connection, detail.job.project)
+    assert project is not None  # a foreign key holds it
+    return {
+        "job": detail.job,
+        "revision": detail.revision,
+        "look": job_look(detail.job),
+        "headline": _headline(detail, chosen),
+        "detail": _detail(connection, detail.job, now),
+        "took": _took(detail.job, now),
+        "waited": (detail.job.started or detail.job.ended or now) - detail.job.created,
+        "attempt": chosen,
+        "attempts": tuple(_attempt(item, now) for item in detail.attempts),
+        "steps": _steps(chosen, now),
+        "why_no_steps": "The test node has not begun a step yet." if chosen else "No test node has taken this job yet.",
+        "is_moving": detail.job.state is not JobState.DONE,
+        "commands": commands(detail.job),
+        "manifest": _manifest(connection, chosen),
+        **_case_groups(cases),
+        **_history(connection, project.id, detail),
+    }
+
+
+def log_path(folder: Path, attempt: AttemptDetail | None) -> Path | None:
+    """Return the file of an attempt's log; None without an attempt, or when the path would leave the farm's folder."""
+    if attempt is None:
+        return None
+    path = (folder / attempt.log).resolve()
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
+def commands(job: JobSummary) -> str:
+    """Return what runs the same job at a desk, in a clone of the repository."""
+    folder = PurePosixPath(job.profile).parent
+    return f"git fetch && git switch --detach {job.revision}\nallot release test {shlex.quote(str(folder))}"
+
+
+def _choose(detail: JobDetail, number: int | None) -> AttemptDetail | None:
+    if number is None:
+        return detail.attempts[-1] if detail.attempts else None
+    return next((item for item in detail.attempts if item.number == number), None)
+
+
+def _cases(connection: sa.Connection, detail: JobDetail, chosen: AttemptDetail | None) -> tuple[TestCase, ...]:
+    if chosen is None or chosen is detail.attempts[-1]:  # the newest one's are read with the job
+        return () if chosen is None else chosen.cases
+    return attempts.cases_of(connection, chosen.id)
+
+
+def _case_groups(cases: tuple[TestCase, ...]) -> dict[str, Any]:
+    """Split test cases into those that need attention and the others, and count both."""
+    ordered = sorted(cases, key=lambda case: _CASE_ORDER.index(case.outcome))  # stable: else in the order they ran
+    bad = [_case(case) for case in ordered if case.outcome in _BAD_CASES]
+    other = [case for case in ordered if case.outcome not in _BAD_CASES]
+    return {
+        "cases": cases,
+        "case_counts": _counts(ordered),
+        "bad_cases": bad,
+        "other_cases": [_case(case) for case in other],
+        "other_counts": _counts(other),
+    }
+
+
+def _counts(cases: Iterable[TestCase]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in Counter(case.outcome.value for case in cases).items())
+
+
+def _case(case: TestCase) -> CaseView:
+    return CaseView(case.suite, case.name, look(case.outcome), case.seconds, case.message)
+
+
+def _headline(detail: JobDetail, attempt: AttemptDetail | None) -> str:
+    shown = job_look(detail.job)
+    if detail.job.state is JobState.WAITING:
+        return "Waiting for another test node" if attempt else "Waiting for a test node"
+    if detail.job.state is JobState.LEASED:
+        step = next((item.name for item in reversed(attempt.steps) if item.outcome is None), "") if attempt else ""
+        return f"Running: {step}" if step else "Running"
+    return shown.word.capitalize()
+
+
+def _detail(connection: sa.Connection, job: JobSummary, now: float) -> str:
+    """Say in one line why the job is as it is."""
+    if job.state is JobState.DONE:
+        return job.verdict.detail if job.verdict else ""
+    if job.cancelled:
+        return "It was cancelled: the test node is told at its next heartbeat."
+    return _why_waiting(connection, job, now) if job.state is JobState.WAITING else ""
+
+
+def _why_waiting(connection: sa.Connection, job: JobSummary, now: float) -> str:
+    connected = [item for item in nodes.all_nodes(connection, now) if item.is_connected]
+    fitting = [item for item in connected if job.platform in ("any", item.platform)]
+    free = [item for item in fitting if len(item.current) < item.slots]
+    if not connected:
+        return "No test node is connected."
+    if not fitting:
+        return f"No connected test node has the platform {job.platform}."
+    if not free:
+        return f"{len(fitting)} test node{' is' if len(fitting) == 1 else 's are'} connected, all busy."
+    return "A test node is free: it should start at once."
+
+
+def _took(job: JobSummary, now: float) -> float | None:
+    return None if job.started is None else (job.ended or now) - job.started
+
+
+def _steps(attempt: AttemptDetail | None, now: float) -> tuple[StepView, ...]:
+    if attempt is None or not attempt.steps:
+        return ()
+    begin = min(attempt.started, attempt.steps[0].started)
+    end = max(attempt.ended or now, *(step.ended or step.started for step in attempt.steps))
+    return tuple(_step(step, begin, max(end - begin, 0.001), attempt.ended or now) for step in attempt.steps)
+
+
+def _step(step: Step, begin: float, span: float, now: float) -> StepView:
+    seconds = max((step.ended or now) - step.started, 0.0)
+    offset = max(step.started - begin, 0.0)
+    width = min(max(100 * seconds / span, 0.5), 100.0)  # a short step is still seen
+    left = min(100 * offset / span, 100.0 - width)
+    return StepView(step.name, look(step.outcome), f"+{offset:.1f} s", seconds, round(left, 2), round(width, 2))
+
+
+def _attempt(item: AttemptDetail, now: float) -> AttemptView:
+    return AttemptView(
+        item.number, look(item.outcome), item.node, item.started, (item.ended or now) - item.started, item.reason
+    )
+
+
+def _manifest(connection: sa.Connection, attempt: AttemptDetail | None) -> ManifestView | None:
+    stored = manifests.get(connection, attempt.manifest) if attempt and attempt.manifest else None
+    if stored is None:
+        return None
+    manifest = stored.signed.manifest
+    offer = (
+        "accepted it" if stored.offered else f"has not accepted it yet: {stored.problem}" if stored.problem else NONE
+    )
+    return ManifestView(
+        sha256=stored.sha256,
+        name=manifest.name,
+        closure=manifest.closure.sha256,
+        closure_size=manifest.closure.size,
+        types=tuple(manifest.software_types),
+        licences=manifest.licences,
+        keys=tuple(signature.key for signature in stored.signed.signatures),
+        offer=offer,
+    )
+
+
+def _history(connection: sa.Connection, project: int, detail: JobDetail) -> dict[str, Any]:
+    """Return since when the release has this colour, and for a red job its last green one."""
+    verdict = detail.job.verdict
+    since: Revision | None = None
+    green: JobSummary | None = None
+    if verdict is not None and verdict.since and verdict.since != detail.job.revision:
+        since = revisions.get(connection, project, verdict.since)
+    if verdict is not None and verdict.colour is Colour.RED:
+        found = jobs.page(
+            connection, project, release=detail.job.release, colour=Colour.GREEN, limit=1, before=detail.job.id
+        )
+        green = found[0] if found else None
+    words = verdict.colour.value.capitalize() if verdict is not None else ""
+    return {"since": since, "since_words": words, "last_green": green}

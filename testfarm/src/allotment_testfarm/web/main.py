@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m allotment_testfarm web``: the web tier as a program of its own."""
+
+import gc
+from pathlib import Path
+
+import click
+
+NAME = "web"  # of the ready file and the lock
+
+
+@click.command("web")
+@click.option("--folder", type=click.Path(path_type=Path), required=True, help="The farm's folder.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on loopback; 0 takes a free one.")
+@click.option(
+    "--database",
+    "url",
+    default="",
+    envvar="ALLOTMENT_FARM_DATABASE",
+    help="URL of the farm's database; without it a file in the folder.",
+)
+def command(folder: Path, port: int, url: str) -> None:
+    """Serve the farm's pages and its JSON API until SIGTERM; the engine is another process."""
+    from allotment_master.kit.database import Database, sqlite_url
+    from allotment_master.kit.serving import log_to_stderr, serve
+    from allotment_testfarm.engine.settings import DATABASE
+    from allotment_testfarm.web.app import PACKAGE, create_app
+
+    log_to_stderr()
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    database = Database(url or sqlite_url(str(folder / DATABASE)))
+    try:
+        database.upgrade(PACKAGE)  # the engine does it too; whoever comes first
+        app = create_app(database, folder)
+        # A large page makes thousands of short-lived objects: collections in the middle of it, over all that was
+        # imported, take longer than making it.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 20)
+        serve(app, folder, NAME, port)
+    finally:
+        database.close()
