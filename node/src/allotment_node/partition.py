@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A partition's directory as the agent sees it: inputs written, outputs read as from a stranger, all of it removed."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import stat
+from typing import Final, TypeVar
+
+from allotment import atomic
+from allotment.codec import canonical, decode, dumps, encode, loads
+from allotment.errors import AllotmentError, MessageError
+from allotment.messages.desired_state import DesiredState
+from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests
+from allotment_node.folder import NodeFolder, remove_tree
+
+OUTPUT_LIMIT: Final = 1 << 20  # bytes of requests.json and of published.json
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Processed:
+    """What the last processing of a partition was made from, and how it ended."""
+
+    inputs: str  # sha256, see :func:`input_hash`
+    outcome: str  # "done", "waiting", "failed" or "oscillating"
+    format: int = 1
+
+
+def input_hash(document: DesiredState, addresses: tuple[str, ...]) -> str:
+    """Return the hash of all that a processing sees; the generation is only a number and no input."""
+    data = encode(document)
+    del data["generation"]
+    return hashlib.sha256(canonical([data, list(addresses)])).hexdigest()
+
+
+class Partition:
+    """One partition's files. ``.allotment`` is made by the agent and, like all below, may be a tenant's by now."""
+
+    def __init__(self, folder: NodeFolder, name: str) -> None:
+        self.name = name
+        self.path = folder.partition(name)
+        self.log = folder.logs / f"{name}.log"
+        self._exchange = self.path / ".allotment"
+        self._record = folder.processed / f"{name}.json"
+        self._traces = (folder.service_logs, folder.usage)
+
+    def write_input(self, document: InstanceInput) -> None:
+        """Write ``instance.json``. Earlier outputs stay: a run that waits adds to what was published before."""
+        self.path.mkdir(mode=0o750, exist_ok=True)
+        self._exchange.mkdir(mode=0o700, exist_ok=True)
+        self._check_exchange()
+        atomic.write_bytes(self._exchange / "instance.json", dumps(document), 0o600, sync=False)
+
+    def read_requests(self) -> InstanceRequests | None:
+        """Return ``requests.json``, None when the run did not write one."""
+        return self._read(InstanceRequests, "requests.json")
+
+    def read_published(self) -> InstancePublished | None:
+        """Return ``published.json``, None when the run did not write one."""
+        return self._read(InstancePublished, "published.json")
+
+    def processed(self) -> Processed | None:
+        """Return the record of the last processing; an unreadable one means that there was none."""
+        try:
+            return decode(Processed, json.loads(self._record.read_bytes()), str(self._record))
+        except (FileNotFoundError, ValueError, MessageError):
+            return None
+
+    def record(self, processed: Processed) -> None:
+        """Note a processing; written last, so that an interrupted one is done again."""
+        atomic.write_bytes(self._record, canonical(encode(processed)), 0o600, sync=False)
+
+    def forget(self) -> None:
+        """Have the next pass process this partition whatever its inputs."""
+        self._record.unlink(missing_ok=True)
+
+    def wipe(self) -> None:
+        """Remove the partition and every trace of it: logs, usage of services, records."""
+        self.forget()
+        remove_tree(self.path)
+        for folder in self._traces:
+            for path in folder.glob(f"{self.name}.*"):
+                path.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
+
+    def _read(self, kind: type[T], name: str) -> T | None:
+        self._check_exchange()
+        path = self._exchange / name
+        data = atomic.read_limited(path, OUTPUT_LIMIT)
+        return None if data is None else loads(kind, data, f"{self.name}/.allotment/{name}")
+
+    def _check_exchange(self) -> None:
+        """Refuse a folder that is a link by now: it would lead reads and writes elsewhere."""
+        for path in (self.path, self._exchange):
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise AllotmentError(f"{path} is not a folder", "Remove it")

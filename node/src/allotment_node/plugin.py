@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node contributes: its commands and the supervisor that services run under."""
+
+from allotment.hookspecs import Command, SupervisorType, hookimpl
+
+
+@hookimpl
+def allotment_commands() -> tuple[Command, ...]:
+    return (
+        Command(
+            ("node", "register"), "allotment_node.commands.register:command", "Make this machine known to a master."
+        ),
+        Command(("node", "run"), "allotment_node.commands.run:command", "Run the agent of this machine."),
+        Command(("node", "software"), "allotment_node.commands.software:command", "Install what is supplied, once."),
+        Command(("node", "instance"), "allotment_node.commands.instance:command", "Process every partition once."),
+        Command(("node", "promise"), "allotment_node.commands.promise:command", "Check every promise once."),
+        Command(("node", "status"), "allotment_node.commands.status:command", "Show what is on this machine."),
+    )
+
+
+@hookimpl
+def allotment_supervisors() -> tuple[SupervisorType, ...]:
+    return (SupervisorType("supervisord", "allotment_node.supervisord:Supervisord"),)
