@@ -186,6 +186,10 @@ class MasterClient:
         answer = self._send("GET", "/events", params={"since": since, "wait": wait}, timeout=wait + self.timeout)
         return [decode(Event, item, self.url) for item in self._json(answer)["items"]]
 
+    def last_event(self) -> int:
+        """Return the number of the newest event: ask for events since then to hear of all that comes."""
+        return int(self._json(self._send("GET", "/events", params={"since": 2**53}))["last"])
+
     # transport
 
     def _ask(self, kind: type[T], method: str, path: str, body: Any = None) -> T:

@@ -41,9 +41,14 @@ def message(name: str, *, format: int) -> Callable[[type[T]], type[T]]:
 
 
 def messages() -> Mapping[str, type]:
-    """Return every message class that has been imported, by name."""
-    import allotment.messages  # noqa: F401 (registers the built-in ones)
+    """Return every message class by name: core's own, and those of other packages that have been imported."""
+    import importlib
+    import pkgutil
 
+    import allotment.messages as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
     return types.MappingProxyType(_messages)
 
 
@@ -191,7 +196,7 @@ def _decode_object(cls: type, data: Any, place: str) -> Any:
 def _check_format(known: int, found: Any, place: str) -> None:
     if found is None:
         raise UnknownFormatError(f"{place} has no format", f'Add "format": {known}')
-    if found != known or isinstance(found, bool):
+    if type(found) is not int or found != known:  # neither true nor 1.0
         raise UnknownFormatError(
             f"{place} has format {found!r}; allotment {__version__} reads format {known}",
             "Read it with the allotment version that wrote it, or a later one",
