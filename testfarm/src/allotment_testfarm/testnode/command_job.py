@@ -18,8 +18,6 @@ def run_command(context: JobContext) -> None:
         try:
             code = subprocess.run(command, cwd=context.source, check=False).returncode
         except OSError as error:
-            raise AllotmentError(
-                f"{command[0]} can't be run: {error.strerror}", "Correct the job's command"
-            ) from error
+            raise AllotmentError(f"{command[0]} can't be run: {error.strerror}", "Correct the job's command") from error
         if code != 0:
             context.fail(f"{command[0]} ended with {code}")

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot release test``: the farm's job at your desk, without a farm."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from allotment.errors import AllotmentError
+
+if TYPE_CHECKING:
+    from allotment_testfarm.wire import JobResult
+
+_MARKS = {"passed": "ok", "skipped": "skip"}
+
+
+@click.command("test")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("var/release-test"),
+    show_default=True,
+    help="Where downloads are kept and the work is done.",
+)
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=3600.0, help="Seconds for all of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; the log goes to stderr.")
+@click.pass_context
+def command(context: click.Context, path: Path, folder: Path, timeout: float, as_json: bool) -> None:
+    """Build, deploy and test a release at your desk, as the farm would.
+
+    PATH is a release's folder or its software.cfg. Files are taken as they are, committed or not. Exits with 1 unless
+    the release passes.
+    """
+    profile = find_profile(path)
+    began = time.monotonic()
+    result = run(profile, folder.absolute(), timeout, as_json)
+    seconds = round(time.monotonic() - began, 2)
+    if as_json:
+        click.echo(json.dumps(summary(profile, result, seconds), indent=2))
+    else:
+        show(result, seconds)
+    context.exit(0 if result.outcome == "passed" else 1)
+
+
+def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "JobResult":
+    """Run the job of kind ``release`` under the guard and return its result; everything it started has ended."""
+    from allotment.messages.job import Job
+    from allotment_testfarm.testnode import scratch
+    from allotment_testfarm.testnode.agent import only_one
+    from allotment_testfarm.testnode.guarded import GuardedJob
+
+    stream = (sys.stderr if log_to_stderr else sys.stdout).buffer
+
+    def echo(data: bytes) -> None:
+        stream.write(data)
+        stream.flush()
+
+    root = find_root(profile)
+    job = Job(1, "desk", "working tree", profile.parent.name, profile.relative_to(root).as_posix(), timeout=timeout)
+    with only_one(folder):
+        place = scratch.create(folder / "job")
+        try:
+            guarded = GuardedJob(job, root, place, folder / "sources", echo)
+            guarded.start()
+            try:
+                ended = guarded.wait()
+            finally:
+                guarded.kill()  # Ctrl-C: nothing stays behind
+            return guarded.result(ended)
+        finally:
+            if place.log.exists():
+                shutil.copyfile(place.log, folder / "log")
+            scratch.remove(place.folder)
+
+
+def find_profile(path: Path) -> Path:
+    """Return the software.cfg that ``path`` means."""
+    profile = (path / "software.cfg" if path.is_dir() else path).absolute()
+    if not profile.is_file():
+        raise AllotmentError(f"{path} has no software.cfg", "Give a release's folder, such as software/helloworld")
+    return profile
+
+
+def find_root(profile: Path) -> Path:
+    """Return the repository that a profile is in: where ``.git`` is, else the folder that holds ``software``."""
+    for folder in profile.parents:
+        if (folder / ".git").exists():
+            return folder
+    return profile.parent.parent.parent
+
+
+def show(result: "JobResult", seconds: float) -> None:
+    """Print what was done and found, for people."""
+    click.echo("")
+    for step in result.steps:
+        click.echo(f"{step.outcome or 'running':<15} {(step.ended or step.started) - step.started:7.1f} s  {step.name}")
+    for case in result.cases:
+        mark = _MARKS.get(case.outcome, case.outcome.upper())
+        click.echo(f"{mark:<15} {case.seconds:7.2f} s  {case.suite} {case.name}")
+    click.echo(f"{result.outcome} after {seconds:g} s{f': {result.reason}' if result.reason else ''}")
+
+
+def summary(profile: Path, result: "JobResult", seconds: float) -> dict[str, object]:
+    """Return what ``--json`` prints."""
+    from allotment.codec import encode
+
+    return {
+        "format": 1,
+        "release": profile.parent.name,
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "seconds": seconds,
+        "manifest": result.manifest.sha256 if result.manifest else None,
+        "steps": encode(result.steps),
+        "cases": encode(result.cases),
+    }

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job kind ``release``: what production would do with a software release, and its own tests against that."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from allotment.codec import Json
+from allotment.errors import AllotmentError
+from allotment.messages.job import CaseOutcome, TestCase
+from allotment.secret import find, mark
+from allotment_recipes.engine import BuildEngine
+from allotment_recipes.manifest import BuiltRelease, build_release
+from allotment_testfarm.jobs import JobContext
+from allotment_testfarm.testnode import checks, junit
+from allotment_testfarm.testnode.embedded import Fleet, fleet
+from allotment_testfarm.testnode.follow import Follow
+
+DEFAULT_INSTANCE = "default"
+_INSTALL_SECONDS = 3600.0
+_GREEN_SECONDS = 300.0
+_NO_TESTS = 5  # pytest's exit code
+_TESTS_FAILED = 1
+
+
+def run_release(context: JobContext) -> None:
+    """Build the release, deploy it on an embedded master and node until it is green, and run its tests there."""
+    with context.step("build"):
+        built = _build(context)
+        context.add_cases(_said(context, checks.check_release(built.manifest)))
+    with ExitStack() as stack:
+        with context.step("deploy"):
+            deployed = stack.enter_context(fleet(context.scratch, context.sources))
+            sha256 = _deploy(context, built, deployed)
+        with context.step("test"):
+            _test(context, deployed, sha256)
+        deployed.programs.check()
+    context.offer(built.manifest, built.closure)
+
+
+def _build(context: JobContext) -> BuiltRelease:
+    log = context.scratch / "build.log"
+    log.touch()
+    with closing(BuildEngine()) as engine, Follow(log):
+        return build_release(
+            context.source / context.job.profile,
+            context.source,
+            context.scratch / "release",
+            context.sources,
+            engine,
+            log,
+        )
+
+
+def _deploy(context: JobContext, built: BuiltRelease, deployed: Fleet) -> str:
+    """Install the release on the node and make one instance green; return the manifest's sha256."""
+    context.hide(_tokens(context.scratch))
+    sha256 = deployed.install(built.manifest, built.closure, _INSTALL_SECONDS)
+    context.say(f"installed manifest {sha256}")
+    parameters = _default_parameters(context)
+    default = built.manifest.software_types.get("default")
+    context.hide(find(mark(parameters, default.parameters if default else {})))
+    info = deployed.deploy(DEFAULT_INSTANCE, sha256, parameters, _GREEN_SECONDS)
+    for promise in info.promises:
+        context.say(f"promise {promise.name}: {promise.status}: {promise.message}")
+    context.add_cases(_said(context, checks.check_instance(built.manifest, info)))
+    return sha256
+
+
+def _tokens(scratch: Path) -> list[str]:
+    return [path.read_text().strip() for path in (scratch / "master/admin.token", scratch / "node/node.token")]
+
+
+def _default_parameters(context: JobContext) -> Mapping[str, Json]:
+    """Return what the default instance is requested with: ``test/parameters.json``, or nothing."""
+    path = _tests(context) / "parameters.json"
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise AllotmentError(f"test/parameters.json is not JSON: {error}", "Write a JSON object") from error
+    if not isinstance(value, dict):
+        raise AllotmentError("test/parameters.json is not an object", "Write a JSON object")
+    return value
+
+
+def _tests(context: JobContext) -> Path:
+    return (context.source / context.job.profile).parent / "test"
+
+
+def _test(context: JobContext, deployed: Fleet, sha256: str) -> None:
+    """Run the release's own tests, if it has any, and report each."""
+    tests = _tests(context)
+    if not any(tests.glob("**/test_*.py")):
+        context.say("the release has no tests of its own")
+        return
+    settings = context.scratch / "pytest.ini"
+    settings.write_text("[pytest]\n")  # the repository's own settings are for its own tests
+    report = context.scratch / "junit.xml"
+    options = ["-n", "2", "--import-mode=importlib", "-p", "no:cacheprovider", "--color=no", "-v"]
+    command = [sys.executable, "-m", "pytest", *options, "-c", str(settings), "--rootdir", str(tests.parent)]
+    code = subprocess.run(
+        [*command, f"--junitxml={report}", str(tests)],
+        cwd=context.scratch,
+        env={**os.environ, **_settings(context, deployed, sha256)},
+        check=False,
+    ).returncode
+    if code == _NO_TESTS:
+        context.say("the release has no tests of its own")
+        return
+    cases = junit.read(report)
+    context.add_cases(cases)
+    if code not in (0, _TESTS_FAILED) or (code != 0 and not any(_is_bad(case) for case in cases)):
+        context.fail(f"pytest ended with {code}")
+
+
+def _settings(context: JobContext, deployed: Fleet, sha256: str) -> dict[str, str]:
+    """Return the variables that make the fixtures of ``allotment_testfarm.release_testing`` work."""
+    return {
+        "ALLOTMENT_MASTER": deployed.url,
+        "ALLOTMENT_TOKEN_FILE": str(deployed.token_file),
+        "ALLOTMENT_RELEASE": sha256,
+        "ALLOTMENT_DEFAULT_INSTANCE": DEFAULT_INSTANCE,
+        "ALLOTMENT_SECRETS_FILE": str(context.report.secrets),
+    }
+
+
+def _said(context: JobContext, cases: tuple[TestCase, ...]) -> tuple[TestCase, ...]:
+    for case in cases:
+        context.say(f"{case.suite}: {case.name}: {case.outcome}{f': {case.message}' if case.message else ''}")
+    return cases
+
+
+def _is_bad(case: TestCase) -> bool:
+    return case.outcome in (CaseOutcome.FAILED, CaseOutcome.ERROR)
