@@ -2,15 +2,14 @@
 // Keeps a page that shows something running up to date. Every page is complete without it.
 "use strict";
 
-const SECONDS = 3;
+const SECONDS = 2;
 
 async function refresh() {
-  const parts = document.querySelectorAll("[data-live]");
-  if (!parts.length) return;
-  if (!document.hidden) {
+  if (!document.querySelector("[data-live]")) return;
+  if (!document.hidden && getSelection().isCollapsed) {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.ok) replace(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      if (answer.ok) update(new DOMParser().parseFromString(await answer.text(), "text/html"));
     } catch {
       // The farm is away for a moment: the page stays as it is, the next round tries again.
     }
@@ -18,24 +17,39 @@ async function refresh() {
   setTimeout(refresh, SECONDS * 1000);
 }
 
-function replace(fresh) {
+function update(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
-    if (!next) {
-      part.removeAttribute("data-live");
-    } else if (next.innerHTML !== part.innerHTML && !part.contains(document.activeElement)) {
-      const log = part.querySelector(".log");
-      const fromTop = log ? log.scrollHeight + log.scrollTop : 0; // the log is reversed: 0 is its end, above is negative
-      const isAtEnd = !log || log.scrollTop > -4;
-      part.innerHTML = next.innerHTML;
-      const newLog = part.querySelector(".log");
-      if (newLog && !isAtEnd) newLog.scrollTop = fromTop - newLog.scrollHeight;
-    }
+    if (next && next.innerHTML !== part.innerHTML) replace(part, next.innerHTML);
+    if (!next || !next.hasAttribute("data-live")) part.removeAttribute("data-live");
   }
-  // Whatever ended stays as it is now.
-  if (!fresh.querySelector("[data-live]")) {
-    for (const part of document.querySelectorAll("[data-live]")) part.removeAttribute("data-live");
+  document.title = fresh.title;
+}
+
+// Puts the new content in; what is scrolled, open or has the focus stays so.
+function replace(part, html) {
+  const boxes = [...part.querySelectorAll(".scroll")].map(position);
+  const open = [...part.querySelectorAll("details")].map((details) => details.open);
+  const focused = part.contains(document.activeElement) ? nameOf(document.activeElement) : "";
+  part.innerHTML = html;
+  part.querySelectorAll(".scroll").forEach((box, index) => boxes[index]?.(box));
+  part.querySelectorAll("details").forEach((details, index) => (details.open = open[index] ?? details.open));
+  if (focused) {
+    const again = [...part.querySelectorAll("a, summary, [tabindex]")].find((item) => nameOf(item) === focused);
+    again?.focus({ preventScroll: true });
   }
+}
+
+// Returns what scrolls a new box to where `box` is. A log is reversed: 0 is its end, to which it stays.
+function position(box) {
+  const { scrollLeft, scrollTop, scrollHeight } = box;
+  if (!box.classList.contains("log")) return (next) => next.scrollTo(scrollLeft, scrollTop);
+  if (scrollTop > -4) return () => {};
+  return (next) => next.scrollTo(scrollLeft, scrollTop + scrollHeight - next.scrollHeight);
+}
+
+function nameOf(item) {
+  return item.tagName + (item.getAttribute("href") ?? item.getAttribute("aria-label") ?? "");
 }
 
 setTimeout(refresh, SECONDS * 1000);

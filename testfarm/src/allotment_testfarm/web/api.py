@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON API under /api/v1: everything that the pages show, in the same words; lists have pages and ETags."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -21,12 +19,11 @@ from allotment_testfarm.db.nodes import TestNode
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
-from allotment_testfarm.web import parameters, revision
+from allotment_testfarm.web import logs, parameters, revision
 from allotment_testfarm.web.app import farm_of
 from allotment_testfarm.web.job import log_path
 from allotment_testfarm.web.pages import choose_project, without_password
 
-_BLOCK = 1 << 20  # bytes of a log sent at a time
 router = APIRouter(prefix="/api/v1")
 
 
@@ -152,12 +149,12 @@ def get_log(
         if not tries and jobs.get(connection, number) is None:
             raise NotFoundError(f"there is no job {number}", "Look at /api/v1/jobs")
     path = log_path(farm.folder, _choose(tries, number, attempt))
-    end = _size(path)
+    end = logs.size_of(path) if path else 0
     headers = {"Log-Size": str(end), "Cache-Control": "private, no-cache"}
     if path is None or offset >= end:
         return Response(b"", 200, headers, "text/plain; charset=utf-8")
     headers["Content-Length"] = str(end - offset)
-    return StreamingResponse(_blocks(path, offset, end), 200, headers, "text/plain; charset=utf-8")
+    return StreamingResponse(logs.blocks(path, offset, end), 200, headers, "text/plain; charset=utf-8")
 
 
 @router.get("/nodes", response_model=NodeList)
@@ -207,19 +204,3 @@ def _choose(tries: tuple[AttemptDetail, ...], number: int, attempt: int | None) 
     if found is None:
         raise NotFoundError(f"there is no attempt {attempt} of job {number}", f"Look at /api/v1/jobs/{number}")
     return found
-
-
-def _size(path: Path | None) -> int:
-    try:
-        return path.stat().st_size if path else 0
-    except FileNotFoundError:
-        return 0
-
-
-def _blocks(path: Path, offset: int, end: int) -> Iterator[bytes]:
-    """Yield the bytes up to ``end``: a log that grows meanwhile does not change the length that was announced."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        while offset < end and (block := file.read(min(_BLOCK, end - offset))):
-            offset += len(block)
-            yield block

@@ -48,6 +48,8 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
         ago=look.ago, duration=look.duration, iso=look.iso, moment=look.moment, short=look.short, size=look.size
     )
     kit.environment.globals.update(version=__version__, place="")
+    for name in kit.environment.list_templates():
+        kit.environment.get_template(name)  # compiled now, not while the first visitor waits
 
     def error_page(request: Request, status: int, what: str, fix: str) -> Response:
         return kit.render("error.html", status, what=what[:1].upper() + what[1:], fix=fix)

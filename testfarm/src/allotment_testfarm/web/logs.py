@@ -62,15 +62,21 @@ def tail(path: Path, limit: int = TAIL_BYTES, lines: int = TAIL_LINES) -> LogTai
     return LogTail(rendered, size, bool(start or skipped))
 
 
-def read(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
-    """Return up to ``limit`` bytes from ``offset`` and the log's whole size; a log that is not there is empty."""
+def size_of(path: Path) -> int:
+    """Return a log's size in bytes; a log that is not there has none."""
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(min(offset, size))
-            return file.read(min(limit, max(size - offset, 0))), size
+        return path.stat().st_size
     except FileNotFoundError:
-        return b"", 0
+        return 0
+
+
+def blocks(path: Path, offset: int, end: int) -> Iterator[bytes]:
+    """Yield a log's bytes up to ``end``: one that grows meanwhile does not change the length that was announced."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        while offset < end and (block := file.read(min(_BLOCK, end - offset))):
+            offset += len(block)
+            yield block
 
 
 def colour_lines(texts: list[str]) -> Iterator[Markup]:
@@ -78,10 +84,12 @@ def colour_lines(texts: list[str]) -> Iterator[Markup]:
     classes: frozenset[str] = frozenset()
     for text in texts:
         # A carriage return goes back to the line's start: what was there before is overwritten (progress bars).
-        visible = text.rstrip("\r").rsplit("\r", 1)[-1]
+        visible = _NOISE.sub("", text.rstrip("\r").rsplit("\r", 1)[-1])
         if len(visible) > LINE_LIMIT:
-            visible = f"{visible[:LINE_LIMIT]} … ({len(visible) - LINE_LIMIT} more characters)"
-        html, classes = _colour(_NOISE.sub("", visible), classes)
+            kept = visible[:LINE_LIMIT].rpartition("\x1b")  # a colour sequence may have been cut
+            start = "".join(kept) if "m" in kept[2] or not kept[1] else kept[0]
+            visible = f"{start} … ({len(visible) - len(start)} more characters)"
+        html, classes = _colour(visible, classes)
         yield html
 
 
