@@ -46,10 +46,11 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; ``<folder>/<name>.json`` exists while requests are answered.
 
-    It holds format, pid, url and what ``ready`` adds. Port 0 takes a free one.
+    It holds format, pid, url and what ``ready`` adds. Port 0 takes a free one, and the same after a restart if it
+    can: those who know the address find the program again.
     """
     check_address(host, tls)
-    with only_one(folder, name), _listen(host, port) as listener:
+    with only_one(folder, name), _listen(host, port, folder / f"{name}.port") as listener:
         if tls is None:
             app.allowed_host = is_local_name
         address = f"[{host}]" if ":" in host else host
@@ -105,14 +106,34 @@ def _holder(file: TextIO) -> str:
     return file.read().strip() or "?"
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listen(host: str, port: int, memory: Path) -> socket.socket:
+    if port == 0 and (before := _remembered(memory)):
+        try:
+            return _bind(host, before)
+        except OSError:
+            memory.unlink()  # someone else has it now
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = _bind(host, port)
     except OSError as error:
         raise AllotmentError(
             f"{host}:{port} can't be served: {error.strerror}", "Take another port, or 0 for any"
         ) from error
+    if port == 0:
+        atomic.write_bytes(memory, str(listener.getsockname()[1]).encode())
+    return listener
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _remembered(memory: Path) -> int:
+    try:
+        number = int(memory.read_text())
+    except (OSError, ValueError):
+        return 0
+    return number if 0 < number < 65536 else 0
 
 
 def _config(app: App, tls: Tls | None) -> uvicorn.Config:
