@@ -155,7 +155,7 @@ def more_help(command: click.Command, said: str) -> Iterator[str]:
 def option_records(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
     for parameter in command.params:
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and (record[1] or isinstance(parameter, click.Option)):  # arguments may go without
             yield record
 
 

@@ -111,3 +111,15 @@ def test_the_hand_written_pages_link_only_to_files_that_exist(root: Path) -> Non
             if "generated/" not in target and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(root)}: {target}")
     assert broken == []
+
+
+def test_the_code_that_pages_name_is_in_the_files_that_they_link_to(root: Path) -> None:
+    wrong, count = [], 0
+    for page in (root / "docs").glob("*/*.md"):
+        for name, target in re.findall(r"\[`([\w.]+)`\]\(([^)]+\.py)\)", page.read_text()):
+            count += 1
+            text = (page.parent / target).read_text() if (page.parent / target).is_file() else ""
+            if not re.search(rf"^\s*(async )?(def|class) {name.rpartition('.')[2]}\b", text, re.MULTILINE):
+                wrong.append(f"{page.name}: {name} in {target}")
+    assert count > 10
+    assert wrong == []
