@@ -16,9 +16,7 @@ from allotment_recipes.base import GenericBaseRecipe
 
 @dataclass(frozen=True)
 class Options:
-    jsonschema: Path | None = (
-        None  # JSON schema of the parameters: gives defaults, marks secrets, is checked if possible
-    )
+    jsonschema: Path | None = None  # JSON schema of the parameters: defaults, secrets, what is accepted
 
 
 class Recipe(GenericBaseRecipe[Options]):
