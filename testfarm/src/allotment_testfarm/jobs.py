@@ -121,7 +121,8 @@ class JobContext:
         outcome, reason = Outcome.PASSED, self.reason
         bad = [case for case in self.cases if _is_bad(case)]
         if error is not None:
-            outcome, reason = outcome_of(error), (str(error) or type(error).__name__).splitlines()[0]  # the log has it all
+            outcome = outcome_of(error)
+            reason = (str(error) or type(error).__name__).splitlines()[0]  # the log has all of it
         elif self._failures:
             outcome = Outcome.FAILED
             reason = reason or f"{len(bad)} of {len(self.cases)} test cases failed: {bad[0].suite} {bad[0].name}"

@@ -20,6 +20,7 @@ from allotment_testfarm.programs import Program, ProgramError, Programs
 
 NODE = "test"
 PARTITIONS = 16
+RED_SECONDS = 30.0  # beyond the time that the node itself gives promises to be kept after a deployment
 _INTERVAL = 0.05  # seconds between two looks at a state
 
 
@@ -59,27 +60,34 @@ class Fleet:
         return wait_green(self.client, name, seconds)
 
 
-def wait_green(client: MasterClient, name: str, seconds: float) -> InstanceInfo:
-    """Return an instance once it is green; the error says what it was instead, with its broken promises."""
-    deadline = time.monotonic() + seconds
+def wait_green(client: MasterClient, name: str, seconds: float, red_seconds: float = RED_SECONDS) -> InstanceInfo:
+    """Return an instance once it is green; the error says what it was instead, with its broken promises.
+
+    It ends early when the instance has failed, or was red for ``red_seconds`` without a break.
+    """
+    began = last_hope = time.monotonic()
     while True:
         info = client.instance(name)
+        now = time.monotonic()
         if info.status == InstanceStatus.GREEN:
             return info
-        if info.status == InstanceStatus.FAILED or time.monotonic() > deadline:
-            raise DeployError(describe(info, seconds))
+        if info.status != InstanceStatus.RED:
+            last_hope = now
+        is_over = now - began > seconds or now - last_hope > red_seconds
+        if info.status == InstanceStatus.FAILED or is_over:
+            raise DeployError(describe(info, now - began))
         time.sleep(_INTERVAL)
 
 
 def describe(info: InstanceInfo, seconds: float) -> str:
-    """Return why an instance is not green, for people."""
+    """Return why an instance is not green after ``seconds``: one line, then one for each broken promise."""
     lines = [f"  {item.name}: {item.message}" for item in info.promises if item.status != "passed"]
-    what = f"instance {info.name} is {info.status}"
-    if info.status != InstanceStatus.FAILED:
-        what += f" after {seconds:g} s"
+    what = f"instance {info.name} is {info.status} after {seconds:.0f} s"
     if info.error:
         what += f": {info.error}"
-    return "\n".join([f"{what}; promises not kept:" if lines else what, *lines])
+    if lines:
+        what += f"; promises not kept: {', '.join(item.name for item in info.promises if item.status != 'passed')}"
+    return "\n".join([what, *lines])
 
 
 @contextmanager
