@@ -201,7 +201,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
         try:
             found, exists = super()._read_installed_part_options()
-            _ = found["buildout"]["parts"]
+            for part in found["buildout"]["parts"].split():
+                _ = found[part]["recipe"], found[part]["__buildout_installed__"]
         except (KeyError, upstream.zc.buildout.configparser.Error, UnicodeDecodeError) as error:
             self._logger.warning("%s is damaged (%s): all parts are made again", self["buildout"]["installed"], error)
             found, exists = {"buildout": self.Options(self, "buildout", {"parts": ""})}, False
