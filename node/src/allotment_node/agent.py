@@ -187,6 +187,8 @@ class Agent:
             self._retry(key)
             return
         document = self.documents.get(key.name)
+        if document is not None and document.state is InstanceState.DESTROYED:
+            self._put("software", document.manifest)  # nobody may need it any more
         if result.wanted:
             self._put("software", result.wanted)
         if result.failed:
@@ -204,10 +206,12 @@ class Agent:
 
     def _handle_software(self, key: Key) -> None:
         supply = self.documents.supply(key.name) or Supply(key.name)
-        if supply.state is SupplyState.REMOVED and not self.documents.uses(key.name):
+        if supply.state is SupplyState.REMOVED and not self._uses(key.name):
             self.software.remove(key.name)
             self.documents.forget_release(key.name)
             self._observe_software(key.name, SoftwareStatus.REMOVED)
+            return
+        if key.name not in self._wanted():
             return
         if self.software.installed(key.name) is None:
             self._observe_software(key.name, SoftwareStatus.BUILDING)
@@ -229,6 +233,19 @@ class Agent:
         for document in self.documents.partitions():
             if document.manifest == key.name:
                 self._put("partition", document.partition)
+
+    def _uses(self, manifest: str) -> bool:
+        """Whether a partition is of this release, or is still being cleared of it."""
+        return any(
+            item.manifest == manifest
+            and (item.state is not InstanceState.DESTROYED or self._folder.partition(item.partition).exists())
+            for item in self.documents.partitions()
+        )
+
+    def _wanted(self) -> set[str]:
+        """Return the releases that are supplied, or that a partition needs whether supplied or not."""
+        used = {item.manifest for item in self.documents.partitions() if item.state is not InstanceState.DESTROYED}
+        return used | {item.manifest for item in self.documents.supplies()}
 
     def _observe_software(self, manifest: str, status: SoftwareStatus, error: str = "") -> None:
         self.observations.put_software(ObservedSoftware(manifest, status, error))

@@ -30,7 +30,7 @@ class NodeConfig:
     partitions: int = 4  # instances that fit on this node, 1 to 250
     services: Literal["detached", "attached"] = "detached"  # whether services outlive the agent
     supervisor: str = "supervisord"  # name of a process supervisor that a plugin registers
-    trust: Lines = Lines(())  # noqa: RUF009 (a tuple)  # files with public keys, one a line; relative ones are inside the node's folder
+    trust: Lines = Lines(())  # files with public keys, one a line; relative ones are inside the node's folder
     allow_development: bool = False  # whether unsigned releases that are supplied as development are accepted
     workers: int = 4  # partitions processed at the same time
     build_timeout: float = 7200.0  # seconds for one release
@@ -59,7 +59,8 @@ def load(path: Path) -> NodeConfig:
         data = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(
-            f"{path} does not exist", f"Register this node first: allot node register --folder {path.parent} ..."
+            f"{path} does not exist",
+            f"Register this node first: allot node register --folder {path.parent} --name NAME --master URL",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", "Correct it") from error

@@ -11,7 +11,6 @@ from allotment import atomic
 from allotment.codec import dumps, loads
 from allotment.errors import MessageError
 from allotment.messages.desired_state import DesiredState, NodeDesiredState, Supply, SupplyState
-from allotment.messages.instance import InstanceState
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +58,6 @@ class Documents:
         """Return all supplies."""
         with self._lock:
             return tuple(self._supplies.values())
-
-    def uses(self, manifest: str) -> bool:
-        """Whether a partition that is not destroyed is of this release."""
-        used = (item for item in self.partitions() if item.state is not InstanceState.DESTROYED)
-        return any(item.manifest == manifest for item in used)
 
     def apply(self, desired: NodeDesiredState) -> Changes:
         """Store a master's answer; return what is new in it."""

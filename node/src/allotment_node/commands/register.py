@@ -69,9 +69,11 @@ def command(
 
 
 def _register(config: NodeConfig, token: Secret, labels: dict[str, str]) -> Secret:
-    from allotment.client import MasterClient
+    from allotment.client import MasterClient, check_url
     from allotment_recipes.store import platform_name
 
+    for url in config.masters:
+        check_url(url)
     with MasterClient(config.masters[0], token) as client:
         return client.register_node(config.name, config.partitions, platform_name(), labels)
 
