@@ -44,11 +44,15 @@ class Child:
             return True
         return self._read()
 
-    def stop(self, grace: float) -> None:
-        """SIGTERM, then SIGKILL after ``grace`` seconds."""
+    def terminate(self) -> None:
+        """Ask the program to stop."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def wait(self, grace: float) -> None:
+        """Wait until the program has stopped; after ``grace`` seconds it is killed."""
         if self.process is None:
             return
-        self.process.terminate()
         try:
             self.process.wait(grace)
         except subprocess.TimeoutExpired:
@@ -64,7 +68,11 @@ class Child:
 
     def _start(self, now: float) -> None:
         self.ready.unlink(missing_ok=True)  # a killed one has left it
-        self.process = subprocess.Popen(self.arguments(self.port), stdin=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            self.arguments(self.port),
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the parent, which then stops its children in order
+        )
         self._started = now
         _log.info("%s started, process %d", self.name, self.process.pid)
 
@@ -98,8 +106,7 @@ class Child:
 def stop_all(children: Sequence[Child], grace: float = 15.0) -> None:
     """Stop all at the same time."""
     for child in children:
-        if child.process is not None:
-            child.process.terminate()
+        child.terminate()
     end = time.monotonic() + grace
     for child in children:
-        child.stop(max(0.1, end - time.monotonic()))
+        child.wait(max(0.1, end - time.monotonic()))

@@ -2,10 +2,11 @@
 """What verdict rules need to know of a job's past, and where their verdict goes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
-from allotment.messages.job import Attempt, JobState
+from allotment.messages.job import Attempt, JobState, Outcome
 from allotment_testfarm.db import attempts, events
 from allotment_testfarm.db.jobs import verdict_of
 from allotment_testfarm.db.schema import jobs, revisions
@@ -86,10 +87,11 @@ def following(connection: sa.Connection, job: int) -> int | None:
     return connection.execute(query).scalar()
 
 
-def _last_attempt(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) -> Attempt:
+def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
     tries = attempts.of_job(connection, row.id)
-    if not tries:  # cancelled before a test node took it
-        return Attempt(row.id, 0, "", row.created, row.ended, row.outcome, "cancelled before it started")
+    outcome = Outcome(row.outcome)  # of the job: a lost attempt of a cancelled job is a cancelled one
+    if not tries:
+        return Attempt(row.id, 0, "", row.created, row.ended, outcome, "cancelled before it started")
     last = tries[-1]
     return Attempt(
         job=row.id,
@@ -97,7 +99,7 @@ def _last_attempt(connection: sa.Connection, row: sa.Row[tuple[object, ...]]) ->
         node=last.node,
         started=last.started,
         ended=last.ended,
-        outcome=row.outcome or last.outcome,
+        outcome=outcome,
         reason=last.reason,
         manifest=last.manifest,
         steps=last.steps,

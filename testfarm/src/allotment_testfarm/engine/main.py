@@ -4,6 +4,7 @@
 import json
 import logging
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -12,7 +13,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.logger import STDLibLogObserver, globalLogBeginner
 from twisted.python.failure import Failure
 
 from allotment import atomic
@@ -26,6 +26,7 @@ from allotment_testfarm import verdicts
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release, discover
+from allotment_testfarm.engine import log_lines
 from allotment_testfarm.engine.http import WireSite
 from allotment_testfarm.engine.leases import Leases
 from allotment_testfarm.engine.logs import LogSink
@@ -60,10 +61,8 @@ def run_engine(settings: Settings) -> None:
 def _run(settings: Settings, database: Database) -> None:
     from twisted.internet import reactor
 
-    # Everything goes through the standard library's logging, one line per event to stderr.
-    globalLogBeginner.beginLoggingTo([STDLibLogObserver()], redirectStandardIO=False, discardBuffer=True)
-    engine = Engine(reactor, settings, database)
-    engine.run()
+    log_lines.begin()
+    Engine(reactor, settings, database).run()
 
 
 class Engine:
@@ -86,6 +85,7 @@ class Engine:
         self._wire: Wire | None = None
         self._port: IListeningPort | None = None
         self._problem: BaseException | None = None
+        self._is_ending = False
 
     def run(self) -> None:
         """Run until a signal; a failed start is raised."""
@@ -96,12 +96,19 @@ class Engine:
             raise self._problem
 
     def _begin(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):  # in place of Twisted's, which fail when there are two
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
         self._workers.start()
         Deferred.fromCoroutine(self._start()).addErrback(self._give_up)
 
     def _give_up(self, failure: Failure) -> None:
         self._problem = failure.value
-        self._reactor.stop()
+        self._end()
+
+    def _end(self) -> None:
+        if not self._is_ending:
+            self._is_ending = True
+            self._reactor.stop()
 
     async def _start(self) -> None:
         settings = self._settings

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Claims, renewals, expiry and results, on both databases."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from allotment.messages.job import CaseOutcome, JobState, Lease, Outcome, Step, TestCase
+from allotment_testfarm.db import attempts, jobs, leases
+from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
+
+
+def end(filled: Any, lease: Lease, outcome: Outcome, digest: str = "d", **more: Any) -> Any:
+    return filled.run(
+        leases.finish, lease.id, lease.fencing, outcome, "why", filled.now, filled.terms, digest=digest, **more
+    )
+
+
+def test_the_oldest_waiting_job_is_leased_first_and_only_once(filled: Any) -> None:
+    filled.revision("a", "b")
+    first, second, third = filled.claim(), filled.claim("n2"), filled.claim("n3")
+    assert (first.job.release, second.job.release, third) == ("a", "b", None)
+    assert first.job.revision == f"{1:040x}"
+    assert first.fencing == 1
+
+
+def test_no_job_goes_to_two_test_nodes_that_ask_at_once(filled: Any) -> None:
+    filled.revision(*(f"r{number}" for number in range(40)))
+    for number in range(8):
+        filled.claim(f"n{number}", kinds=())
+    barrier = threading.Barrier(8)
+
+    def work(node: str) -> list[int]:
+        barrier.wait()
+        found = []
+        while True:
+            lease = filled.run(leases.claim, node, "any", ["release"], filled.now, filled.terms)
+            if lease is None:
+                return found
+            found.append(lease.job.id)
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = [job for found in pool.map(work, [f"n{number}" for number in range(8)]) for job in found]
+    assert len(taken) == 40
+    assert len(set(taken)) == 40
+
+
+def test_a_job_of_another_platform_or_kind_is_passed_over(filled: Any) -> None:
+    filled.revision("arm", platform="linux-aarch64")
+    filled.revision("special", kind="bench")
+    assert filled.claim() is None
+    assert filled.claim(kinds=("bench",)).job.release == "special"
+
+
+def test_a_renewed_lease_does_not_expire(filled: Any) -> None:
+    filled.revision("a")
+    lease = filled.claim()
+    filled.now += 20
+    filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)
+    filled.now += 20
+    assert filled.run(leases.expire, filled.now, filled.terms) == ()
+
+
+def test_an_expired_lease_is_lost_and_its_job_waits_again(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    lease = filled.claim()
+    filled.now += 30
+    (ended,) = filled.run(leases.expire, filled.now, filled.terms)
+    assert (ended.outcome, ended.is_done) == (Outcome.LOST, False)
+    assert filled.run(jobs.get, job).state is JobState.WAITING
+    again = filled.claim("n2")
+    assert (again.job.id, again.attempt, again.fencing) == (job, 2, lease.fencing + 1)
+
+
+def test_a_job_that_is_always_lost_ends_after_three_attempts(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    for _ in range(3):
+        assert filled.claim() is not None
+        filled.now += 100
+        filled.run(leases.expire, filled.now, filled.terms)
+    assert filled.claim() is None
+    found = filled.run(jobs.get, job)
+    assert (found.state, found.outcome, found.attempts) == (JobState.DONE, Outcome.LOST, 3)
+
+
+def test_the_engine_ends_a_job_that_never_ends_although_its_lease_is_renewed(filled: Any) -> None:
+    (job,) = filled.revision("a", timeout=50.0).jobs
+    lease = filled.claim()
+    for _ in range(11):
+        filled.now += 10
+        filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)
+    (ended,) = filled.run(leases.expire, filled.now, filled.terms)
+    assert (ended.outcome, ended.is_done) == (Outcome.TIMED_OUT, True)
+    assert filled.run(attempts.detail, job).attempts[0].reason == "did not end in 110 s"
+    with pytest.raises(StaleLeaseError):
+        filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)
+
+
+def test_a_stale_fencing_changes_nothing(filled: Any) -> None:
+    filled.revision("a")
+    old = filled.claim()
+    filled.now += 30
+    filled.run(leases.expire, filled.now, filled.terms)
+    new = filled.claim("n2")
+    for lease, fencing in ((old.id, old.fencing), (new.id, old.fencing), (4711, 1)):
+        with pytest.raises(StaleLeaseError) as caught:
+            filled.run(leases.renew, lease, fencing, filled.now, 30.0)
+        assert caught.value.status == 409
+    with pytest.raises(StaleLeaseError):
+        end(filled, old, Outcome.PASSED)
+    assert end(filled, new, Outcome.PASSED).is_done
+    assert str(caught.value) == "lease 4711 is not known. Stop the job and take another lease."
+
+
+def test_the_same_result_again_is_accepted_and_another_one_is_not(filled: Any) -> None:
+    filled.revision("a")
+    lease = filled.claim()
+    assert end(filled, lease, Outcome.FAILED, "one") is not None
+    assert end(filled, lease, Outcome.FAILED, "one") is None
+    with pytest.raises(StaleLeaseError):
+        end(filled, lease, Outcome.PASSED, "two")
+
+
+def test_a_result_brings_steps_and_test_cases(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    lease = filled.claim()
+    steps = (Step("build", 1.0, 2.0, Outcome.PASSED), Step("test", 2.0, 4.0, Outcome.FAILED))
+    cases = (TestCase("s", "one", CaseOutcome.PASSED, 0.5), TestCase("s", "two", CaseOutcome.FAILED, 1.0, "no"))
+    end(filled, lease, Outcome.FAILED, steps=steps, cases=cases)
+    detail = filled.run(attempts.detail, job)
+    assert detail.attempts[0].steps == steps
+    assert detail.attempts[0].cases == cases
+    assert detail.job.outcome is Outcome.FAILED
+
+
+def test_after_an_infrastructure_failure_another_test_node_goes_first(filled: Any) -> None:
+    filled.revision("a")
+    end(filled, filled.claim("bad"), Outcome.INFRASTRUCTURE)
+    assert filled.claim("bad") is None
+    filled.now += filled.terms.avoid
+    assert filled.claim("bad") is not None  # better than never
+
+
+def test_a_lease_that_was_never_heard_of_is_no_attempt(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    lease = filled.claim()
+    filled.run(leases.give_back, lease.id, filled.now)
+    assert filled.run(jobs.get, job).attempts == 0
+    again = filled.claim()
+    assert (again.attempt, again.fencing) == (1, lease.fencing + 1)
+    assert again.id != lease.id
+
+
+def test_leases_of_an_engine_that_was_away_go_on(filled: Any) -> None:
+    filled.revision("a")
+    lease = filled.claim()
+    filled.now += 1000
+    assert filled.run(leases.extend_all, filled.now, 30.0) == 1
+    assert filled.run(leases.expire, filled.now, filled.terms) == ()
+    filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)
+
+
+def test_a_cancelled_job_is_not_tried_again(filled: Any) -> None:
+    waiting, running = filled.revision("a", "b").jobs
+    assert filled.run(jobs.cancel, waiting, filled.now)
+    lease = filled.claim()
+    assert lease.job.id == running
+    assert filled.run(jobs.cancel, running, filled.now)
+    assert filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)[2] is True
+    filled.now += 100
+    filled.run(leases.expire, filled.now, filled.terms)
+    for job in (waiting, running):
+        found = filled.run(jobs.get, job)
+        assert (found.state, found.outcome) == (JobState.DONE, Outcome.CANCELLED)
+        assert not filled.run(jobs.cancel, job, filled.now)
+
+
+def test_attempts_are_bounded_by_the_terms(filled: Any) -> None:
+    filled.terms = LeaseTerms(attempts=1)
+    filled.revision("a")
+    assert end(filled, filled.claim(), Outcome.INFRASTRUCTURE).is_done

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pages read: revisions, jobs, matrix, status, test nodes, events, manifests; on both databases."""
+
+from typing import Any
+
+import pytest
+
+from allotment.messages.job import JobState, Outcome
+from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
+from allotment_testfarm.db import attempts, events, jobs, leases, manifests, matrix, nodes, projects, revisions
+from allotment_testfarm.db import verdicts as stored
+from allotment_testfarm.verdicts import Colour, Verdict
+
+
+def finish(filled: Any, outcome: Outcome, verdict: Verdict) -> int:
+    lease = filled.claim()
+    filled.now += 5
+    filled.run(leases.finish, lease.id, lease.fencing, outcome, "", filled.now, filled.terms, digest="d")
+    filled.run(stored.store, lease.job.id, verdict, filled.now)
+    return int(lease.job.id)
+
+
+def test_an_empty_farm_reads_as_empty(filled: Any) -> None:
+    assert filled.run(matrix.matrix, filled.project).revisions == ()
+    assert filled.run(matrix.status, filled.project) == ()
+    assert filled.run(jobs.page) == ()
+    assert filled.run(attempts.detail, 1) is None
+    assert filled.run(events.newest) == 0
+    assert filled.run(jobs.is_waiting) is False
+
+
+def test_a_revision_is_scheduled_once(filled: Any) -> None:
+    made = filled.revision("a", "b")
+    filled.count -= 1
+    with pytest.raises(AssertionError):
+        filled.revision("a", "b")
+    assert len(made.jobs) == 2
+    assert len(filled.run(jobs.page)) == 2
+
+
+def test_the_matrix_has_a_cell_where_there_is_a_job(filled: Any) -> None:
+    filled.revision("a")
+    filled.revision("a", "b")
+    filled.revision()
+    job = finish(filled, Outcome.PASSED, Verdict("passed", Colour.GREEN, since=f"{1:040x}"))
+    table = filled.run(matrix.matrix, filled.project)
+    assert [revision.position for revision in table.revisions] == [3, 2, 1]
+    assert [row.release for row in table.rows] == ["a", "b"]
+    (none, waiting, green), (_, _, nothing) = table.rows[0].cells, table.rows[1].cells
+    assert none is None
+    assert nothing is None
+    assert waiting.state is JobState.WAITING
+    assert (green.job, green.seconds, green.verdict.colour) == (job, 5.0, Colour.GREEN)
+
+
+def test_the_matrix_is_read_in_windows(filled: Any) -> None:
+    for _ in range(5):
+        filled.revision("a")
+    first = filled.run(matrix.matrix, filled.project, limit=2)
+    second = filled.run(matrix.matrix, filled.project, limit=2, before=first.revisions[-1].position)
+    assert [revision.position for revision in first.revisions + second.revisions] == [5, 4, 3, 2]
+    assert len(second.rows[0].cells) == 2
+
+
+def test_a_release_is_as_its_last_green_or_red_verdict_says(filled: Any) -> None:
+    filled.revision("a", "gone")
+    finish(filled, Outcome.PASSED, Verdict("passed", Colour.GREEN, since=f"{1:040x}"))
+    finish(filled, Outcome.PASSED, Verdict("passed", Colour.GREEN, since=f"{1:040x}"))
+    filled.now += 100
+    filled.revision("a")
+    since = filled.now
+    job = finish(filled, Outcome.FAILED, Verdict("new-failure", Colour.RED, since=f"{2:040x}"))
+    filled.revision("a", "new")
+    finish(filled, Outcome.CANCELLED, Verdict("inconclusive", Colour.GREY, since=f"{3:040x}"))
+    old, new = filled.run(matrix.status, filled.project)
+    assert (old.release, old.job, old.verdict.colour, old.since) == ("a", job, Colour.RED, since)
+    assert (new.release, new.verdict, new.since) == ("new", None, None)
+
+
+def test_jobs_are_filtered_and_paged(filled: Any) -> None:
+    filled.revision("a", "b")
+    filled.revision("a")
+    assert [job.release for job in filled.run(jobs.page)] == ["a", "b", "a"]
+    assert len(filled.run(jobs.page, filled.project, release="a")) == 2
+    assert len(filled.run(jobs.page, revision=f"{2:040x}")) == 1
+    newest = filled.run(jobs.page, limit=1)
+    assert len(filled.run(jobs.page, before=newest[0].id, state=JobState.WAITING)) == 2
+    assert filled.run(jobs.page, colour=Colour.RED) == ()
+
+
+@pytest.mark.parametrize("given", ["", "123", "zz%_zzzzz", "a" * 40])
+def test_a_revision_that_is_not_there_is_none(filled: Any, given: str) -> None:
+    filled.revision("a")
+    assert filled.run(revisions.get, filled.project, given) is None
+    assert filled.run(revisions.get, filled.project, f"{1:040x}"[:12]).position == 1
+
+
+def test_test_nodes_show_their_figures_and_their_job(filled: Any) -> None:
+    filled.revision("a")
+    lease = filled.claim()
+    filled.run(nodes.seen, "n1", filled.now, 0.5, 10, 20)
+    filled.run(nodes.hello, "old", "linux", 2, "0.1", filled.now - 3600)
+    busy, old = filled.run(nodes.all_nodes, filled.now)
+    assert (busy.load, busy.memory_free, busy.disk_free, busy.is_connected) == (0.5, 10, 20, True)
+    assert [(job.id, job.release, job.attempt) for job in busy.current] == [(lease.job.id, "a", 1)]
+    assert (old.is_connected, old.slots, old.current) == (False, 2, ())
+    assert filled.run(nodes.seen, "stranger", filled.now) is False
+
+
+def test_every_change_is_an_event(filled: Any) -> None:
+    filled.revision("a")
+    finish(filled, Outcome.PASSED, Verdict("passed", Colour.GREEN))
+    found = filled.run(events.after, 0)
+    assert [event.kind for event in found] == [
+        "revision.seen",
+        "job.created",
+        "job.leased",
+        "attempt.ended",
+        "job.judged",
+    ]
+    assert filled.run(events.newest) == found[-1].id
+    assert filled.run(events.of_subject, found[1].subject)[0] == found[1]
+
+
+def test_a_manifest_is_kept_until_it_is_offered_and_after(filled: Any) -> None:
+    filled.revision("a")
+    lease = filled.claim()
+    manifest = ReleaseManifest("a", "software.cfg", Blob("0" * 64, 1), {}, {})
+    signed = SignedManifest(manifest, (Signature("ed25519:k", "v"),))
+    assert filled.run(manifests.add, signed, lease.id, filled.now)
+    assert not filled.run(manifests.add, signed, lease.id, filled.now)
+    filled.run(manifests.note_offer, manifest.sha256, filled.now, "master away")
+    (waiting,) = filled.run(manifests.to_offer)
+    assert (waiting.signed, waiting.problem) == (signed, "master away")
+    filled.run(manifests.note_offer, manifest.sha256, filled.now)
+    assert filled.run(manifests.to_offer) == ()
+    assert filled.run(manifests.get, manifest.sha256).offered == filled.now
+
+
+def test_a_project_keeps_its_history_when_its_repository_moves(filled: Any) -> None:
+    first = filled.project
+    moved = filled.run(projects.ensure, "main", "/elsewhere", "stable", filled.now)
+    assert (moved.id, moved.repository, moved.branch) == (first, "/elsewhere", "stable")
+    filled.run(projects.note_poll, first, filled.now, "away")
+    assert filled.run(projects.get, "main").problem == "away"

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long polls and the sweep, on a clock that is moved by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from allotment.errors import RefusedError
+from allotment.messages.job import Lease, Outcome
+from allotment.plugins import plugins
+from allotment_testfarm.db import attempts, jobs
+from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
+from allotment_testfarm.engine.leases import Caller, Leases
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.verdicts import rules
+from allotment_testfarm.wire import Heartbeat, LeaseRequest, NodeHello
+
+Start = Callable[[Any], list[Any]]
+
+
+@pytest.fixture
+def service(workers: Any, clock: Clock, tmp_path: Path, result_of: Any) -> Any:
+    found = Leases(clock, workers, LogSink(tmp_path), rules(plugins()), LeaseTerms(seconds=30.0))
+    found.startService()
+    result_of(found.hello(NodeHello("n1", "linux-x86_64")))
+    yield found
+    found.stopService()
+
+
+@pytest.fixture
+def start() -> Start:
+    """Start a coroutine and return the list that its result will be in."""
+
+    def run(coroutine: Any) -> list[Any]:
+        results: list[Any] = []
+        Deferred.fromCoroutine(coroutine).addBoth(results.append)
+        return results
+
+    return run
+
+
+def test_a_waiting_job_is_leased_at_once(service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock) -> None:
+    filled_sqlite.revision("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    assert (lease.job.release, lease.node, lease.seconds) == ("a", "n1", 30.0)
+    assert lease.expires == clock.seconds() + 30.0
+
+
+def test_who_waits_gets_the_job_as_soon_as_it_is_there(service: Leases, filled_sqlite: Any, start: Start) -> None:
+    answer = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
+    assert answer == []
+    filled_sqlite.revision("a")
+    service.notice()
+    assert answer[0].job.release == "a"
+
+
+def test_of_two_who_wait_one_gets_the_job_and_the_other_waits_on(
+    service: Leases, filled_sqlite: Any, start: Start, clock: Clock
+) -> None:
+    answers = [start(service.take(LeaseRequest("n1", wait=20.0), Caller())) for _ in range(2)]
+    filled_sqlite.revision("a")
+    service.notice()
+    clock.advance(19.0)
+    assert sorted(len(answer) for answer in answers) == [0, 1]
+    clock.advance(2.0)
+    assert {type(answer[0]) for answer in answers} == {Lease, type(None)}
+
+
+def test_a_job_of_another_process_is_found_by_the_sweep(
+    service: Leases, filled_sqlite: Any, start: Start, clock: Clock
+) -> None:
+    answer = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
+    filled_sqlite.revision("a")
+    clock.advance(1.0)
+    assert isinstance(answer[0], Lease)
+
+
+def test_nothing_to_do_is_said_after_the_wait(service: Leases, start: Start, clock: Clock) -> None:
+    answer = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
+    clock.advance(19.9)
+    assert answer == []
+    clock.advance(0.2)
+    assert answer == [None]
+
+
+def test_a_wait_is_bounded_whatever_is_asked(service: Leases, start: Start, clock: Clock) -> None:
+    answer = start(service.take(LeaseRequest("n1", wait=1e9), Caller()))
+    clock.advance(61.0)
+    assert answer == [None]
+
+
+def test_a_caller_who_hangs_up_gets_no_job(service: Leases, filled_sqlite: Any, start: Start) -> None:
+    caller = Caller()
+    answer = start(service.take(LeaseRequest("n1"), caller))
+    caller.hang_up()
+    assert answer == [None]
+    (job,) = filled_sqlite.revision("a").jobs
+    assert start(service.take(LeaseRequest("n1"), caller)) == [None]
+    assert filled_sqlite.run(jobs.get, job).attempts == 0
+    assert filled_sqlite.run(jobs.is_waiting)
+
+
+def test_a_stop_answers_who_waits(service: Leases, start: Start, clock: Clock) -> None:
+    answer = start(service.take(LeaseRequest("n1"), Caller()))
+    service.stopService()
+    assert answer == [None]
+    assert clock.getDelayedCalls() == []
+
+
+def test_an_unknown_test_node_is_asked_to_say_hello(service: Leases, result_of: Any) -> None:
+    with pytest.raises(RefusedError) as caught:
+        result_of(service.take(LeaseRequest("stranger"), Caller()))
+    assert str(caught.value) == "test node 'stranger' is not known. Say hello first."
+    assert caught.value.status == 404
+
+
+def test_heartbeats_keep_a_lease_and_tell_of_a_cancelled_job(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    filled_sqlite.revision("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    for _ in range(5):
+        clock.advance(20.0)
+        answer = result_of(service.renew(lease.id, Heartbeat(lease.fencing)))
+        assert (answer.expires, answer.cancel) == (clock.seconds() + 30.0, False)
+    filled_sqlite.run(jobs.cancel, lease.job.id, clock.seconds())
+    assert result_of(service.renew(lease.id, Heartbeat(lease.fencing))).cancel is True
+
+
+def test_silence_loses_the_lease_and_the_job_moves_on(
+    service: Leases, filled_sqlite: Any, result_of: Any, start: Start, clock: Clock
+) -> None:
+    filled_sqlite.revision("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    result_of(service.hello(NodeHello("n2", "linux-x86_64")))
+    clock.advance(28.0)
+    other = start(service.take(LeaseRequest("n2"), Caller()))
+    clock.pump([1.0] * 4)
+    assert (other[0].job.id, other[0].attempt) == (lease.job.id, 2)
+    first = filled_sqlite.run(attempts.of_job, lease.job.id)[0]
+    assert (first.outcome, first.reason) == (Outcome.LOST, "test node n1 fell silent for 30 s")
+    with pytest.raises(StaleLeaseError):
+        result_of(service.renew(lease.id, Heartbeat(lease.fencing)))
+
+
+def test_a_job_that_is_lost_three_times_gets_its_verdict(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    for _ in range(3):
+        assert result_of(service.take(LeaseRequest("n1"), Caller())) is not None
+        clock.pump([1.0] * 32)
+    found = filled_sqlite.run(jobs.get, job)
+    assert (found.outcome, found.verdict.name) == (Outcome.LOST, "inconclusive")
+
+
+def test_a_job_that_never_ends_is_ended_by_the_engine(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    (job,) = filled_sqlite.revision("a", timeout=40.0).jobs
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    for _ in range(10):
+        result_of(service.renew(lease.id, Heartbeat(lease.fencing)))
+        clock.advance(10.0)
+    found = filled_sqlite.run(jobs.get, job)
+    assert (found.outcome, found.verdict.name) == (Outcome.TIMED_OUT, "timed-out")
+
+
+def test_a_cancelled_waiting_job_is_judged_by_the_sweep(service: Leases, filled_sqlite: Any, clock: Clock) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    filled_sqlite.run(jobs.cancel, job, clock.seconds())
+    clock.advance(1.0)
+    assert filled_sqlite.run(jobs.get, job).verdict.name == "inconclusive"
+
+
+def test_leases_go_on_after_the_engine_was_away(
+    service: Leases, filled_sqlite: Any, result_of: Any, workers: Any, tmp_path: Path, clock: Clock
+) -> None:
+    filled_sqlite.revision("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    service.stopService()
+    clock.advance(500.0)
+    successor = Leases(clock, workers, LogSink(tmp_path), (), LeaseTerms(seconds=30.0))
+    result_of(successor.resume())
+    successor.startService()
+    clock.advance(20.0)
+    assert result_of(successor.renew(lease.id, Heartbeat(lease.fencing))).expires == clock.seconds() + 30.0
+    successor.stopService()

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results: what is recorded, judged, signed and offered."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from allotment.blobs import BlobStore
+from allotment.errors import RefusedError, UnreachableError
+from allotment.messages.job import Lease, Outcome
+from allotment.messages.manifest import Blob, ReleaseManifest
+from allotment.plugins import plugins
+from allotment_recipes.signing import load_or_create_key, verify
+from allotment_testfarm.db import attempts, events, jobs, manifests
+from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
+from allotment_testfarm.db.manifests import StoredManifest
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.offers import Offers
+from allotment_testfarm.engine.results import Results
+from allotment_testfarm.verdicts import rules
+from allotment_testfarm.wire import JobResult
+
+
+@dataclass
+class FakeMaster:
+    """Takes offers when it is there."""
+
+    problem: str = ""
+    taken: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    def offer(self, manifest: StoredManifest) -> None:
+        self.asked += 1
+        if self.problem:
+            raise UnreachableError(self.problem)
+        self.taken.append(manifest.name)
+
+
+@dataclass
+class Farm:
+    results: Results
+    offers: Offers
+    master: FakeMaster
+    blobs: BlobStore
+    public: str
+    notices: list[int]
+
+
+@pytest.fixture
+def farm_parts(workers: Any, clock: Clock, tmp_path: Path) -> Any:
+    master, notices = FakeMaster(), list[int]()
+    offers = Offers(clock, workers, master.offer, interval=5.0)
+    key = load_or_create_key(tmp_path / "signing.key")
+    blobs = BlobStore(tmp_path / "blobs")
+    results = Results(
+        clock,
+        workers,
+        blobs,
+        LogSink(tmp_path),
+        key,
+        rules(plugins()),
+        LeaseTerms(),
+        on_job=lambda: notices.append(1),
+        on_manifest=offers.wake,
+    )
+    offers.startService()
+    yield Farm(results, offers, master, blobs, key.public, notices)
+    offers.stopService()
+
+
+def manifest(name: str, closure: bytes = b"closure") -> ReleaseManifest:
+    return ReleaseManifest(name, "software.cfg", Blob(hashlib.sha256(closure).hexdigest(), len(closure)), {}, {})
+
+
+def passed(lease: Lease, built: ReleaseManifest | None) -> JobResult:
+    return JobResult(lease.fencing, Outcome.PASSED, manifest=built)
+
+
+def test_a_green_manifest_is_signed_and_offered_at_once(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    built = manifest("a")
+    result_of(farm_parts.results.accept(lease.id, passed(lease, built)))
+    stored = filled_sqlite.run(manifests.get, built.sha256)
+    verify(stored.signed, [farm_parts.public])
+    assert (stored.offered is not None, farm_parts.master.taken) == (True, ["a"])
+    assert filled_sqlite.run(jobs.get, job).verdict.name == "passed"
+    assert filled_sqlite.run(attempts.of_job, job)[0].manifest == built.sha256
+
+
+def test_a_master_that_is_away_is_asked_until_it_accepts(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    farm_parts.master.problem = "the master is away"
+    result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a"))))
+    clock.pump([5.0] * 3)
+    assert farm_parts.master.asked == 4
+    assert filled_sqlite.run(manifests.to_offer)[0].problem == "the master is away."
+    farm_parts.master.problem = ""
+    clock.advance(5.0)
+    assert farm_parts.master.taken == ["a"]
+    clock.pump([5.0] * 3)
+    assert farm_parts.master.taken == ["a"]
+
+
+def test_what_an_earlier_engine_could_not_offer_is_offered_at_the_start(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any, workers: Any, clock: Clock
+) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    farm_parts.offers.stopService()
+    result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a"))))
+    assert farm_parts.master.taken == []
+    successor = Offers(clock, workers, farm_parts.master.offer)
+    successor.startService()
+    successor.stopService()
+    assert farm_parts.master.taken == ["a"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.CANCELLED])
+def test_only_a_green_manifest_is_signed(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any, outcome: Outcome
+) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    result_of(farm_parts.results.accept(lease.id, JobResult(lease.fencing, outcome, manifest=manifest("a"))))
+    assert filled_sqlite.run(manifests.to_offer) == ()
+
+
+def test_a_manifest_of_another_name_is_not_signed(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    built = manifest("kvm")
+    result_of(farm_parts.results.accept(lease.id, passed(lease, built)))
+    assert filled_sqlite.run(manifests.to_offer) == ()
+    (event,) = filled_sqlite.run(events.of_subject, f"manifest/{built.sha256}")
+    assert event.data["reason"] == "it is called kvm, the release a"
+
+
+def test_a_manifest_without_its_closure_is_refused(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+    built = manifest("a")
+    with pytest.raises(RefusedError) as caught:
+        result_of(farm_parts.results.accept(lease.id, passed(lease, built)))
+    assert str(caught.value) == (f"the manifest's closure {built.closure.sha256} is not here. Upload the blob first.")
+    farm_parts.blobs.write([b"closure"])
+    result_of(farm_parts.results.accept(lease.id, passed(lease, built)))
+
+
+def test_a_repeated_result_changes_nothing(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    lease = filled_sqlite.claim()
+    result = JobResult(lease.fencing, Outcome.FAILED, "no")
+    for _ in range(3):
+        result_of(farm_parts.results.accept(lease.id, result))
+    assert [event.kind for event in filled_sqlite.run(events.of_subject, f"job/{job}")].count("attempt.ended") == 1
+    with pytest.raises(StaleLeaseError):
+        result_of(farm_parts.results.accept(lease.id, JobResult(lease.fencing, Outcome.PASSED)))
+
+
+def test_an_infrastructure_failure_sets_the_job_waiting_again(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Callable[[Any], Any]
+) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    lease = filled_sqlite.claim()
+    result_of(farm_parts.results.accept(lease.id, JobResult(lease.fencing, Outcome.INFRASTRUCTURE, "disk full")))
+    assert farm_parts.notices == [1]
+    assert filled_sqlite.run(jobs.get, job).verdict is None
+    assert filled_sqlite.run(jobs.is_waiting)
