@@ -51,10 +51,13 @@ def read_limited(path: Path, limit: int) -> bytes | None:
         return None
     except OSError as error:
         raise AllotmentError(f"{path} can't be read: {error.strerror}", "It must be a regular file") from error
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise AllotmentError(f"{path} is not a regular file", "Remove it")
-        data = file.read(limit + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)
     if len(data) > limit:
         raise AllotmentError(f"{path} is larger than {limit} bytes", "Make it smaller")
     return data
