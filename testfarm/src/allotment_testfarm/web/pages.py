@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages: each complete without a script, compressed, and not sent again when nothing changed."""
 
+import functools
 import urllib.parse
 from typing import Any
 
@@ -18,9 +19,10 @@ from allotment_testfarm.web.rendered import Rendered
 WINDOW = 30  # revisions on a page, unless more are asked for
 MANY = 100
 router = APIRouter(include_in_schema=False)
+_page_at = functools.partial(router.api_route, methods=["GET", "HEAD"])  # FastAPI adds no HEAD by itself
 
 
-@router.get("/")
+@_page_at("/")
 def show_results(
     request: Request,
     project: parameters.Project = "",
@@ -52,7 +54,7 @@ def show_results(
     return farm.kept.put(key, version, rendered).answer(request)
 
 
-@router.get("/jobs/{number}")
+@_page_at("/jobs/{number}")
 def show_job(request: Request, number: parameters.Number, attempt: parameters.Try = None) -> Response:
     """One job: verdict, test cases, steps, log."""
     farm = farm_of(request)
@@ -68,7 +70,7 @@ def show_job(request: Request, number: parameters.Number, attempt: parameters.Tr
     return _page(request, farm, "job.html", log=log, log_href=href, **context)
 
 
-@router.get("/revisions/{commit}")
+@_page_at("/revisions/{commit}")
 def show_revision(request: Request, commit: parameters.Commit) -> Response:
     """One revision: all its jobs."""
     farm = farm_of(request)
@@ -81,7 +83,7 @@ def show_revision(request: Request, commit: parameters.Commit) -> Response:
     return _page(request, farm, "revision.html", **context)
 
 
-@router.get("/nodes")
+@_page_at("/nodes")
 def show_nodes(request: Request) -> Response:
     """The test nodes."""
     farm = farm_of(request)

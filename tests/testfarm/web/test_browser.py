@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages in a real browser: accessible in both schemes at both widths, quiet under the policy, alive when they move.
+
+With ``ALLOTMENT_SCREENSHOTS=FOLDER`` pictures of the pages are written there.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from allotment_master.kit.database import Database, sqlite_url
+from allotment_testfarm.db import events
+from allotment_testfarm.db.schema import jobs
+
+CHROMIUM = shutil.which("chromium")
+SCREENSHOTS = os.environ.get("ALLOTMENT_SCREENSHOTS", "")
+AXE = Path(__file__).parents[2] / "assets" / "axe-core"
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+    pytest.mark.xdist_group("farm-browser"),
+]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=list(SIZES))
+def size(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def context(chromium: Browser, scheme: str, size: str, site: str) -> Iterator[BrowserContext]:
+    width, height = SIZES[size]
+    is_phone = size == "phone"
+    made = chromium.new_context(
+        base_url=site,
+        color_scheme=scheme,  # type: ignore[arg-type]  # one of two words
+        viewport={"width": width, "height": height},
+        is_mobile=is_phone,
+        has_touch=is_phone,
+        device_scale_factor=2 if is_phone else 1,
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The accessibility checker's script, whose checksum is compared before it is used."""
+    script = (AXE / "axe.min.js").read_bytes()
+    digest, _ = next(line.split() for line in (AXE / "SHA256SUMS").read_text().splitlines() if "axe.min.js" in line)
+    assert hashlib.sha256(script).hexdigest() == digest
+    return script.decode()
+
+
+def places(sample: Any) -> dict[str, str]:
+    named = ("red", "green", "running", "waiting", "hostile")
+    return {
+        "results": "/?revisions=12",  # more of the same rows would only cost time
+        "results-few": "/?project=hello",
+        **{f"job-{name}": f"/jobs/{getattr(sample, name)}" for name in named},
+        "nodes": "/nodes",
+        "revision": f"/revisions/{sample.hostile_commit}",
+        "missing": "/jobs/999999",
+    }
+
+
+def listen(page: Page) -> list[str]:
+    """Collect what the browser complains about: scripts, styles, the policy; a missing page is no complaint."""
+    complaints: list[str] = []
+    page.on(
+        "console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+    return complaints
+
+
+def test_axe_finds_nothing_and_nothing_is_cut(
+    context: BrowserContext, axe: str, sample: Any, scheme: str, size: str
+) -> None:
+    page = context.new_page()
+    complaints = listen(page)
+    for name, path in places(sample).items():
+        page.goto(path)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run()")
+        problems = [(item["id"], [node["html"] for node in item["nodes"]]) for item in found["violations"]]
+        assert problems == [], f"{name} {scheme} {size}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], f"{name} is wider than {size}"
+        if SCREENSHOTS:
+            _shoot(page, f"farm-{name}-{scheme}-{size}", is_whole=name.startswith("job"))
+    assert [text for text in complaints if "404" not in text] == []
+
+
+def _shoot(page: Page, name: str, *, is_whole: bool) -> None:
+    folder = Path(SCREENSHOTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png", full_page=is_whole)
+    sys.stderr.write(f"{folder / name}.png\n")
+
+
+@pytest.fixture
+def page(chromium: Browser, site: str) -> Iterator[Page]:
+    made = chromium.new_context(base_url=site)
+    yield made.new_page()
+    made.close()
+
+
+def test_the_keyboard_reaches_content_table_and_cells(page: Page) -> None:
+    page.goto("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    for _ in range(4):  # the other project, the red release, its commit, the table
+        page.keyboard.press("Tab")
+    expect(page.get_by_role("region", name="Results by revision and release")).to_be_focused()
+    before = page.evaluate("document.activeElement.scrollTop")
+    page.keyboard.press("End")
+    page.wait_for_function(f"document.activeElement.scrollTop > {before}")
+    headers = page.locator(".matrix thead th").first.bounding_box()
+    box = page.locator(".matrix-box").bounding_box()
+    assert headers and box and abs(headers["y"] - box["y"]) < 3, "the headers stay in sight"
+
+
+def test_a_log_opens_at_its_end_and_a_linked_line_is_in_sight(page: Page, sample: Any) -> None:
+    page.goto(f"/jobs/{sample.red}")
+    assert page.evaluate("document.querySelector('.log').scrollTop") == 0
+    assert is_shown(page, ".log .line:last-child")
+    page.goto(f"/jobs/{sample.red}#L12")
+    expect(page.locator("#L12")).to_be_in_viewport()
+    assert is_shown(page, "#L12")
+
+
+def is_shown(page: Page, line: str) -> bool:
+    """Whether a line is within the part of the log that is scrolled into sight."""
+    box, inner = page.locator(".log").bounding_box(), page.locator(line).bounding_box()
+    assert box and inner
+    return box["y"] <= inner["y"] and inner["y"] + inner["height"] <= box["y"] + box["height"] + 1
+
+
+def test_everything_is_there_without_scripts(chromium: Browser, site: str, sample: Any) -> None:
+    context = chromium.new_context(base_url=site, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/")
+    page.get_by_role("link", name="nginx").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("nginx")
+    expect(page.get_by_role("region", name="Log", exact=True)).to_contain_text("1 failed, 5 passed")
+    expect(page.get_by_role("article")).to_have_count(2)
+    context.close()
+
+
+def test_a_running_page_follows_and_keeps_its_place(page: Page, sample: Any) -> None:
+    database = Database(sqlite_url(str(sample.folder / "farm.sqlite")))
+    log = next((sample.folder / "logs").glob(f"{sample.running}-1.log"))
+    earlier = log.read_text()
+    page.goto(f"/jobs/{sample.running}")
+    page.get_by_role("region", name="Steps").focus()
+    log.write_text(earlier + "<b>a new line</b>\n")
+    try:
+        expect(page.locator(".log .line").last).to_have_text("4<b>a new line</b>", timeout=10_000)
+        expect(page.get_by_role("region", name="Steps")).to_be_focused()
+        _set(database, sample.running, state="done", outcome="passed", verdict="passed", colour="green")
+        expect(page.get_by_role("region", name="Verdict")).to_contain_text("Passed", timeout=10_000)
+        expect(page.locator("[data-live]")).to_have_count(0)
+        expect(page).to_have_title("kvm at 80b8878b02: passed · Allotment test farm")
+    finally:
+        log.write_text(earlier)
+        _set(database, sample.running, state="leased", outcome=None, verdict=None, colour=None)
+        database.close()
+
+
+def _set(database: Database, job: int, **values: object) -> None:
+    with database.write() as connection:
+        connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
+        events.record(connection, 0.0, "job.judged", f"job/{job}")
