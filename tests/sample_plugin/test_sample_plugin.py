@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from allotment.codec import dumps, loads
+from allotment.messages.instance import InstanceInput, InstancePublished, InstanceState
 from allotment_promises.launcher import Launcher
+from allotment_recipes.engine import BuildEngine, InstanceRun
+from allotment_recipes.manifest import build_release
 
 Allot = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -103,3 +107,29 @@ def test_promise_runs_in_the_launcher(installed: Path, tmp_path: Path, monkeypat
         (result,) = launcher.run(tmp_path)
         assert (result.status, result.message) == ("passed", "greeting.txt says 'HELLO WORLD!'")
         assert result.metrics == {"length": 12.0}
+
+
+def test_release_uses_the_recipe_and_the_promise(
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+    release = Path(__file__).parent / "software/sample"
+    partition = tmp_path / "part0"
+    (partition / ".allotment").mkdir(parents=True)
+    given = InstanceInput(
+        *("inst-1", "sample", "sample", "node-1", "part0", InstanceState.STARTED, "default", "f" * 64, ("127.0.0.9",)),
+        parameters={"to": "Everybody", "loud": True},
+    )
+    (partition / ".allotment/instance.json").write_bytes(dumps(given))
+    with BuildEngine() as engine, Launcher() as launcher:
+        log = tmp_path / "log"
+        built = build_release(
+            release / "software.cfg", release, tmp_path / "release", tmp_path / "sources", engine, log
+        )
+        assert built.manifest.name == "sample"
+        result = engine.instance(InstanceRun(tmp_path / "release", partition), log)
+        assert (result.outcome, result.error) == ("done", ""), log.read_text()
+        (promise,) = launcher.run(partition)
+    assert (promise.name, promise.status) == ("greets", "passed")
+    published = loads(InstancePublished, (partition / ".allotment/published.json").read_bytes())
+    assert published.values == {"greeting": "HELLO EVERYBODY!"}

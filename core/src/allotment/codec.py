@@ -216,7 +216,8 @@ def _decode_scalar(kind: Any, data: Any, place: str) -> Any:
     accepted: dict[Any, tuple[type, ...]] = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
     if isinstance(data, float) and not math.isfinite(data):
         raise MessageError(f"{place} is {data}, which JSON can't hold", f"Write {_NAMES[kind]}")
-    if not isinstance(data, accepted[kind]) or (isinstance(data, bool) and kind is not bool):
+    is_accepted = isinstance(data, accepted[kind]) and (kind is bool or not isinstance(data, bool))
+    if not is_accepted:
         raise MessageError(f"{place} is {_kind(data)}, not {_NAMES[kind]}", f"Write {_NAMES[kind]}")
     if kind is int and abs(data) > _SAFE_INTEGER:
         raise MessageError(f"{place} is {data}, beyond what JSON numbers hold exactly", f"Stay within {_SAFE_INTEGER}")
