@@ -2,21 +2,20 @@
 """The master and the node that a job deploys on: the production programs, in the job's scratch folder."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from allotment.client import MasterClient
 from allotment.codec import Json
-from allotment.errors import AllotmentError, UnreachableError
+from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus, SoftwareStatus
 from allotment.messages.manifest import DEFAULT_TYPE, ReleaseManifest, SignedManifest
 from allotment.messages.service import InstanceInfo
 from allotment.secret import Secret
 from allotment_node.commands.register import command as register
-from allotment_testfarm.jobs import InfrastructureError
-from allotment_testfarm.programs import Program, ProgramError, Programs
+from allotment_testfarm.programs import Program
 
 NODE = "test"
 PARTITIONS = 16
@@ -28,15 +27,61 @@ class DeployError(AllotmentError):
     """A release can't be installed, or an instance of it does not become green."""
 
 
-@dataclass(frozen=True)
 class Fleet:
-    """A running master with one node."""
+    """A master with one node, as a context manager; use it on the main thread.
 
-    url: str
-    token_file: Path  # of the master's admin
-    client: MasterClient
-    programs: Programs
-    node: Program
+    Entering starts the master without waiting for it: it wakes up while the release is built. At the end both are
+    killed, not stopped: nobody needs what they keep, and the guard that a job runs under takes what they started.
+    """
+
+    def __init__(self, folder: Path, sources: Path) -> None:
+        self.token_file = folder / "master/admin.token"
+        self._sources = sources
+        self._master = _program("master", folder)
+        self._node = _program("node", folder)
+        self._client: MasterClient | None = None
+
+    def __enter__(self) -> Self:
+        self._master.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+        for program in (self._master, self._node):
+            program.kill()
+
+    @property
+    def client(self) -> MasterClient:
+        """The master, with every right; :meth:`connect` comes first."""
+        if self._client is None:
+            raise RuntimeError("connect() first")
+        return self._client
+
+    def connect(self) -> None:
+        """Wait for the master, make the node known to it, and start the node."""
+        url = str(self._master.wait_ready()["url"])
+        self._client = MasterClient(url, Secret(self.token_file.read_text().strip()))
+        self._register(url)
+        self._node.start()
+        self._node.wait_ready()
+
+    def _register(self, url: str) -> None:
+        """Write the node's settings; it shares the test node's downloads, which are verified at each use."""
+        folder = self._node.folder
+        folder.mkdir(parents=True, mode=0o700)
+        self._sources.mkdir(parents=True, exist_ok=True)
+        (folder / "blobs").symlink_to(self._sources)
+        options = ["--folder", str(folder), "--name", NODE, "--master", url, "--token-file", str(self.token_file)]
+        more = ["--partitions", str(PARTITIONS), "--services", "attached", "--allow-development"]
+        register.main([*options, *more], standalone_mode=False)
+
+    def check(self) -> None:
+        """Raise when the master or the node has ended by itself."""
+        self._master.check()
+        self._node.check()
 
     def install(self, manifest: ReleaseManifest, closure: Path, seconds: float) -> str:
         """Give the release to the master, have the node install it, and return the manifest's sha256."""
@@ -45,19 +90,24 @@ class Fleet:
         self.client.supply(NODE, sha256, development=True)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            self.programs.check()
+            self.check()
             for supply in self.client.supplies():
                 if supply.manifest == sha256 and supply.status == SoftwareStatus.AVAILABLE:
                     return sha256
                 if supply.manifest == sha256 and supply.status == SoftwareStatus.FAILED:
                     raise DeployError(f"the node can't install {manifest.name}: {supply.error}")
             time.sleep(_INTERVAL)
-        raise DeployError(f"the node did not install {manifest.name} within {seconds:g} s:\n{self.node.tail()}")
+        raise DeployError(f"the node did not install {manifest.name} within {seconds:g} s\n{self._node.tail()}")
 
     def deploy(self, name: str, release: str, parameters: Mapping[str, Json], seconds: float) -> InstanceInfo:
         """Request an instance of the default type and return it once it is green."""
         self.client.request(name, release, DEFAULT_TYPE, parameters)
         return wait_green(self.client, name, seconds)
+
+
+def _program(name: str, folder: Path) -> Program:
+    place = folder / name
+    return Program(name, f"allotment_{name}", ["run", "--folder", str(place)], place, f"{name}.json")
 
 
 def wait_green(client: MasterClient, name: str, seconds: float, red_seconds: float = RED_SECONDS) -> InstanceInfo:
@@ -88,44 +138,3 @@ def describe(info: InstanceInfo, seconds: float) -> str:
     if lines:
         what += f"; promises not kept: {', '.join(item.name for item in info.promises if item.status != 'passed')}"
     return "\n".join([what, *lines])
-
-
-@contextmanager
-def fleet(folder: Path, sources: Path) -> Iterator[Fleet]:
-    """Start a master and a node; what does not start, or ends too early, is the infrastructure's fault.
-
-    Call it on the main thread. At the end both are killed, not stopped: nobody needs what they keep, and the guard
-    that a job runs under takes what they started.
-    """
-    programs = Programs()
-    started: list[Program] = []
-    try:
-        master = Program("master", "allotment_master", _run(folder / "master"), folder / "master", "master.json")
-        started.append(master)
-        url = str(programs.start(master)["url"])
-        token_file = folder / "master/admin.token"
-        with MasterClient(url, Secret(token_file.read_text().strip())) as client:
-            node = _register(folder / "node", url, token_file, sources)
-            started.append(node)
-            programs.start(node)
-            yield Fleet(url, token_file, client, programs, node)
-    except (ProgramError, UnreachableError) as error:
-        raise InfrastructureError(f"the embedded master and node do not work: {error}") from error
-    finally:
-        for program in started:
-            program.kill()
-
-
-def _register(folder: Path, url: str, token_file: Path, sources: Path) -> Program:
-    """Make the node known to the master; it shares the test node's downloads, which are verified at each use."""
-    folder.mkdir(parents=True, mode=0o700)
-    sources.mkdir(parents=True, exist_ok=True)
-    (folder / "blobs").symlink_to(sources)
-    options = ["--folder", str(folder), "--name", NODE, "--master", url, "--token-file", str(token_file)]
-    more = ["--partitions", str(PARTITIONS), "--services", "attached", "--allow-development"]
-    register.main([*options, *more], standalone_mode=False)
-    return Program("node", "allotment_node", _run(folder), folder, "node.json")
-
-
-def _run(folder: Path) -> list[str]:
-    return ["run", "--folder", str(folder)]

@@ -5,19 +5,20 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from allotment.codec import Json
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.job import CaseOutcome, TestCase
 from allotment.secret import find, mark
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.manifest import BuiltRelease, build_release
-from allotment_testfarm.jobs import JobContext
+from allotment_testfarm.jobs import InfrastructureError, JobContext
+from allotment_testfarm.programs import ProgramError
 from allotment_testfarm.testnode import checks, junit
-from allotment_testfarm.testnode.embedded import Fleet, fleet
+from allotment_testfarm.testnode.embedded import Fleet
 from allotment_testfarm.testnode.follow import Follow
 
 DEFAULT_INSTANCE = "default"
@@ -29,17 +30,26 @@ _TESTS_FAILED = 1
 
 def run_release(context: JobContext) -> None:
     """Build the release, deploy it on an embedded master and node until it is green, and run its tests there."""
-    with context.step("build"):
-        built = _build(context)
-        context.add_cases(_said(context, checks.check_release(built.manifest)))
-    with ExitStack() as stack:
-        with context.step("deploy"):
-            deployed = stack.enter_context(fleet(context.scratch, context.sources))
-            sha256 = _deploy(context, built, deployed)
-        with context.step("test"):
-            _test(context, deployed, sha256)
-        deployed.programs.check()
+    with Fleet(context.scratch, context.sources) as fleet:
+        with context.step("build"):
+            built = _build(context)
+            context.add_cases(_said(context, checks.check_release(built.manifest)))
+        with context.step("deploy"), _own_trouble():
+            fleet.connect()
+            sha256 = _deploy(context, built, fleet)
+        with context.step("test"), _own_trouble():
+            _test(context, fleet, sha256)
+            fleet.check()
     context.offer(built.manifest, built.closure)
+
+
+@contextmanager
+def _own_trouble() -> Iterator[None]:
+    """Tell a master or node that is gone from a release that is bad."""
+    try:
+        yield
+    except (ProgramError, UnreachableError) as error:
+        raise InfrastructureError(f"the embedded master and node do not work: {error.what}", error.fix) from error
 
 
 def _build(context: JobContext) -> BuiltRelease:
@@ -56,15 +66,15 @@ def _build(context: JobContext) -> BuiltRelease:
         )
 
 
-def _deploy(context: JobContext, built: BuiltRelease, deployed: Fleet) -> str:
+def _deploy(context: JobContext, built: BuiltRelease, fleet: Fleet) -> str:
     """Install the release on the node and make one instance green; return the manifest's sha256."""
     context.hide(_tokens(context.scratch))
-    sha256 = deployed.install(built.manifest, built.closure, _INSTALL_SECONDS)
+    sha256 = fleet.install(built.manifest, built.closure, _INSTALL_SECONDS)
     context.say(f"installed manifest {sha256}")
     parameters = _default_parameters(context)
     default = built.manifest.software_types.get("default")
     context.hide(find(mark(parameters, default.parameters if default else {})))
-    info = deployed.deploy(DEFAULT_INSTANCE, sha256, parameters, _GREEN_SECONDS)
+    info = fleet.deploy(DEFAULT_INSTANCE, sha256, parameters, _GREEN_SECONDS)
     for promise in info.promises:
         context.say(f"promise {promise.name}: {promise.status}: {promise.message}")
     context.add_cases(_said(context, checks.check_instance(built.manifest, info)))
@@ -93,7 +103,7 @@ def _tests(context: JobContext) -> Path:
     return (context.source / context.job.profile).parent / "test"
 
 
-def _test(context: JobContext, deployed: Fleet, sha256: str) -> None:
+def _test(context: JobContext, fleet: Fleet, sha256: str) -> None:
     """Run the release's own tests, if it has any, and report each."""
     tests = _tests(context)
     if not any(tests.glob("**/test_*.py")):
@@ -107,7 +117,7 @@ def _test(context: JobContext, deployed: Fleet, sha256: str) -> None:
     code = subprocess.run(
         [*command, f"--junitxml={report}", str(tests)],
         cwd=context.scratch,
-        env={**os.environ, **_settings(context, deployed, sha256)},
+        env={**os.environ, **_settings(context, fleet, sha256)},
         check=False,
     ).returncode
     if code == _NO_TESTS:
@@ -119,11 +129,11 @@ def _test(context: JobContext, deployed: Fleet, sha256: str) -> None:
         context.fail(f"pytest ended with {code}")
 
 
-def _settings(context: JobContext, deployed: Fleet, sha256: str) -> dict[str, str]:
+def _settings(context: JobContext, fleet: Fleet, sha256: str) -> dict[str, str]:
     """Return the variables that make the fixtures of ``allotment_testfarm.release_testing`` work."""
     return {
-        "ALLOTMENT_MASTER": deployed.url,
-        "ALLOTMENT_TOKEN_FILE": str(deployed.token_file),
+        "ALLOTMENT_MASTER": fleet.client.url,
+        "ALLOTMENT_TOKEN_FILE": str(fleet.token_file),
         "ALLOTMENT_RELEASE": sha256,
         "ALLOTMENT_DEFAULT_INSTANCE": DEFAULT_INSTANCE,
         "ALLOTMENT_SECRETS_FILE": str(context.report.secrets),
