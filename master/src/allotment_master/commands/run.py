@@ -13,7 +13,8 @@ from allotment.secret import Secret
 from allotment_master.app import create_app
 from allotment_master.cli import read_token
 from allotment_master.kit.database import Database, sqlite_url
-from allotment_master.kit.serving import Tls, check_address, log_to_stderr, serve
+from allotment_master.kit.program import log_to_stderr
+from allotment_master.kit.serving import Tls, check_address, serve
 from allotment_master.master import Master
 
 

@@ -3,17 +3,14 @@
 
 import asyncio
 import contextlib
-import fcntl
 import ipaddress
 import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 import uvicorn
 
@@ -22,6 +19,7 @@ from allotment.codec import canonical
 from allotment.errors import AllotmentError
 from allotment_master.kit.app import App
 from allotment_master.kit.limits import is_local_name
+from allotment_master.kit.program import only_one
 
 GRACE = 10  # seconds that running answers get when the program is told to stop
 _log = logging.getLogger(__name__)
@@ -73,37 +71,6 @@ def check_address(host: str, tls: Tls | None) -> None:
             f"host {host} can be reached from other machines, and there is no TLS",
             "Use 127.0.0.1, or give a certificate and its key",
         )
-
-
-@contextlib.contextmanager
-def only_one(folder: Path, name: str) -> Iterator[None]:
-    """Hold the folder for this process; a second one is refused. The lock ends with the process, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{name}.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AllotmentError(
-                f"{folder}: {name} runs already, as process {_holder(file)}", "Stop it, or use another folder"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
-
-
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Log one line per event, with its time, to stderr: what a program calls before it serves."""
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
-    )
-    for noisy in ("uvicorn.error", "alembic", "httpx2"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _holder(file: TextIO) -> str:
-    file.seek(0)
-    return file.read().strip() or "?"
 
 
 def _listen(host: str, port: int, memory: Path) -> socket.socket:

@@ -22,9 +22,10 @@ def command(
     master_token_file: Path | None,
     lease: float,
     job_timeout: float,
+    grace: float,
 ) -> None:
     """Watch the repository and serve the test nodes until SIGTERM."""
-    from allotment_master.kit.serving import log_to_stderr
+    from allotment_master.kit.program import log_to_stderr
     from allotment_testfarm.db.leases import LeaseTerms
     from allotment_testfarm.engine.main import run_engine
     from allotment_testfarm.engine.settings import Settings
@@ -42,6 +43,6 @@ def command(
             master=master,
             master_token_file=master_token_file,
             job_timeout=job_timeout,
-            terms=LeaseTerms(seconds=lease),
+            terms=LeaseTerms(seconds=lease, grace=grace),
         )
     )

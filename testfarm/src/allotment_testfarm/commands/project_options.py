@@ -32,6 +32,13 @@ _OPTIONS = (
     click.option(
         "--job-timeout", type=click.FloatRange(0.1), default=3600.0, show_default=True, help="Seconds for a job."
     ),
+    click.option(
+        "--grace",
+        type=click.FloatRange(0.1),
+        default=60.0,
+        show_default=True,
+        help="Seconds beyond --job-timeout until the engine itself ends a job.",
+    ),
 )
 
 

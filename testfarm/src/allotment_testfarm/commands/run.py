@@ -31,7 +31,7 @@ _PORTS = "ports.json"  # the ports of the last start: pages and test nodes find 
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages; 0 takes a free one.")
 def command(folder: Path, port: int, wire_port: int, database: str, **engine: object) -> None:
     """Run the farm until SIGTERM: poll the repository, lease jobs to test nodes, show the results."""
-    from allotment_master.kit.serving import log_to_stderr, only_one
+    from allotment_master.kit.program import log_to_stderr, only_one
     from allotment_testfarm.children import Child
 
     log_to_stderr()

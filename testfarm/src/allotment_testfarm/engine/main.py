@@ -21,7 +21,7 @@ from allotment.client import MasterClient
 from allotment.errors import AllotmentError
 from allotment.plugins import plugins
 from allotment_master.kit.database import Database
-from allotment_master.kit.serving import only_one
+from allotment_master.kit.program import only_one
 from allotment_testfarm import verdicts
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
