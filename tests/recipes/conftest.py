@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from allotment.codec import dumps, loads
 from allotment.messages.instance import ChildAnswer, InstanceInput, InstancePublished, InstanceRequests, InstanceState
 from allotment_recipes.engine import BuildEngine, BuildRequest, BuildResult, InstanceResult, InstanceRun

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 import os
 import stat
 import textwrap
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from allotment_recipes.engine import BuildEngine
 
 ECHO = """\

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 """Each recipe, made as a third party's test makes it: with a plain mapping in place of a buildout."""
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstanceState, SharedInstance

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 """Plant a secret, run everything, and look for it everywhere."""
 
 import json
@@ -6,11 +7,12 @@ import stat
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from allotment.messages.instance import ChildAnswer, InstanceState
 from allotment.secret import Secret
 from allotment_recipes.tokens import Tokens, load_key
-from hypothesis import given
-from hypothesis import strategies as st
 
 PLANTED = 'pl4nted "secret" \\ $(x)'
 PROFILE = """\

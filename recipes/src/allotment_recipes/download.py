@@ -28,16 +28,16 @@ class Recipe(GenericBaseRecipe[Options]):
     build_version = 1
 
     def prepare(self) -> None:
+        name = self._filename()
         try:
-            self.source = sources.Source(
-                self.options.sha256sum.lower(), self._filename(), (self.options.url, *self.options.alternate_url)
-            )
+            urls = (self.options.url, *self.options.alternate_url)
+            self.source = sources.Source(self.options.sha256sum.lower(), name, urls)
         except AllotmentError as error:
             raise OptionProblem("sha256sum", f"{self.options.sha256sum!r} is not a sha256", error.fix) from error
         if self.options.destination is not None:
             self.target = self.path(self.options.destination)
         else:
-            self.target = self.store_path(self.name, self.options.version) / self._filename()
+            self.target = self.store_path(self.name, self.options.version) / name
         self.publish_option("location", self.target.parent)
         self.publish_option("target", self.target)
 

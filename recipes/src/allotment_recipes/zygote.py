@@ -7,6 +7,7 @@ and ``seconds``. It ends when the parent closes the socket (or dies), or after `
 """
 
 import contextlib
+import ctypes
 import gc
 import importlib.util
 import json
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 READ_SIZE = 1 << 16  # bytes
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass
@@ -87,13 +89,14 @@ class Zygote:
 
     def _fork(self, request: Mapping[str, Any]) -> None:
         reader, writer = os.pipe()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
             self._parent.close()
             for run in self._runs.values():
                 os.close(run.pipe)
-            _work(request, writer)
+            _work({**request, "zygote": parent}, writer)
         os.close(writer)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpgid(pid, pid)  # here and in the child: whichever comes first, the group exists before it is killed
@@ -140,12 +143,20 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+def _die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process when the zygote is killed: nobody else would end it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it went before the call
+
+
 def _work(request: Mapping[str, Any], writer: int) -> NoReturn:
     """Do one run in the forked child, send its result and exit; nothing returns from here."""
     from allotment_recipes import runs
 
     status = 1
     try:
+        _die_with_parent(request["zygote"])
         os.setpgid(0, 0)
         os.umask(0o022)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine and its zygote: real processes, looked for by pid."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment_recipes.engine import BuildEngine, InstanceRun
+
+SLEEPER = """\
+    [buildout]
+    parts = t
+    [t]
+    recipe = allotment.recipes:template.jinja2
+    inline = {{ subprocess.run(["sh", "-c", "echo $$ > pid; sleep 300"]) }}
+    output = etc/t
+    context = import subprocess subprocess
+    """
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = holds()
+        if found:
+            return found
+        time.sleep(0.01)
+    raise AssertionError("it did not come")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def read_pid(path: Path) -> int:
+    text = path.read_text() if path.exists() else ""
+    return int(text) if text.strip() else 0
+
+
+def zygote_pid(engine: BuildEngine) -> int:
+    assert engine._connection is not None
+    return engine._connection._process.pid
+
+
+@pytest.fixture
+def own(partition: Any) -> Iterator[Any]:
+    """A partition with an engine of its own, which the test may break."""
+    with BuildEngine() as engine:
+        partition.engine = engine
+        yield partition
+
+
+def test_a_run_that_takes_too_long_is_stopped_with_all_it_started(own: Any) -> None:
+    result = own.run(SLEEPER, timeout=1.0)
+    assert (result.outcome, result.error) == ("failed", "it took more than 1 s and was stopped")
+    pid = read_pid(own.folder / "pid")
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_what_a_run_leaves_in_the_background_ends_with_it(own: Any) -> None:
+    profile = SLEEPER.replace('"echo $$ > pid; sleep 300"', '"sleep 300 > /dev/null 2>&1 & echo $! > pid"')
+    result = own.run(profile)
+    assert result.outcome == "done"
+    pid = read_pid(own.folder / "pid")
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_runs_go_side_by_side(engine: BuildEngine, tmp_path: Path, partition: Any) -> None:
+    partition.run(
+        "[buildout]\nparts = t\n[t]\nrecipe = allotment.recipes:template.jinja2\ninline = x\noutput = etc/t\n"
+    )
+    given = (partition.folder / ".allotment/instance.json").read_bytes()
+    folders = [tmp_path / f"p{number}" for number in range(16)]
+    for folder in folders:
+        (folder / ".allotment").mkdir(parents=True)
+        (folder / ".allotment/instance.json").write_bytes(given)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(
+            pool.map(lambda folder: engine.instance(InstanceRun(partition.software, folder), folder / "log"), folders)
+        )
+    assert {result.outcome for result in results} == {"done"}
+    assert all((folder / "etc/t").read_text() == "x" for folder in folders)
+
+
+def test_an_engine_that_is_closed_leaves_no_process(own: Any) -> None:
+    own.run("[buildout]\nparts =\n")
+    pid = zygote_pid(own.engine)
+    own.engine.close()
+    assert not is_alive(pid)
+    assert own.run().outcome == "done", "and starts again when it is needed"
+
+
+def test_the_zygote_ends_when_nothing_is_wanted_and_comes_back(partition: Any) -> None:
+    with BuildEngine(idle=0.1) as engine:
+        partition.engine = engine
+        partition.run("[buildout]\nparts =\n")
+        pid = zygote_pid(engine)
+        wait_until(lambda: not is_alive(pid))
+        assert partition.run().outcome == "done"
+
+
+def test_a_zygote_that_is_killed_fails_the_run_and_not_the_engine(own: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(own.run, SLEEPER)
+        pid = wait_until(lambda: read_pid(own.folder / "pid"))
+        os.kill(zygote_pid(own.engine), signal.SIGKILL)
+        with pytest.raises(Exception, match="the build process ended in the middle of the run"):
+            waiting.result(20)
+    os.kill(pid, signal.SIGKILL)  # what the run itself had started
+    assert own.run("[buildout]\nparts =\n").outcome == "done"
+
+
+def test_nothing_is_left_when_the_parent_is_killed(partition: Any, tmp_path: Path) -> None:
+    partition.run("[buildout]\nparts =\n")
+    (partition.software / "instance.cfg").write_text("\n".join(line.strip() for line in SLEEPER.splitlines()))
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom allotment_recipes.engine import *\nengine = BuildEngine()\n"
+        "engine._connected()\nPath(sys.argv[1]).write_text(str(engine._connection._process.pid))\n"
+        "engine.instance(InstanceRun(Path(sys.argv[2]), Path(sys.argv[3])), Path(sys.argv[4]))\n"
+    )
+    arguments = [str(tmp_path / "zygote"), str(partition.software), str(partition.folder), str(tmp_path / "log")]
+    parent = subprocess.Popen([sys.executable, "-c", code, *arguments])
+    pid = wait_until(lambda: read_pid(partition.folder / "pid"))
+    parent.kill()
+    parent.wait(10)
+    wait_until(lambda: not is_alive(read_pid(tmp_path / "zygote")))
+    wait_until(lambda: not is_alive(pid))
+
+
+def test_a_run_sees_no_secret_of_its_parent(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOTMENT_TOKEN", "sesame-street")
+    own.run(
+        """\
+        [buildout]
+        parts = t
+        [t]
+        recipe = allotment.recipes:template.jinja2
+        inline = {{ os.environ | list | sort | join(" ") }}
+        output = etc/t
+        context = import os os
+        """
+    )
+    assert "ALLOTMENT_TOKEN" not in own.text("etc/t").split()
+    assert "PATH" in own.text("etc/t").split()
+
+
+def test_a_partition_without_input_is_named(engine: BuildEngine, tmp_path: Path) -> None:
+    result = engine.instance(InstanceRun(tmp_path, tmp_path), tmp_path / "log")
+    assert result.error == f"{tmp_path}/.allotment/instance.json does not exist. The node writes it before the run."
+
+
+def test_an_input_of_another_version_is_refused(engine: BuildEngine, tmp_path: Path) -> None:
+    (tmp_path / ".allotment").mkdir()
+    (tmp_path / ".allotment/instance.json").write_text('{"format": 2}')
+    result = engine.instance(InstanceRun(tmp_path, tmp_path), tmp_path / "log")
+    assert "has format 2; allotment" in result.error
+    assert "reads format 1" in result.error
+
+
+def test_a_profile_that_is_missing_is_named(partition: Any) -> None:
+    assert partition.run().error == f"Couldn't open {partition.software}/instance.cfg"

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib.metadata
+import re
+import tomllib
+from pathlib import Path
+
+import allotment_recipes.plugin
+from allotment.options import describe_options
+from allotment.plugins import load
+from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.recipe_loading import installed
+
+FOLDER = Path(allotment_recipes.plugin.__file__).parents[2]
+
+
+def test_the_two_registries_of_recipes_agree() -> None:
+    hooks = {item.name: item.target for item in allotment_recipes.plugin.allotment_recipe_types()}
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["zc.buildout"] == hooks
+    found = {
+        point.name: point.value
+        for point in importlib.metadata.entry_points(group="zc.buildout")
+        if point.value.startswith("allotment_recipes")
+    }
+    assert found == hooks, "run 'pip install -e recipes' again"
+    assert {name for owner, name in installed() if owner == "allotment-recipes"} == set(hooks)
+
+
+def test_each_recipe_and_option_is_documented() -> None:
+    for item in allotment_recipes.plugin.allotment_recipe_types():
+        recipe = load(item.target)
+        assert issubclass(recipe, GenericBaseRecipe)
+        assert recipe.__doc__, item.name
+        for option in describe_options(recipe.options_class):
+            assert option.doc, f"{item.name}: {option.name}"
+
+
+def test_a_recipe_that_builds_into_the_store_has_a_build_version() -> None:
+    for item in allotment_recipes.plugin.allotment_recipe_types():
+        recipe = load(item.target)
+        source = Path(__import__(recipe.__module__, fromlist=["x"]).__file__).read_text()
+        assert bool(re.search(r"self\.store_path\(", source)) == (recipe.build_version > 0), item.name

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One test for each internal of zc.buildout that the driver relies on: when upstream changes, the name says what."""
+
+import inspect
+import io
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import zc.buildout
+import zc.buildout.buildout as upstream
+import zc.buildout.configparser
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+def source(function: Any) -> str:
+    return inspect.getsource(function)
+
+
+def test_buildout_is_made_from_file_options_and_use_user_defaults() -> None:
+    assert parameters(upstream.Buildout.__init__)[:4] == ["self", "config_file", "cloptions", "use_user_defaults"]
+
+
+def test_buildout_makes_sections_with_its_class_attribute_options() -> None:
+    assert upstream.Buildout.Options is upstream.Options
+    assert "self.Options(self, section, data)" in source(upstream.Buildout.__getitem__)
+
+
+def test_buildout_keeps_raw_and_made_sections_apart() -> None:
+    text = source(upstream.Buildout.__getitem__)
+    assert "self._data[section]" in text
+    assert "self._raw[section]" in text
+    assert "options._initialize()" in text
+
+
+def test_missing_section_and_option_have_the_arguments_that_messages_are_made_from() -> None:
+    assert upstream.MissingSection("name").args == ("name",)
+    assert 'MissingOption("Referenced option does not exist:",\n' in source(upstream.Options._sub)
+    for error in (upstream.MissingSection, upstream.MissingOption):
+        assert issubclass(error, zc.buildout.UserError)
+
+
+def test_options_load_their_recipe_in_initialize_and_note_the_part_after_it() -> None:
+    text = source(upstream.Options._initialize)
+    assert text.index("self.initialize()") < text.index("self.buildout._parts.append(name)")
+
+
+def test_options_extend_macros_in_do_extend_raw() -> None:
+    assert parameters(upstream.Options._do_extend_raw) == ["self", "name", "data", "doing"]
+
+
+def test_options_keep_raw_and_final_values_apart() -> None:
+    assert parameters(upstream.Options.__init__) == ["self", "buildout", "section", "data"]
+    assert "self._raw" in source(upstream.Options.get)
+
+
+def test_options_call_recipes_in_the_folder_of_the_run() -> None:
+    assert parameters(upstream.Options._call) == ["self", "f"]
+
+
+def test_the_parser_is_looked_up_in_its_module_for_each_profile() -> None:
+    assert "zc.buildout.configparser.parse(\n        fp, filename_for_logging, _default_globals)" in source(
+        upstream._open
+    )
+    assert parameters(zc.buildout.configparser.parse) == ["fp", "fpname", "exp_globals"]
+
+
+def test_errors_of_the_parser_have_one_base() -> None:
+    with pytest.raises(zc.buildout.configparser.Error):
+        zc.buildout.configparser.parse(io.StringIO("nonsense\n"), "name")
+
+
+def test_install_is_made_of_the_steps_that_are_overridden() -> None:
+    text = source(upstream.Buildout.install)
+    steps = (
+        "_update_sys_path",
+        "_setup_directories",
+        "_read_installed_part_options",
+        "_compute_part_signatures",
+        "_uninstall_part",
+        "_uninstall",
+        "_update_installed",
+        "_save_installed_options",
+    )
+    for step in steps:
+        assert f"self.{step}(" in text, step
+    assert "saved_options['__buildout_installed__'" in text
+    assert "uninstall_missing = False" in text, "named parts uninstall nothing else"
+
+
+def test_the_signature_is_taken_out_of_the_options_of_each_part() -> None:
+    assert "self[part].pop('__buildout_signature__')" in source(upstream.Buildout.install)
+
+
+def test_named_parts_do_not_add_the_parts_they_refer_to() -> None:
+    assert "if not install_args:\n            install_parts = self._parts" in source(upstream.Buildout.install)
+
+
+def test_the_record_is_written_by_save_options() -> None:
+    text = io.StringIO()
+    upstream._save_options("part", {"a": " 1\n2 "}, text)
+    sections = zc.buildout.configparser.parse(io.StringIO(text.getvalue()), "x")
+    assert "a" in sections["part"]
+
+
+def test_uninstall_takes_lines_and_paths_from_the_folder() -> None:
+    assert parameters(upstream.Buildout._uninstall) == ["self", "installed"]
+    assert parameters(upstream.Buildout._buildout_path) == ["self", "name"]
+
+
+def test_an_offline_run_downloads_no_profile() -> None:
+    from zc.buildout.download import Download
+
+    with pytest.raises(zc.buildout.UserError, match="offline mode"):
+        Download({"offline": "true", "directory": "/"}).download("http://127.0.0.1:9/x")
+
+
+def test_importing_buildout_first_warns_of_nothing() -> None:
+    code = "import zc.buildout.buildout"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
