@@ -95,7 +95,7 @@ class Builder:
         moment = self.now - (count - position) * 5400 - self.random.randrange(5000) - 240
         is_hostile = position == count // 2
         subject = HOSTILE if is_hostile else SUBJECTS[(position * 3) % len(SUBJECTS)]
-        author = HOSTILE if position == count - 40 or position == count - 5 == 4 else AUTHORS[position % len(AUTHORS)]
+        author = HOSTILE if is_hostile else AUTHORS[position % len(AUTHORS)]
         values = {
             "project_id": project,
             "commit": hashlib.sha1(f"{name}{position}".encode()).hexdigest(),

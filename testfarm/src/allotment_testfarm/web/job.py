@@ -20,6 +20,7 @@ from allotment_testfarm.web.look import NONE, Look, look
 from allotment_testfarm.web.results import job_look
 
 _BAD_CASES = (CaseOutcome.FAILED, CaseOutcome.ERROR)
+_CUT_SHORT = Look(NONE, "cut short", "off")  # a step that ran when its attempt ended
 _CASE_ORDER = (CaseOutcome.FAILED, CaseOutcome.ERROR, CaseOutcome.PASSED, CaseOutcome.SKIPPED)
 
 
@@ -192,15 +193,17 @@ def _steps(attempt: AttemptDetail | None, now: float) -> tuple[StepView, ...]:
         return ()
     begin = min(attempt.started, attempt.steps[0].started)
     end = max(attempt.ended or now, *(step.ended or step.started for step in attempt.steps))
-    return tuple(_step(step, begin, max(end - begin, 0.001), attempt.ended or now) for step in attempt.steps)
+    span = max(end - begin, 0.001)
+    return tuple(_step(step, begin, span, attempt.ended, now) for step in attempt.steps)
 
 
-def _step(step: Step, begin: float, span: float, now: float) -> StepView:
-    seconds = max((step.ended or now) - step.started, 0.0)
+def _step(step: Step, begin: float, span: float, end: float | None, now: float) -> StepView:
+    seconds = max((step.ended or end or now) - step.started, 0.0)
+    shown = _CUT_SHORT if step.outcome is None and end is not None else look(step.outcome)
     offset = max(step.started - begin, 0.0)
     width = min(max(100 * seconds / span, 0.5), 100.0)  # a short step is still seen
     left = min(100 * offset / span, 100.0 - width)
-    return StepView(step.name, look(step.outcome), f"+{offset:.1f} s", seconds, round(left, 2), round(width, 2))
+    return StepView(step.name, shown, f"+{offset:.1f} s", seconds, round(left, 2), round(width, 2))
 
 
 def _attempt(item: AttemptDetail, now: float) -> AttemptView:
