@@ -2,6 +2,8 @@
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 import os
 import stat
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -299,3 +301,45 @@ def test_the_umask_of_the_caller_does_not_matter(partition: Any) -> None:
     finally:
         os.umask(old)
     assert stat.S_IMODE((partition.folder / "etc/one").stat().st_mode) == 0o644
+
+
+def test_parts_of_a_release_that_refer_to_each_other_are_an_error(release: Any) -> None:
+    result = release.build(
+        """\
+        [buildout]
+        parts = one two
+        [one]
+        recipe = allotment.recipes:template.jinja2
+        mode = 0644
+        inline = ${two:output}
+        output = ${buildout:directory}/one
+        [two]
+        recipe = allotment.recipes:template.jinja2
+        inline = ${one:mode}
+        output = ${buildout:directory}/two
+        """
+    )
+    assert result.error.startswith("[two] refers to itself: two -> one -> two. Take one")
+
+
+def test_a_profile_without_parts_is_named(partition: Any) -> None:
+    assert partition.run("[buildout]\n").error == "[buildout] parts: missing option. Add 'parts = ...'."
+
+
+def test_the_graph_of_parts_goes_through_plain_sections(tmp_path: Path) -> None:
+    """The driver changes folder and logging, so it is driven in a process of its own."""
+    (tmp_path / "software.cfg").write_text(
+        "[buildout]\nparts = top alone\n[base]\nrecipe = allotment.recipes:mkdirectory\nx = x\n[plain]\ny = ${base:x}\n"
+        "[top]\nrecipe = allotment.recipes:mkdirectory\nz = ${plain:y}/z\n[alone]\nrecipe = allotment.recipes:mkdirectory\n"
+    )
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom allotment_recipes.driver import Buildout\n"
+        "from allotment_recipes.context import RunContext\nfrom allotment_recipes.journal import Journal\n"
+        "from allotment_recipes.tokens import Tokens\nfolder = Path(sys.argv[1])\n"
+        "run = RunContext(folder, Journal(immediate=True), folder, Tokens(b''))\n"
+        "buildout = Buildout(folder / 'software.cfg', run, {})\nbuildout.prepare_parts()\nprint(buildout.graph())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "{'base': (), 'top': ('base',), 'alone': ()}"

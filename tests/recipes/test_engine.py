@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildEngine, InstanceRun
 
 SLEEPER = """\
@@ -170,3 +171,22 @@ def test_an_input_of_another_version_is_refused(engine: BuildEngine, tmp_path: P
 
 def test_a_profile_that_is_missing_is_named(partition: Any) -> None:
     assert partition.run().error == f"Couldn't open {partition.software}/instance.cfg"
+
+
+def test_a_zygote_that_can_not_start_is_an_error(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(AllotmentError, match=r"^the build process ends at once\. See .*run\.log"):
+        own.run("[buildout]\nparts =\n")
+
+
+def test_a_program_that_a_recipe_starts_can_be_interrupted(own: Any) -> None:
+    profile = SLEEPER.replace('"echo $$ > pid; sleep 300"', '"kill -INT $$; echo deaf > deaf"')
+    assert own.run(profile).outcome == "done"
+    assert not (own.folder / "deaf").exists()
+
+
+def test_a_long_log_is_begun_anew(own: Any) -> None:
+    own.run("[buildout]\nparts =\n")
+    own.log.write_bytes(b"x" * (17 << 20))
+    own.run()
+    assert own.log.stat().st_size < 1 << 20

@@ -266,3 +266,11 @@ def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:
 def test_promise_names_what_is_wrong(make_recipe: Make, options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(promise.Recipe, options)
+
+
+def test_a_schema_never_asks_the_network(make_recipe: Make, tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text('{"$ref": "http://127.0.0.1:9/schema.json"}')
+    with pytest.raises(
+        AllotmentError, match=r"\[part\] the schema refers to http://127\.0\.0\.1:9/schema\.json, which is not"
+    ):
+        make_recipe(slapconfiguration.Recipe, {"jsonschema": "schema.json"}, given_instance())

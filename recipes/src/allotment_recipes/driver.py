@@ -51,6 +51,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}
+        self._hashing: list[str] = []
         self._installed: dict[str, Any] = {}
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         with reading(self.files):
@@ -125,17 +126,26 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     def part_hash(self, name: str, recipe: Any = None) -> str:
         """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved."""
         if name not in self._hashes:
+            recipe = recipe or self._data[name].recipe
             options = self._data[name]
-            recipe = recipe or options.recipe
-            parts = set(self._parts)
             self._hashes[name] = store.part_hash(
                 {key: options.get(key) for key in options._raw},
                 build_version=getattr(recipe, "build_version", 0),
-                references=[self.part_hash(part) for part in sorted(self._reachable(name, parts))],
+                references=self._reference_hashes(name),
                 inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
                 roots=self._roots(),
             )
         return self._hashes[name]
+
+    def _reference_hashes(self, name: str) -> list[str]:
+        if name in self._hashing:
+            circle = " -> ".join([*self._hashing[self._hashing.index(name) :], name])
+            raise ProfileError(f"[{name}] refers to itself: {circle}", "Take one of these references out")
+        self._hashing.append(name)
+        try:
+            return [self.part_hash(part) for part in sorted(self._reachable(name, set(self._parts)))]
+        finally:
+            self._hashing.pop()
 
     def _roots(self) -> dict[str, str]:
         roots = {str(self.run.folder): "@release@", self["buildout"]["executable"]: "@python@"}
@@ -156,7 +166,10 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def prepare_parts(self) -> None:
         """Run the constructors of all parts."""
-        for part in self["buildout"]["parts"].split():
+        parts = self["buildout"].get("parts")
+        if parts is None:
+            raise ProfileError("[buildout] parts: missing option", "Add 'parts = ...'")
+        for part in parts.split():
             try:
                 options = self[part]
             except Waiting:

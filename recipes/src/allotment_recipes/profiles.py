@@ -28,8 +28,9 @@ def reading(files: list[Path]) -> Iterator[None]:
             sections: dict[str, dict[str, str]] = parse(file, name, expression_globals)
         except zc.buildout.configparser.Error as error:
             raise ProfileError(f"{name} is not a profile: {error}", "Correct the line") from error
+        folder = os.path.normpath(os.path.dirname(name))  # noqa: PTH120 (text in, text out)
         for section in sections.values():
-            section.setdefault(BASE_LOCATION, os.path.dirname(name))  # noqa: PTH120 (text in, text out)
+            section.setdefault(BASE_LOCATION, folder)
         return sections
 
     zc.buildout.configparser.parse = parse_profile

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``slapconfiguration``: what the world says to this instance, as options of a section."""
 
-import importlib.util
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment.secret import mark, revealed, unwrap
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.parameters import check_parameters, defaults
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,7 @@ class Recipe(GenericBaseRecipe[Options]):
         if self.options.jsonschema is None:
             return parameters
         schema = self._read_schema(self.path(self.options.jsonschema))
-        properties = schema.get("properties", {})
-        defaults = {name: item["default"] for name, item in properties.items() if "default" in item}
-        parameters = mark(unwrap({**defaults, **parameters}, redacted=False), schema)
+        parameters = mark(unwrap({**defaults(schema), **parameters}, redacted=False), schema)
         check_parameters(revealed(parameters), schema, self.name)
         return parameters
 
@@ -77,29 +74,6 @@ class Recipe(GenericBaseRecipe[Options]):
         self.publish_option("configuration", _json(hidden))
         for name, value in hidden.items():
             self.publish_option(f"configuration.{name}", value if isinstance(value, str) else _json(value))
-
-
-def check_parameters(parameters: dict[str, Any], schema: dict[str, Any], section: str) -> None:
-    """Raise the first difference from the schema; does nothing where jsonschema is not installed.
-
-    The text names the parameter and the rule, never the value: that may be a secret.
-    """
-    if importlib.util.find_spec("jsonschema") is None:
-        return
-    import jsonschema
-
-    validator = jsonschema.Draft202012Validator(schema)
-    problem = next(
-        iter(sorted(validator.iter_errors(parameters), key=lambda item: list(map(str, item.absolute_path)))), None
-    )
-    if problem is None:
-        return
-    place = ".".join(map(str, problem.absolute_path)) or "the parameters"
-    if problem.validator in ("required", "additionalProperties", "dependentRequired"):
-        rule = problem.message  # names properties, not values
-    else:
-        rule = f"breaks the rule {problem.validator}: {json.dumps(problem.validator_value)}"
-    raise AllotmentError(f"[{section}] parameter {place}: {rule}", "Correct the request's parameters")
 
 
 def _json(value: Any) -> str:

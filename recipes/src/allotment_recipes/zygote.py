@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 READ_SIZE = 1 << 16  # bytes
+LOG_LIMIT = 16 << 20  # bytes: a longer log is begun anew
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -158,8 +159,11 @@ def _work(request: Mapping[str, Any], writer: int) -> NoReturn:
     try:
         _die_with_parent(request["zygote"])
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what recipes start must not inherit our deafness
         os.umask(0o022)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        if os.fstat(log).st_size > LOG_LIMIT:
+            os.ftruncate(log, 0)
         os.dup2(log, 1)
         os.dup2(log, 2)
         sys.argv[:] = ["buildout"]
