@@ -92,6 +92,15 @@ def test_manifest_is_offered_only_when_the_job_passes(context: JobContext, tmp_p
     assert context.finish().manifest is None
 
 
+def test_characters_that_a_database_refuses_are_replaced(context: JobContext) -> None:
+    with context.step("a\0b"):
+        context.add_cases([TestCase("\ud800", "name", CaseOutcome.PASSED, 0.0, "x\0")])
+    context.fail("bad \udcff name")
+    result = context.finish()
+    assert (result.steps[0].name, result.reason) == ("a?b", "bad ? name")
+    assert (result.cases[0].suite, result.cases[0].message) == ("?", "x?")
+
+
 def test_hidden_values_are_listed_for_the_test_node(context: JobContext) -> None:
     context.hide(["plain", Secret("wrapped")])
     context.hide({"more\nlines"})

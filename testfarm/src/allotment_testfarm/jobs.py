@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from allotment.atomic import write_bytes
-from allotment.codec import dumps
+from allotment.codec import canonical, decode, encode
 from allotment.errors import AllotmentError
 from allotment.messages.job import CaseOutcome, Job, Outcome, Step, TestCase
 from allotment.messages.manifest import ReleaseManifest
@@ -127,7 +128,8 @@ class JobContext:
             outcome = Outcome.FAILED
             reason = reason or f"{len(bad)} of {len(self.cases)} test cases failed: {bad[0].suite} {bad[0].name}"
         manifest = self.manifest if outcome is Outcome.PASSED else None
-        return JobResult(0, outcome, reason, tuple(self.steps), tuple(self.cases), manifest)
+        told = JobResult(0, outcome, reason, tuple(self.steps), tuple(self.cases))
+        return replace(decode(JobResult, plain(encode(told))), manifest=manifest)
 
     def _end(self, index: int, outcome: Outcome) -> None:
         step = replace(self.steps[index], ended=time.time(), outcome=outcome)
@@ -136,7 +138,7 @@ class JobContext:
         self._tell()
 
     def _tell(self) -> None:
-        write_bytes(self.report.steps, dumps(StepReport(0, tuple(self.steps))), sync=False)
+        write_bytes(self.report.steps, canonical(plain(encode(StepReport(0, tuple(self.steps))))), sync=False)
 
 
 def hide(path: Path, secrets: Iterable[str | Secret]) -> None:
@@ -144,6 +146,17 @@ def hide(path: Path, secrets: Iterable[str | Secret]) -> None:
     values = [secret.reveal() if isinstance(secret, Secret) else secret for secret in secrets]
     with path.open("a") as file:
         file.write("".join(f"{json.dumps(value)}\n" for value in values))
+
+
+def plain(value: Any) -> Any:
+    """Return JSON data with each character that UTF-8 or a database's text can't hold replaced."""
+    if isinstance(value, str):
+        return value.replace("\0", "?").encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return value
 
 
 def outcome_of(error: BaseException) -> Outcome:

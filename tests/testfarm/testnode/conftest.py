@@ -4,6 +4,7 @@
 import io
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ class FakeEngine:
         self.kept_log_bytes: int | None = None  # forget the log beyond, once: a crash before fsync
         self.drop_log_answers = 0  # take the bytes, then cut the connection
         self.refuse_all = False  # as an engine that restarts: 503
+        self.refuse_results_over: int | None = None  # bytes
         self.hellos: list[dict[str, Any]] = []
         self.heartbeats: list[dict[str, Any]] = []
         self.results: list[JobResult] = []
@@ -162,6 +164,8 @@ class FakeEngine:
         if word == "steps":
             self.steps.append(loads(StepReport, body))
         if word == "result":
+            if self.refuse_results_over is not None and len(body) > self.refuse_results_over:
+                return 413, b'{"error": "the body is too large", "fix": "Send less"}'
             self.results.append(loads(JobResult, body))
         return 204, b""
 
@@ -203,7 +207,8 @@ class NodeProcess:
         self.log = folder.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str) -> None:
+    def start(self, *arguments: str, largest_file: int = resource.RLIM_INFINITY) -> None:
+        """Start it; ``largest_file`` (bytes) stands for a disk that is full."""
         call = "import sys; from allotment.cli import main; sys.exit(main())"
         words = ["farm", "node", "--folder", str(self.folder), "--farm", self._engine.url, "--name", "t1"]
         with self.log.open("ab") as log:
@@ -212,6 +217,7 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
             )
 
     def signal(self, number: signal.Signals) -> None:

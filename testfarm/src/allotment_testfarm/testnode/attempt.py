@@ -21,6 +21,8 @@ from allotment_testfarm.wire import Heartbeat, JobResult
 
 _log = logging.getLogger(__name__)
 _FETCH_TRIES = 4
+_LOST = (404, 409, 410)  # statuses that say that the lease is another's now
+_REFUSED = "the engine refused the result"
 
 
 class Attempt:
@@ -80,7 +82,8 @@ class Attempt:
             scratch = scratch_folder.create(self._scratch_path)
             self._fetch_source(scratch)
         except (AllotmentError, OSError) as error:
-            return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, f"no source: {error}")), None)
+            reason = f"the job could not be prepared: {error}"
+            return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, reason)), None)
         job = GuardedJob(self.lease.job, scratch.source, scratch, self._folder / "sources")
         reporter = Reporter(self._wire, self.lease, scratch.log, job.steps, self._lost, self.abandon)
         try:
@@ -129,7 +132,10 @@ class Attempt:
                 self._wire.result(self.lease.id, result)
                 return f"{result.outcome}{f': {result.reason}' if result.reason else ''}"
             except RefusedError as error:
-                return f"{result.outcome}, which the engine refused: {error}"
+                if error.status in _LOST or result.reason.startswith(_REFUSED):
+                    return f"{result.outcome}, which the engine refused: {error}"
+                # It is this result that the engine can't take; without a word the job would be run again and again.
+                result = JobResult(self.lease.fencing, Outcome.INFRASTRUCTURE, f"{_REFUSED}: {error}")
             except UnreachableError as error:
                 _log.warning("lease %d: result not delivered yet: %s", self.lease.id, error)
                 if not patience.pause():
@@ -158,7 +164,7 @@ class Attempt:
                 if self._wire.heartbeat(self.lease.id, heartbeat).cancel:
                     self._end(Outcome.CANCELLED, "cancelled")
             except RefusedError as error:
-                if error.status in (404, 409, 410):
+                if error.status in _LOST:
                     self.abandon()
                     return
                 _log.warning("lease %d: heartbeat refused: %s", self.lease.id, error)

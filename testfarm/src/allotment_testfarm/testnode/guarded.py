@@ -16,15 +16,18 @@ from allotment.atomic import read_limited, write_bytes
 from allotment.codec import decode, dumps, encode, loads
 from allotment.errors import AllotmentError, MessageError
 from allotment.messages.job import Job, Outcome, Step
-from allotment_testfarm.jobs import ReportFolder
+from allotment_testfarm.jobs import ReportFolder, plain
 from allotment_testfarm.testnode import guard
 from allotment_testfarm.testnode.redact import Redactor
-from allotment_testfarm.testnode.scratch import Scratch
+from allotment_testfarm.testnode.scratch import Scratch, kill_leftovers
 from allotment_testfarm.wire import JobResult, StepReport
 
 _MAX_LOG = 64 << 20  # bytes; what a job prints beyond is dropped
 _MAX_REPORT = 16 << 20  # bytes of one file of the report folder
 _CHUNK = 1 << 16  # bytes
+_MAX_STEPS = 1000
+_MAX_STEP_NAME = 200  # characters
+_LAST_OUTPUT = 5.0  # seconds in which the output ends after the guard has; it has killed everything by then
 # Settings that reach a job from the test node's environment: how pip and TLS reach the outside from this machine.
 _PASSED_ON = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
@@ -75,7 +78,10 @@ class GuardedJob:
         """Wait until nothing of the job is left and its output is collected; return the guard's word for its end."""
         process = self._running()
         process.wait()
-        self._pump.join()
+        self._pump.join(_LAST_OUTPUT)
+        if self._pump.is_alive():  # the guard was killed: what it guarded holds the pipe open
+            kill_leftovers(self._scratch)
+            self._pump.join()
         self.kill()
         if process.stdout is not None:
             process.stdout.close()
@@ -92,14 +98,17 @@ class GuardedJob:
         except AllotmentError:
             return ()
         with self._redactor_lock:
-            return tuple(replace(step, name=self._redactor.text(step.name)) for step in report.steps)
+            names = [plain(self._redactor.text(step.name))[:_MAX_STEP_NAME] for step in report.steps[:_MAX_STEPS]]
+        return tuple(replace(step, name=name) for step, name in zip(report.steps, names, strict=False))
 
     def result(self, ended: str) -> JobResult:
         """Return the job's result, without secrets, given how it ended; what it does not say is added."""
         if ended == "timeout":
             return self._cut_short(Outcome.TIMED_OUT, f"did not end within {self._job.timeout:g} s")
+        if ended == "abandoned":
+            return self._cut_short(Outcome.CANCELLED, "the job was ended")
         if ended != "ended":
-            return self._cut_short(Outcome.CANCELLED, f"the job was {ended}")
+            return self._cut_short(Outcome.INFRASTRUCTURE, f"the job's guard was {ended}")
         try:
             data = read_limited(self.report.result, _MAX_REPORT)
             if data is None:
@@ -128,7 +137,7 @@ class GuardedJob:
         self._learn()
         manifest = result.manifest
         with self._redactor_lock:
-            clean = decode(JobResult, self._redactor.data(encode(replace(result, manifest=None))))
+            clean = decode(JobResult, plain(self._redactor.data(encode(replace(result, manifest=None)))))
             if manifest is not None and self._redactor.data(encode(manifest)) != encode(manifest):
                 raise MessageError("the manifest holds a secret", "Take it out of the release")
         return replace(clean, manifest=manifest)

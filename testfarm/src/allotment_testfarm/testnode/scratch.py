@@ -4,16 +4,20 @@
 The temporary folder has a short path of its own, for unix sockets (108 bytes); the scratch folder remembers it.
 """
 
+import contextlib
 import os
 import shutil
+import signal
 import stat
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 _TEMPORARY = "temporary-path"
+_KILL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,41 @@ def remove(folder: Path) -> None:
     _remove_tree(folder)
 
 
+def kill_leftovers(scratch: Scratch) -> None:
+    """Kill what still runs of a job whose guard was killed too: each process that has the job's own TMPDIR.
+
+    The guard does better; this is for the one case in which it can't.
+    """
+    try:
+        mark = f"TMPDIR={scratch.temporary}".encode()
+    except OSError:
+        return
+    deadline = time.monotonic() + _KILL_SECONDS
+    while (found := _with_variable(mark)) and time.monotonic() < deadline:
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _with_variable(variable: bytes) -> list[int]:
+    """Return the processes that were started with ``NAME=value``, as far as this user may look."""
+    found = []
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            with contextlib.suppress(OSError):
+                if variable in (path / "environ").read_bytes().split(b"\0"):
+                    found.append(int(path.name))
+    return found
+
+
 def sweep(folder: Path) -> list[str]:
-    """Remove all scratch folders that an earlier process left in ``folder``; return their names."""
+    """Remove all scratch folders that an earlier process left, and what runs in them; return their names."""
     if not folder.is_dir():
         return []
     names = sorted(path.name for path in folder.iterdir())
     for name in names:
+        kill_leftovers(Scratch(folder / name))
         remove(folder / name)
     return names
 
