@@ -116,7 +116,8 @@ def allot(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text("[allotment]\nother = other_plugin\n")
         (tmp_path / "other_plugin.py").write_text(code)
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        paths = [str(tmp_path), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         command = [sys.executable, "-m", "allotment", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

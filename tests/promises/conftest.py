@@ -2,6 +2,7 @@
 """Fixtures: a partition, a way to write promises into it, a warm launcher with promise types that misbehave."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,24 +77,33 @@ def allotment_promise_types():
 
 
 @pytest.fixture(scope="session")
-def misbehaving_plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A plugin on PYTHONPATH, as if installed."""
+def plugin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plugins")
     (folder / "misbehaving.py").write_text(MISBEHAVING)
     info = folder / "misbehaving-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: misbehaving\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[allotment]\nmisbehaving = misbehaving\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
-        patch.setenv("PLANTED_SECRET", "correct-horse-battery")
-        yield folder
+    return folder
+
+
+@pytest.fixture
+def misbehaving_plugin(plugin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin on PYTHONPATH, as if installed, for the zygotes that a test starts."""
+    monkeypatch.setenv("PYTHONPATH", str(plugin_folder), prepend=os.pathsep)
+    monkeypatch.setenv("PLANTED_SECRET", "correct-horse-battery")
 
 
 @pytest.fixture(scope="session")
-def launcher(misbehaving_plugin: Path) -> Iterator[Launcher]:
-    with Launcher(limit=60.0) as found:
+def warm_launcher() -> Iterator[Launcher]:
+    with Launcher(idle=600.0, limit=60.0) as found:
         yield found
+
+
+@pytest.fixture
+def launcher(misbehaving_plugin: None, warm_launcher: Launcher) -> Launcher:
+    """One launcher for all tests; its zygote starts in the first one, with the plugin in its environment."""
+    return warm_launcher
 
 
 @pytest.fixture

@@ -301,7 +301,7 @@ def test_killed_zygote_is_replaced(partition: Path, promise: Write) -> None:
 
 
 def test_batch_survives_the_death_of_the_zygote(
-    misbehaving_plugin: Path, partition: Path, promise: Write, eventually: Eventually
+    misbehaving_plugin: None, partition: Path, promise: Write, eventually: Eventually
 ) -> None:
     for name in ("a", "b", "c"):
         promise(name, how="meet")

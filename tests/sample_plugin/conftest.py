@@ -47,7 +47,8 @@ def allot() -> Allot:
     """Run ``allot`` with folders of plugins in front."""
 
     def run(*arguments: str, plugins: tuple[Path, ...]) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, plugins))}
+        paths = [*map(str, plugins), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         command = [sys.executable, "-m", "allotment", *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 

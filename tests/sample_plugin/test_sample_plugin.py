@@ -3,6 +3,9 @@ import json
 import os
 import subprocess
 import sys
+import sysconfig
+import tempfile
+import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +82,7 @@ def test_broken_plugin_is_reported_and_the_others_work(allot: Allot, installed: 
     assert line in result.stderr
 
 
-def test_recipe_is_registered_with_buildout_too(installed: Path) -> None:
+def test_recipe_is_registered_with_buildout_too(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (
         "from importlib.metadata import entry_points; from allotment.plugins import load, plugins\n"
         "types = plugins().items('allotment_recipe_types')\n"
@@ -87,12 +90,12 @@ def test_recipe_is_registered_with_buildout_too(installed: Path) -> None:
         "(point,) = [point for point in entry_points(group='zc.buildout') if point.dist.name == mine.distribution]\n"
         "assert point.name == mine.name and point.load() is load(mine.target)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    monkeypatch.setenv("PYTHONPATH", str(installed), prepend=os.pathsep)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_promise_runs_in_the_launcher(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("PYTHONPATH", str(installed), prepend=os.pathsep)
     (tmp_path / "etc/promise").mkdir(parents=True)
     options = {"filename": "greeting.txt", "to": "World"}
     file = {"format": 1, "type": "check_greeting", "options": options}
@@ -112,7 +115,7 @@ def test_promise_runs_in_the_launcher(installed: Path, tmp_path: Path, monkeypat
 def test_release_uses_the_recipe_and_the_promise(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(installed))
+    monkeypatch.setenv("PYTHONPATH", str(installed), prepend=os.pathsep)
     release = Path(__file__).parent / "software/sample"
     partition = tmp_path / "part0"
     (partition / ".allotment").mkdir(parents=True)
@@ -133,3 +136,23 @@ def test_release_uses_the_recipe_and_the_promise(
     assert (promise.name, promise.status) == ("greets", "passed")
     published = loads(InstancePublished, (partition / ".allotment/published.json").read_bytes())
     assert published.values == {"greeting": "HELLO EVERYBODY!"}
+
+
+def test_release_passes_a_farm_job_where_the_plugin_is_installed(installed: Path, tmp_path: Path) -> None:
+    # An environment of its own that sees this one's distributions and the plugin: a job takes no PYTHONPATH along.
+    venv.create(tmp_path / "environment", symlinks=True)
+    packages = Path(sysconfig.get_path("purelib", "venv", vars={"base": str(tmp_path / "environment")}))
+    folders = [*filter(None, sys.path), str(installed)]
+    (packages / "all.pth").write_text("".join(f"import site; site.addsitedir({folder!r})\n" for folder in folders))
+    release = Path(__file__).parent / "software/sample"
+    with tempfile.TemporaryDirectory(prefix="sample-") as folder:  # short: the job makes unix sockets in it
+        command = [str(tmp_path / "environment/bin/python"), "-m", "allotment", "release", "test", str(release)]
+        result = subprocess.run(
+            [*command, "--folder", folder, "--json"],
+            capture_output=True,
+            text=True,
+            timeout=110,
+            stdin=subprocess.DEVNULL,
+        )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "promise greets: passed" in result.stdout + result.stderr
