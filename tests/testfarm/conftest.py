@@ -175,7 +175,7 @@ def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Return the first true value of ``condition``."""
     end = time.monotonic() + seconds
     while not (value := condition()):
@@ -195,7 +195,7 @@ class Wire:
     def __init__(self, url: str, token: str, name: str = "n1") -> None:
         self.name = name
         self.http = httpx2.Client(
-            base_url=f"{url}/wire/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=30.0, trust_env=False
+            base_url=f"{url}/wire/v1/", headers={"Authorization": f"Bearer {token}"}, timeout=60.0, trust_env=False
         )
 
     def post(self, path: str, message: Any) -> httpx2.Response:
@@ -257,7 +257,7 @@ class FarmProcess:
     def signal(self, number: signal.Signals) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def wire(self, url: str, name: str = "n1") -> Wire:
         wire = Wire(url, (self.folder / "node.token").read_text().strip(), name)
@@ -280,3 +280,13 @@ def farm(tmp_path: Path, repository: Repository) -> Iterator[FarmProcess]:
     process = FarmProcess(tmp_path / "farm", repository.path)
     yield process
     process.close()
+
+
+@pytest.fixture(scope="session")
+def make_farm() -> Callable[[Path], FarmProcess]:
+    """Return a farm's program in a folder, with an empty repository of its own; who calls it closes it."""
+
+    def make(folder: Path) -> FarmProcess:
+        return FarmProcess(folder / "farm", Repository(folder / "repository").path)
+
+    return make

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from twisted.internet.defer import Deferred
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -106,6 +108,35 @@ class WireRequest(Request):
         if not text.isdigit() or len(text) > 15:
             raise RefusedError(f"the query's {name} is no whole number", f"Write {name}=0 or more", 400)
         return int(text)
+
+
+class Connections(WrappingFactory):
+    """Wraps a site and knows its connections, so that they can be closed after the last answer has left."""
+
+    noisy = False
+
+    def __init__(self, site: WireSite) -> None:
+        super().__init__(site)
+        self._closed: Deferred[None] | None = None
+
+    def close(self) -> Deferred[None]:
+        """Close every connection once what was written to it is sent; fires when all are closed."""
+        closed: Deferred[None] = Deferred()
+        self._closed = closed
+        for protocol in tuple(self.protocols):
+            protocol.loseConnection()
+        self._check()
+        return closed
+
+    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
+        """A connection is closed."""
+        super().unregisterProtocol(p)
+        self._check()
+
+    def _check(self) -> None:
+        if not self.protocols and self._closed is not None:
+            closed, self._closed = self._closed, None
+            closed.callback(None)
 
 
 def _digest(value: bytes) -> bytes:

@@ -27,7 +27,7 @@ from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release, discover
 from allotment_testfarm.engine import log_lines
-from allotment_testfarm.engine.http import WireSite
+from allotment_testfarm.engine.http import Connections, WireSite
 from allotment_testfarm.engine.leases import Leases
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.offers import Offers, to_master
@@ -84,6 +84,7 @@ class Engine:
         self._others: list[Service] = []
         self._wire: Wire | None = None
         self._port: IListeningPort | None = None
+        self._connections: Connections | None = None
         self._problem: BaseException | None = None
         self._is_ending = False
 
@@ -168,8 +169,9 @@ class Engine:
 
     def _listen(self, wire: Wire) -> None:
         site = WireSite(wire, self._settings.node_token(), self._settings.folder / "temporary")
+        self._connections = Connections(site)
         try:
-            port = self._reactor.listenTCP(self._settings.port, site, interface=HOST)
+            port = self._reactor.listenTCP(self._settings.port, self._connections, interface=HOST)
         except CannotListenError as error:
             raise AllotmentError(
                 f"{HOST}:{self._settings.port} can't be served: {error.socketError}", "Take another --wire-port, or 0"
@@ -190,6 +192,8 @@ class Engine:
             await maybeDeferred(self._leases.stopService)
         if self._wire is not None:
             await self._wire.finish()
+        if self._connections is not None:
+            await self._connections.close()
         if self._client is not None:
             self._client.close()
         for service in self._others:
