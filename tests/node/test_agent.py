@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent as a whole: masters that are away, agents that are killed, passes over many partitions."""
 
+import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -14,8 +16,12 @@ import psutil
 import pytest
 
 from allotment.codec import dumps
-from allotment.messages.desired_state import InstanceStatus
+from allotment.messages.desired_state import InstanceStatus, ObservedInstance, ObservedState
+from allotment_node.addresses import AddressBlock
+from allotment_node.agent import make_supervisor
 from allotment_node.config import dump
+from allotment_node.partition import input_hash
+from allotment_node.supervisor import read_services
 
 Make = Callable[..., Any]
 
@@ -73,6 +79,21 @@ def test_a_pass_over_a_hundred_unchanged_partitions_is_quick_and_starts_nothing(
     assert took < 3.0  # the budget of 0.3 s is held by a benchmark: here the machine may be busy
 
 
+def test_a_release_that_can_t_be_installed_is_not_tried_in_a_hurry(
+    make_agent: Make, master: Any, engines: Any, document: Make, until: Make
+) -> None:
+    engines.build_error = "[zlib] make failed"
+    agent = make_agent()
+    agent.start()
+    master.set(document())
+    seen = until(lambda: (last := master.last("part0")) and last.status is InstanceStatus.FAILED and last)
+    assert seen.error.startswith("its release is not installed: hello can't be installed: [zlib] make failed")
+    assert len(engines.builds) == 1
+    engines.build_error = ""
+    until(lambda: master.last("part0").status is InstanceStatus.GREEN)
+    assert len(engines.builds) == 2
+
+
 def start_agent(folder: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-m", "allotment_node", "run", "--folder", str(folder)])
 
@@ -80,12 +101,6 @@ def start_agent(folder: Path) -> "subprocess.Popen[bytes]":
 @pytest.fixture
 def stored(node_folder: Any, config: Any, manifest: Any, document: Make, write_service: Make) -> Callable[[str], Path]:
     """A node folder with one processed instance, whose master is away."""
-    import dataclasses
-    import json
-
-    from allotment.messages.desired_state import ObservedInstance, ObservedState
-    from allotment_node.addresses import AddressBlock
-    from allotment_node.partition import input_hash
 
     def make(services: str) -> Path:
         node_folder.config.write_text(dump(dataclasses.replace(config, services=services)))
@@ -102,8 +117,6 @@ def stored(node_folder: Any, config: Any, manifest: Any, document: Make, write_s
         home = node_folder.partition("part0")
         home.mkdir()
         write_service(home, body="sleep 1000 & exec sleep 1000")
-        from allotment_node.agent import make_supervisor
-        from allotment_node.supervisor import read_services
 
         supervisor = make_supervisor(node_folder, dataclasses.replace(config, services="detached"))
         supervisor.apply("part0", read_services(home))
@@ -131,7 +144,8 @@ def test_a_killed_agent_leaves_detached_services_and_the_next_one_adopts_them(
     first.kill()
     first.wait(10)
     second = start_agent(folder)
-    until(lambda: f'"pid": {second.pid},' in (folder / "node.json").read_text())
+    ready = folder / "node.json"
+    until(lambda: ready.exists() and json.loads(ready.read_bytes())["pid"] == second.pid)
     assert sleepers(pids, folder) == before
     second.terminate()
     assert second.wait(20) == 0

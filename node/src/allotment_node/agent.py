@@ -189,7 +189,7 @@ class Agent:
         document = self.documents.get(key.name)
         if document is not None and document.state is InstanceState.DESTROYED:
             self._put("software", document.manifest)  # nobody may need it any more
-        if result.wanted:
+        if result.wanted and Key("software", result.wanted) not in self._failures:  # else it waits for its next try
             self._put("software", result.wanted)
         if result.failed:
             self._retry(key)

@@ -70,7 +70,10 @@ class Runner:
         for number in (*_FORWARDED, signal.SIGCHLD):
             signal.signal(number, self._note)
         signal.set_wakeup_fd(self._woken)
+        # Held back until we know the child, and in the child until our handlers are off: none is lost in between.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
         self._pid = self._spawn()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         while self._status is None:
             self._wait()
         self._end_leftovers()
@@ -98,6 +101,7 @@ class Runner:
             for end in (self._wake, self._woken, self._options.lifeline):
                 if end >= 0:
                     os.close(end)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
             os.execvp(self._options.program[0], self._options.program)
         except BaseException as error:  # a forked child must never return into its parent's code
             os.write(2, f"allot-exec: {self._options.program[0]}: {error}\n".encode())

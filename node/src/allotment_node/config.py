@@ -62,6 +62,8 @@ def load(path: Path) -> NodeConfig:
             f"{path} does not exist",
             f"Register this node first: allot node register --folder {path.parent} --name NAME --master URL",
         ) from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}", "Run this as the user who owns it") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}", "Correct it") from error
     found = data.pop("format", None)

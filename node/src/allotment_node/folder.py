@@ -84,7 +84,12 @@ class FolderLock:
 
     def __enter__(self) -> "FolderLock":
         self._folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            handle = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise AllotmentError(
+                f"{self._folder.lock} can't be opened: {error.strerror}", "Run this as the user who owns the folder"
+            ) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

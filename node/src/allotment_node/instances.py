@@ -102,15 +102,14 @@ class Instances:
             return Pass(wanted=document.manifest)
         try:
             outcome = self._run(partition, document, addresses)
-        except AllotmentError as error:
+        except (AllotmentError, OSError) as error:  # OSError: the disk is full, for example
             if self._stopping():  # broken off by us: neither a failure nor processed
                 return Pass()
             secrets = find(document.parameters) | find(document.answers)
-            self._observe(document, InstanceStatus.FAILED, scrub(str(error), secrets))
+            text = scrub(str(error), secrets)
+            self._observe(document, InstanceStatus.FAILED, text)
             self._record(partition, Processed(inputs, "failed"))
-            _log.warning(
-                "%s (%s) failed: %s", partition.name, document.name, scrub(error.what, secrets).splitlines()[0]
-            )
+            _log.warning("%s (%s) failed: %s", partition.name, document.name, text.partition("\n")[0])
             return Pass(failed=True)
         self._record(partition, Processed(inputs, outcome))
         _log.info("%s (%s) generation %d: %s", partition.name, document.name, document.generation, outcome)

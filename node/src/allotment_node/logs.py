@@ -8,6 +8,7 @@ from typing import Final
 from allotment.secret import scrub
 
 _BYTES: Final = 4000
+_LONGEST: Final = 4000  # characters of an error
 _LINES: Final = 20
 
 
@@ -24,6 +25,7 @@ def tail(log: Path) -> str:
 
 def with_tail(what: str, log: Path, secrets: Iterable[str] = ()) -> str:
     """Return an error's text with the end of its log."""
+    what = what if len(what) <= _LONGEST else f"{what[:_LONGEST]} [cut]"
     end = tail(log)
     text = f"{what}\n{log.name} ends with:\n{end}" if end else what
     return scrub(text, secrets)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError, UnreachableError
+from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.desired_state import NodeDesiredState, ObservedState
 from allotment.messages.manifest import SignedManifest
 from allotment.secret import Secret
@@ -38,14 +38,16 @@ class Masters:
         self._current = 0
 
     def call(self, ask: Callable[[Master], T]) -> T:
-        """Return the first answer; UnreachableError when no master answers."""
+        """Return the first answer; when no master is well enough to answer, the last one's error."""
         first = self._current
         for step in range(len(self._masters)):
             index = (first + step) % len(self._masters)
             try:
                 answer = ask(self._masters[index])
-            except UnreachableError as error:
-                last = error
+            except (UnreachableError, RefusedError) as error:
+                if isinstance(error, RefusedError) and error.status < 500:
+                    raise  # all of them would say the same
+                last: AllotmentError = error
             else:
                 self._current = index
                 return answer

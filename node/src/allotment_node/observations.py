@@ -73,10 +73,10 @@ class Observations:
             self._condition.notify_all()
 
     def _note(self, key: str, state: ObservedState) -> None:
+        self._unsent.add(key)  # first: a full disk must not keep it from being told
+        self._condition.notify_all()
         # Not synced: what a power cut takes away is observed again.
         atomic.write_bytes(self._folder / f"{key}.json", dumps(state), 0o600, sync=False)
-        self._unsent.add(key)
-        self._condition.notify_all()
 
     def _load(self) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

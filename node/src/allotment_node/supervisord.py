@@ -58,7 +58,9 @@ class Supervisord:
         """Start supervisord unless it runs, or there is nothing to run."""
         with self._lock:
             if self._rpc.is_alive():
-                return
+                if not self._options.attached or self._process is not None:
+                    return
+                self._end_detached()
             if self._groups.is_dir() and any(self._groups.glob("*.conf")):
                 self._launch()
 
@@ -98,9 +100,12 @@ class Supervisord:
             return []
 
     def restart_failed(self) -> None:
-        for state in self.states():
-            if state.status is ServiceStatus.FAILED and not state.detail.startswith("exit"):
-                self._start_group(f"{state.partition}.{state.name}")
+        try:
+            groups = [item["group"] for item in self._rpc.call("getAllProcessInfo") if item["statename"] == "FATAL"]
+        except OSError:
+            return
+        for group in groups:
+            self._start_group(group)
 
     def close(self) -> None:
         with self._lock:
@@ -226,6 +231,13 @@ class Supervisord:
                 tail = self._log_file.read_text(errors="replace").splitlines()[-5:]
                 raise AllotmentError(f"supervisord did not start: {' / '.join(tail)}", f"See {self._log_file}")
             time.sleep(0.01)
+
+    def _end_detached(self) -> None:
+        """End a supervisord that was started when services were detached: it would outlive us."""
+        self._quietly("shutdown")
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while self._pid_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def _end_mute(self) -> None:
         """A supervisord of this folder that lives and does not answer is killed, so that there are never two."""

@@ -24,6 +24,7 @@ def command(folder: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with locked_agent(folder) as agent:
+        place.ready.unlink(missing_ok=True)  # a killed agent has left it, and we are not ready yet
         agent.start()
         place.write_ready()
         _log.info("node is ready in %s", place.root)
