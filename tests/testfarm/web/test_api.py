@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON API, from the real process."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -142,6 +143,15 @@ def test_every_address_is_described(client: httpx2.Client) -> None:
     }
     assert all("get" in methods and len(methods) == 1 for methods in document["paths"].values())
     assert {"JobDetail", "JobSummary", "Verdict", "Step"} <= set(document["components"]["schemas"])
+
+
+def test_no_answer_is_lost_among_many_readers(client: httpx2.Client) -> None:
+    def read(_: int) -> tuple[int, int]:
+        answer = client.get("/api/v1/jobs", params={"limit": 100})
+        return answer.status_code, len(answer.json()["items"])
+
+    with ThreadPoolExecutor(20) as readers:
+        assert set(readers.map(read, range(200))) == {(200, 100)}
 
 
 def test_nothing_can_be_written(client: httpx2.Client) -> None:
