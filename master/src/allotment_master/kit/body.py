@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request bodies that are messages: read strictly by the core's codec, and described in the OpenAPI document."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -12,6 +13,10 @@ from allotment.errors import MessageError
 
 T = TypeVar("T")
 _REFERENCE = "#/components/schemas/"
+DEPTH = 64  # of lists and objects: far below what parsing, validating and storing can follow
+_TEXT = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[{\]}]")
+_described: dict[str, type] = {}  # the messages that routes name, by the name of their component
 
 
 def body_of(cls: type[T]) -> Callable[[Request], Awaitable[T]]:
@@ -21,18 +26,29 @@ def body_of(cls: type[T]) -> Callable[[Request], Awaitable[T]]:
         data = await request.body()
         if b"\\u0000" in data:
             raise MessageError(f"{cls.__name__} holds a NUL character", "Leave it out")  # no text column takes it
-        try:
-            return loads(cls, data)
-        except RecursionError:
-            raise MessageError(f"{cls.__name__} is nested too deeply", "Make it flatter") from None
+        if _depth(data) > DEPTH:
+            raise MessageError(f"{cls.__name__} is nested more than {DEPTH} deep", "Write it flatter")
+        return loads(cls, data)
 
     return read
 
 
+def _depth(data: bytes) -> int:
+    """Return how deep JSON text is nested."""
+    if data.count(b"[") + data.count(b"{") <= DEPTH:
+        return 0  # it can't be too deep: most bodies are done with here
+    deepest = depth = 0
+    for bracket in _BRACKET.finditer(_TEXT.sub(b"", data)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
 def described(cls: type) -> dict[str, Any]:
     """Return a route's ``openapi_extra`` with the schema of a body; :func:`publish_openapi` collects them."""
+    _described[cls.__name__] = cls
     content = {"application/json": {"schema": {"$ref": _REFERENCE + cls.__name__}}}
-    return {"requestBody": {"required": True, "content": content}, "x-message": cls}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def publish_openapi(app: FastAPI) -> None:
@@ -42,10 +58,8 @@ def publish_openapi(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = get_openapi(title=app.title, version=app.version, routes=app.routes)
             components = document.setdefault("components", {}).setdefault("schemas", {})
-            for path in document["paths"].values():
-                for operation in path.values():
-                    if (cls := operation.pop("x-message", None)) is not None:
-                        components.update(_components(cls))
+            for cls in _described.values():
+                components.update(_components(cls))
             app.openapi_schema = document
         return app.openapi_schema
 
