@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import hypothesis
 import pytest
+
+# Machines are shared and slow at times, so no property test is judged by its time; pytest's timeout ends what hangs.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("patient")
 
 FORBIDDEN = os.environ.get("ALLOTMENT_FORBID_SKIPS", "") not in ("", "0")  # then a skip is a failure
 FOLDER = "ALLOTMENT_TEST_POSTGRESQL"  # the session's folder for its server; workers inherit it

@@ -20,19 +20,24 @@ def say(text: str) -> None:
     sys.stderr.write(f"dropped: {text}\n")
 
 
-def as_nobody(arguments: list[str], folder: Path, environment: dict[str, str]) -> int:
+def as_nobody(arguments: list[str], folder: Path, environment: dict[str, str], quiet: bool = False) -> int:
     """Run a command without any privilege and return its exit code."""
     drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
-    return subprocess.run([*drop, *arguments], cwd=folder, env=environment, check=False).returncode
+    # setpriv itself still starts a program with root's rights to its file; a shell between the two does not
+    shell = ["/bin/sh", "-c", 'exec "$0" "$@"']
+    errors = subprocess.DEVNULL if quiet else None
+    return subprocess.run(
+        [*drop, *shell, *arguments], cwd=folder, env=environment, check=False, stderr=errors
+    ).returncode
 
 
 def usable_python() -> str | None:
     """Return a Python that nobody can run too: one under root's home can't be."""
     check = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
-    quiet = {"PATH": os.environ["PATH"], "HOME": "/"}
+    variables = {"PATH": os.defpath, "HOME": "/"}
     for name in PYTHONS:
         path = os.path.realpath(name)
-        if Path(path).exists() and as_nobody([path, "-I", "-c", check], Path("/"), quiet) == 0:
+        if os.access(path, os.X_OK) and as_nobody([path, "-I", "-c", check], Path("/"), variables, quiet=True) == 0:
             return path
     return None
 
