@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,6 +29,17 @@ def _is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"
+
+
+def _children(parent: int | None) -> list[int]:
+    """Return the pids of a process's children, ended ones that nobody has reaped included."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):  # it may end while we look
+                if int((folder / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                    found.append(int(folder.name))
+    return found
 
 
 def test_partition_without_promises_has_no_results(launcher: Launcher, partition: Path, tmp_path: Path) -> None:
@@ -312,6 +324,19 @@ def test_batch_survives_the_death_of_the_zygote(
         os.kill(launcher.zygote, signal.SIGKILL)
         (partition / "here-d").touch()
         assert [str(result.status) for result in running.result(30)] == ["passed"] * 3
+
+
+def test_batch_whose_keeper_is_killed_is_run_again(partition: Path, executable: Write, eventually: Eventually) -> None:
+    executable("slow", "#!/bin/sh\n[ -e pid ] && exit 0\necho $$ > pid\nexec sleep 300\n")
+    with Launcher() as launcher, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(launcher.run, partition)
+        eventually(lambda: (partition / "pid").exists() and (partition / "pid").read_text())
+        (keeper,) = _children(launcher.zygote)
+        os.kill(keeper, signal.SIGKILL)
+        assert _by_name(running.result(30)) == {"slow": ("passed", "ended with exit code 0")}
+        eventually(lambda: not _is_alive(int((partition / "pid").read_text())))
+        eventually(lambda: not _children(launcher.zygote))
+        assert launcher.zygote is not None
 
 
 def test_close_ends_what_runs(partition: Path, executable: Write, eventually: Eventually) -> None:

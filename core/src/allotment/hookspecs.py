@@ -94,7 +94,8 @@ class VerdictRule:
 def allotment_commands() -> Iterable[Command]:
     """List this plugin's subcommands. Called each time ``allot`` starts: return constants, import nothing.
 
-    Two commands of the same path: the first plugin in calling order keeps it, the other is reported as broken.
+    Two commands of the same path, or one where the other wants a group: the first plugin in calling order keeps it,
+    the other command is dropped and reported. The same holds for two items of one name in every other hook.
     """
     return ()
 

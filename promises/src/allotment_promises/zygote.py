@@ -64,9 +64,14 @@ class Zygote:
         os._exit(code)
 
     def _reap(self) -> None:
-        for pid in list(self._keepers):
-            if os.waitpid(pid, os.WNOHANG)[0]:
-                self._keepers.remove(pid)
+        """Reap keepers that have ended, and orphans that came here from a keeper that was killed."""
+        try:
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                self._keepers.discard(pid)
+        except ChildProcessError:
+            return
+        if not self._keepers:
+            process.kill_children()  # all keepers have ended: whoever is left is an orphan
 
     def _end(self) -> None:
         """Wait for the keepers, which see that their launcher has gone; kill what is left."""
