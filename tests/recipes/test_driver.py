@@ -343,3 +343,16 @@ def test_the_graph_of_parts_goes_through_plain_sections(tmp_path: Path) -> None:
         [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.splitlines()[-1] == "{'base': (), 'top': ('base',), 'alone': ()}"
+
+
+def test_half_parts_of_a_build_that_was_killed_are_removed(release: Any) -> None:
+    (release.folder / "store" / ".app-1.0-x").mkdir(parents=True)
+    (release.folder / "store" / ".app-1.0-x" / "half").write_text("")
+    assert release.build("[buildout]\nparts =\n").error == ""
+    assert list((release.folder / "store").iterdir()) == []
+
+
+def test_what_is_no_longer_published_is_taken_back(partition: Any) -> None:
+    partition.run("[buildout]\nparts = p\n[p]\nrecipe = allotment.recipes:publish\nurl = http://one/\n")
+    partition.run("[buildout]\nparts =\n")
+    assert dict(partition.published.values) == {}

@@ -190,3 +190,30 @@ def test_a_long_log_is_begun_anew(own: Any) -> None:
     own.log.write_bytes(b"x" * (17 << 20))
     own.run()
     assert own.log.stat().st_size < 1 << 20
+
+
+def test_two_runs_in_one_partition_do_not_meet(own: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(own.run, SLEEPER, 3.0)
+        wait_until(lambda: read_pid(own.folder / "pid"))
+        assert own.run().error == f"another run is at work in {own.folder}/.allotment. Wait until it has ended."
+        assert first.result(20).outcome == "failed"
+    assert own.run("[buildout]\nparts =\n").outcome == "done", "the lock goes with its process"
+
+
+def test_an_instance_does_not_see_the_way_to_the_network(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://user:word@127.0.0.1/")
+    monkeypatch.setenv("https_proxy", "http://user:word@127.0.0.1/")
+    own.run(
+        """\
+        [buildout]
+        parts = t
+        [t]
+        recipe = allotment.recipes:template.jinja2
+        inline = {{ os.environ | list | sort | join(" ") }}
+        output = etc/t
+        context = import os os
+        """
+    )
+    assert "PIP_INDEX_URL" not in own.text("etc/t")
+    assert "https_proxy" not in own.text("etc/t")

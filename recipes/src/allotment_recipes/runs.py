@@ -4,8 +4,10 @@
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
 
+import fcntl
 import os
 import re
+import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -45,6 +47,9 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     closure = Path(request["closure"])
     folder.mkdir(parents=True, exist_ok=True)
+    lock(folder / ".lock")
+    for leftover in (folder / "store").glob(".*"):  # of a build that was killed
+        shutil.rmtree(leftover)
     context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure)
     buildout = Buildout(closure / request["profile"], context, _settings(development=request["development"]))
     buildout.prepare_parts()
@@ -69,6 +74,9 @@ def instance(request: Mapping[str, Any]) -> dict[str, Any]:
     if given is None:
         raise AllotmentError(f"{folder}/.allotment/instance.json does not exist", "The node writes it before the run")
     state = folder / ".allotment"
+    lock(state / "lock")
+    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]  # the machine's way to the network, perhaps with a password: nothing for an instance
     tokens = Tokens(load_key(state / "tokens.key"))
     context = RunContext(folder, Journal(immediate=False), state / "sources", tokens, instance=given)
     try:
@@ -85,6 +93,15 @@ def instance(request: Mapping[str, Any]) -> dict[str, Any]:
             raise AllotmentError(tokens.scrub(str(error))) from None
         raise
     return {"waiting": list(waiting)}
+
+
+def lock(path: Path) -> None:
+    """Hold the lock until this process ends; two runs in one folder would undo each other."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise AllotmentError(f"another run is at work in {path.parent}", "Wait until it has ended") from None
 
 
 def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
