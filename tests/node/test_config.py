@@ -33,6 +33,8 @@ def test_what_is_written_is_what_is_read(scratch: Path) -> None:
         (GOOD + 'services = "loose"\n', "services: 'loose' is not one of its values. "),
         (GOOD.replace("node-1", "Node 1"), "name: 'Node 1' is not a node's name. Use a-z, 0-9, '-' and '.'."),
         (GOOD.replace('"http://127.0.0.1:1"', ""), 'masters: is empty. Write it like ["https://master.example"].'),
+        (GOOD + 'limits = ["nofiles=1"]\n', "limits: unknown limit 'nofiles'. Did you mean 'nofile'? Valid: "),
+        (GOOD + 'limits = ["nofile"]\n', "limits: 'nofile' has no whole number. Write it like nofile=1024."),
         ("format = 1\n", "name: missing option. Add 'name = ...'."),
         (GOOD.replace("format = 1", "format = 2"), " has format 2; this version reads format 1. Write format = 1."),
         ("name = \n", " is not TOML: "),

@@ -23,7 +23,13 @@ def options(scratch: Path) -> SupervisorOptions:
     for folder in folders.values():
         folder.mkdir(parents=True)
     return SupervisorOptions(
-        folders["sv"], folders["partitions"], folders["usage"], folders["logs"], capacity=4, attached=False
+        folders["sv"],
+        folders["partitions"],
+        folders["usage"],
+        folders["logs"],
+        capacity=4,
+        limits={"nofile": 100},
+        attached=False,
     )
 
 
@@ -149,13 +155,40 @@ def test_a_change_that_was_written_and_not_loaded_is_loaded_later(
     file = options.folder / "groups" / "part0.conf"
     before = file.read_text()
     write_service(home, "second")
-    third = Supervisord(options)
-    third.apply("part0", read_services(home))
-    after = file.read_text()
-    file.write_text(before)
-    Supervisord(options).apply("part0", read_services(home)[:1])
-    file.write_text(after)  # as if the agent had been killed right here
     Supervisord(options).apply("part0", read_services(home))
+    after = file.read_text()
+    (home / "etc" / "service" / "second").unlink()
+    Supervisord(options).apply("part0", read_services(home))
+    assert file.read_text() == before
+    file.write_text(after)  # as if an agent had been killed right here
+    write_service(home, "second")
+    Supervisord(options).apply("part0", read_services(home))
+    until(lambda: len(running(supervisord)) == 2)
+
+
+def test_a_load_that_was_interrupted_is_made_up_for(
+    supervisord: Supervisord,
+    options: SupervisorOptions,
+    write_service: Callable[..., Path],
+    until: Until,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    home = options.partitions / "part0"
+    write_service(home)
+    supervisord.apply("part0", read_services(home))
+    write_service(home, "second")
+    call = supervisord._rpc.call
+
+    def cut(method: str, *arguments: Any, **options: Any) -> Any:
+        if method == "addProcessGroup":
+            raise ConnectionError("supervisord went away")
+        return call(method, *arguments, **options)
+
+    monkeypatch.setattr(supervisord._rpc, "call", cut)
+    with pytest.raises(ConnectionError):
+        supervisord.apply("part0", read_services(home))
+    monkeypatch.undo()
+    supervisord.apply("part0", read_services(home))
     until(lambda: len(running(supervisord)) == 2)
 
 
@@ -191,13 +224,14 @@ def test_services_see_nothing_of_our_environment(
     write_service(
         home,
         "show",
-        f"env > '{options.folder}/env.new'; mv '{options.folder}/env.new' '{options.folder}/env'; exec sleep 100",
+        f"(env; ulimit -n) > '{options.folder}/env.new'; mv '{options.folder}/env.new' '{options.folder}/env'; exec sleep 100",
     )
     supervisord.apply("part0", read_services(home))
     until((options.folder / "env").exists)
     text = (options.folder / "env").read_text()
     assert "planted" not in text
     assert f"HOME={home}" in text
+    assert text.splitlines()[-1] == "100"
 
 
 def test_a_long_folder_gets_a_short_private_socket(scratch: Path) -> None:

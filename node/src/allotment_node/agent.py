@@ -182,7 +182,7 @@ class Agent:
     def _handle_partition(self, key: Key) -> None:
         try:
             result = self.instances.process(key.name)
-        except AllotmentError as error:  # such as a supervisor that does not start: nothing of the instance's own
+        except (AllotmentError, OSError) as error:  # such as a supervisor that is away: not the instance's own
             _log.warning("%s: %s", key.name, error)
             self._retry(key)
             return
@@ -262,7 +262,7 @@ class Agent:
             if self._looks % _RESTART_PERIODS == 0:
                 self.supervisor.restart_failed()
             states = self.supervisor.states()
-        except AllotmentError as error:
+        except (AllotmentError, OSError) as error:
             _log.warning("services: %s", error)
             return
         for document in self.documents.partitions():
@@ -280,6 +280,7 @@ def make_supervisor(folder: NodeFolder, config: NodeConfig) -> Supervisor:
         usage=folder.usage,
         logs=folder.service_logs,
         capacity=config.partitions,
+        limits=config.service_limits,
         attached=config.services == "attached",
     )
     supervisor: Supervisor = load(found.target)(options)

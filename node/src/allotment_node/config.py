@@ -3,12 +3,13 @@
 
 import json
 import re
+import resource
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, nearest
 from allotment.options import Lines, OptionProblem, option_name, parse_options
 
 FORMAT: Final = 1
@@ -32,6 +33,7 @@ class NodeConfig:
     supervisor: str = "supervisord"  # name of a process supervisor that a plugin registers
     trust: Lines = Lines(())  # files with public keys, one a line; relative ones are inside the node's folder
     allow_development: bool = False  # whether unsigned releases that are supplied as development are accepted
+    limits: Lines = Lines(())  # rlimits of every service, such as "nofile=4096"; they can only be lowered
     workers: int = 4  # partitions processed at the same time
     build_timeout: float = 7200.0  # seconds for one release
     instance_timeout: float = 600.0  # seconds for one processing of a partition
@@ -46,6 +48,22 @@ class NodeConfig:
             raise OptionProblem("partitions", f"{self.partitions} is too few or too many", f"1 to {MOST_PARTITIONS}")
         if not 1 <= self.workers <= 64:
             raise OptionProblem("workers", f"{self.workers} is too few or too many", "1 to 64")
+
+        _ = self.service_limits  # raises on a wrong one
+
+    @property
+    def service_limits(self) -> dict[str, int]:
+        """The rlimits of services by name."""
+        valid = tuple(name.removeprefix("RLIMIT_").lower() for name in dir(resource) if name.startswith("RLIMIT_"))
+        found: dict[str, int] = {}
+        for line in self.limits:
+            name, _, value = line.partition("=")
+            if name not in valid:
+                raise OptionProblem("limits", f"unknown limit '{name}'", nearest(name, valid))
+            if not value.isdecimal():
+                raise OptionProblem("limits", f"{line!r} has no whole number", f"Write it like {name}=1024")
+            found[name] = int(value)
+        return found
 
     @property
     def partition_names(self) -> tuple[str, ...]:

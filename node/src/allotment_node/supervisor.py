@@ -4,7 +4,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,7 +22,6 @@ class Service:
     program: Path
     fingerprint: str  # of the program's bytes: another one is started anew
     once: bool = False  # from etc/run: started at each processing and not again when it ends
-    limits: Mapping[str, int] = field(default_factory=dict)  # rlimits, such as {"nofile": 1024}
 
 
 class ServiceStatus(StrEnum):
@@ -55,6 +54,7 @@ class SupervisorOptions:
     usage: Path  # folder of usage files, ``<partition>.<service>.json``
     logs: Path  # folder of the services' output, ``<partition>.<service>.log``
     capacity: int  # partitions of the node
+    limits: Mapping[str, int]  # rlimits of every service, such as {"nofile": 1024}; they can only be lowered
     attached: bool  # everything dies with this process, even when it is killed; else services outlive it
 
 

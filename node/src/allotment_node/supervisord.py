@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services under supervisord: one for the node, reached by a unix socket, each service in the ``allot-exec`` shim."""
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -73,6 +74,8 @@ class Supervisord:
         with self._lock:
             self._groups.mkdir(mode=0o700, exist_ok=True)
             changed = atomic.write_bytes(self._groups / f"{partition}.conf", text.encode(), 0o600)
+            if changed:
+                self._in_step.discard(partition)  # until it is loaded: this may be interrupted
             if not self._rpc.is_alive():
                 self._launch()
             reload = changed or partition not in self._in_step
@@ -87,6 +90,7 @@ class Supervisord:
             file = self._groups / f"{partition}.conf"
             if file.exists():
                 file.unlink()
+                self._in_step.discard(partition)
             elif partition in self._in_step:
                 return
             if not self._rpc.is_alive():
@@ -109,12 +113,17 @@ class Supervisord:
 
     def close(self) -> None:
         with self._lock:
-            if self._lifeline is not None:
-                os.close(self._lifeline)
-                self._lifeline = None
             process, self._process = self._process, None
-        if not self._options.attached or process is None:
+            lifeline, self._lifeline = self._lifeline, None
+        if lifeline is None or process is None:
             return
+        with contextlib.suppress(OSError):  # it has died already
+            self._quietly("shutdown")
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while process.poll() is None and time.monotonic() < deadline:
+            self._rpc.is_alive()  # wakes it, as in _stop_groups
+            time.sleep(0.02)
+        os.close(lifeline)
         try:
             process.wait(_STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -128,8 +137,7 @@ class Supervisord:
         """
         with self._lock:
             added, changed, removed = self._differences(partition)
-        for group in (*changed, *removed):
-            self._quietly("stopProcessGroup", group, timeout=_STOP_TIMEOUT)
+        self._stop_groups([*changed, *removed])
         with self._lock:
             if changed or removed:  # other partitions' loads may have come in between
                 added, changed, removed = self._differences(partition)
@@ -139,6 +147,22 @@ class Supervisord:
                 self._quietly("addProcessGroup", group)
             self._in_step.add(partition)
         return [*added, *changed]
+
+    def _stop_groups(self, groups: list[str]) -> None:
+        """End groups together and wait for it. Asking wakes supervisord, which by itself looks once a second."""
+        left = [f"{group}:{group.partition('.')[2]}" for group in groups]
+        for group in groups:
+            self._quietly("stopProcessGroup", group, False)
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        while left and time.monotonic() < deadline:
+            left = [process for process in left if self._has_pid(process)]
+            time.sleep(0.02 if left else 0.0)
+
+    def _has_pid(self, process: str) -> bool:
+        try:
+            return bool(self._rpc.call("getProcessInfo", process)["pid"])
+        except Fault:
+            return False
 
     def _differences(self, partition: str) -> tuple[list[str], list[str], list[str]]:
         try:

@@ -50,10 +50,10 @@ def partition_text(
     gives failed ones another try later. One that ends after more than 3 s is started again at once.
     """
     home = options.partitions / partition
+    limits = [word for limit, value in sorted(options.limits.items()) for word in ("--limit", f"{limit}={value}")]
     lines: list[str] = []
     for service in services:
         name = f"{partition}.{service.name}"
-        limits = [word for limit, value in sorted(service.limits.items()) for word in ("--limit", f"{limit}={value}")]
         command = [*shim(options.usage / f"{name}.json"), *limits, "--", str(service.program)]
         lines += [
             f"[program:{name}]",
