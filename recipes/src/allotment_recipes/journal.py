@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run wants to write and remove, applied by rename after the whole run succeeded."""
 
+import contextlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +47,11 @@ class Journal:
         elif path not in self._files:
             self._removals.add(path)
 
+    @property
+    def paths(self) -> frozenset[Path]:
+        """Every file that is written."""
+        return frozenset(self._files)
+
     def read(self, path: Path) -> bytes:
         """Return what ``path`` holds once the journal is applied."""
         entered = self._files.get(path)
@@ -57,6 +64,34 @@ class Journal:
                 _put(path, file)
         for path in sorted(self._removals):
             path.unlink(missing_ok=True)
+
+
+class Unfinished:
+    """The note of a run that is applying its journal: what a killed run has written is known to the next one.
+
+    Without it a file that was written, but not yet recorded in ``.installed.cfg``, would stay when its part goes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._earlier: list[str] = []
+        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: cut short by a loss of power
+            self._earlier = json.loads(path.read_bytes())
+        self._is_kept = False
+
+    def begin(self, journal: Journal, *, is_complete: bool) -> None:
+        """Note what is about to be written; a complete run removes what a killed one left and nobody writes now."""
+        paths = {str(path) for path in journal.paths}
+        if is_complete:
+            for name in self._earlier:
+                journal.remove(Path(name))
+        self._is_kept = not is_complete and bool(self._earlier)
+        write_bytes(self._path, json.dumps(sorted(paths | set(self._earlier))).encode(), 0o600, sync=False)
+
+    def end(self) -> None:
+        """Forget: all is recorded. A partial run keeps the note of a killed one for a complete run."""
+        if not self._is_kept:
+            self._path.unlink()
 
 
 def _put(path: Path, file: _File) -> None:

@@ -22,7 +22,7 @@ from allotment.messages.instance import InstancePublished, InstanceRequests
 from allotment_recipes.context import INPUT_LIMIT, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
-from allotment_recipes.journal import Journal
+from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.python_scripts import base_python
@@ -75,8 +75,7 @@ def instance(request: Mapping[str, Any]) -> dict[str, Any]:
         raise AllotmentError(f"{folder}/.allotment/instance.json does not exist", "The node writes it before the run")
     state = folder / ".allotment"
     lock(state / "lock")
-    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
-        del os.environ[name]  # the machine's way to the network, perhaps with a password: nothing for an instance
+    _forget_network()
     tokens = Tokens(load_key(state / "tokens.key"))
     context = RunContext(folder, Journal(immediate=False), state / "sources", tokens, instance=given)
     try:
@@ -84,15 +83,24 @@ def instance(request: Mapping[str, Any]) -> dict[str, Any]:
         buildout = Buildout(profile, context, _settings(eggs=str(state / "eggs"), parts=str(state / "parts")))
         buildout.run_parts()
         waiting = buildout.waiting_parts()
+        unfinished = Unfinished(state / "unfinished.json")
+        unfinished.begin(context.journal, is_complete=not waiting)
         context.journal.apply()
         if buildout._installed:
             buildout.save()
         tell(state, context, waiting)
+        unfinished.end()
     except Exception as error:
         if tokens.scrub(str(error)) != str(error):
             raise AllotmentError(tokens.scrub(str(error))) from None
         raise
     return {"waiting": list(waiting)}
+
+
+def _forget_network() -> None:
+    """Drop the machine's way to the network, perhaps with a password in it: it is no business of an instance."""
+    for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]
 
 
 def lock(path: Path) -> None:

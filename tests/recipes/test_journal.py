@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment.errors import AllotmentError
+from allotment_recipes.journal import Journal, Unfinished
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal(immediate=False)
+
+
+def test_nothing_changes_before_it_is_applied(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("old")
+    journal.write(tmp_path / "deep" / "new", b"new", 0o640, "part")
+    journal.remove(tmp_path / "old")
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert journal.read(tmp_path / "deep" / "new") == b"new"
+    journal.apply()
+    journal.apply()
+    assert [path.name for path in tmp_path.iterdir()] == ["deep"]
+    assert (tmp_path / "deep" / "new").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_is_removed_and_written_again_stays(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("1")
+    (tmp_path / "two").write_text("2")
+    journal.remove(tmp_path / "one")
+    journal.write(tmp_path / "one", b"new", 0o644, "part")
+    journal.write(tmp_path / "two", b"new", 0o644, "part")
+    journal.remove(tmp_path / "two")
+    journal.apply()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"one": "new", "two": "new"}
+
+
+def test_a_link_is_replaced_not_followed(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("untouched")
+    (tmp_path / "link").symlink_to("victim")
+    journal.write(tmp_path / "link", b"new", 0o644, "part")
+    journal.apply()
+    assert (tmp_path / "victim").read_text() == "untouched"
+    assert not (tmp_path / "link").is_symlink()
+
+
+def test_a_path_that_can_not_be_written_is_named(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    journal.write(tmp_path / "file" / "below", b"", 0o644, "part")
+    with pytest.raises(
+        AllotmentError, match=r"^\[part\] can't write .*/file/below: (Not a directory|File exists)\. Check"
+    ):
+        journal.apply()
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_complete_one(journal: Journal, tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    journal.write(tmp_path / "orphan", b"", 0o644, "gone")
+    journal.write(tmp_path / "kept", b"", 0o644, "part")
+    Unfinished(note).begin(journal, is_complete=True)
+    journal.apply()  # and here it is killed
+    partial = Journal(immediate=False)
+    second = Unfinished(note)
+    second.begin(partial, is_complete=False)
+    partial.apply()
+    second.end()
+    assert (tmp_path / "orphan").exists(), "a partial run takes nothing away"
+    complete = Journal(immediate=False)
+    complete.write(tmp_path / "kept", b"", 0o644, "part")
+    third = Unfinished(note)
+    third.begin(complete, is_complete=True)
+    complete.apply()
+    third.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_run_that_was_killed_while_it_wrote_converges(partition: Any) -> None:
+    partition.run("[buildout]\nparts =\n")
+    orphan = partition.folder / "etc" / "service" / "orphan"
+    orphan.parent.mkdir(parents=True)
+    orphan.write_text("")
+    (partition.folder / ".allotment" / "unfinished.json").write_text(json.dumps([str(orphan)]))
+    assert partition.run().outcome == "done"
+    assert not orphan.exists()
+    assert not (partition.folder / ".allotment" / "unfinished.json").exists()
+
+
+def test_a_note_that_was_cut_short_is_passed_over(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "note").write_text('["/a')
+    Unfinished(tmp_path / "note").begin(journal, is_complete=True)
+    assert (tmp_path / "note").read_text() == "[]"
