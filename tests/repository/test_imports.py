@@ -32,7 +32,7 @@ HEAVY = {
 TOGETHER = {
     "fastapi": {"starlette", "pydantic", "anyio"},
     "jinja2": {"markupsafe"},
-    "jsonschema": {"referencing"},
+    "jsonschema": {"jsonschema-specifications", "referencing"},
     "twisted": {"zope-interface"},
 }
 
