@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,19 +60,24 @@ class Tree:
     def release(self) -> Path:
         return self.root / "software/helloworld"
 
-    def test(self, *options: str) -> "subprocess.CompletedProcess[str]":
-        """Call ``allot release test`` with a short folder."""
+    def start(self, *options: str) -> "subprocess.Popen[str]":
+        """Start ``allot release test`` with a short folder."""
         call = "import sys; from allotment.cli import main; sys.exit(main())"
         words = ["release", "test", str(self.release), "--folder", str(self.root / "w"), *options]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ALLOTMENT_")}
-        return subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", call, *words],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=110,
             env=environment,
-            check=False,
         )
+
+    def test(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        """Run it to its end."""
+        with self.start(*options) as process:
+            out, error = process.communicate(timeout=110)
+            return subprocess.CompletedProcess(process.args, process.returncode, out, error)
 
     def result(self, *options: str) -> dict[str, Any]:
         done = self.test("--json", *options)
@@ -118,7 +124,7 @@ def test_release_with_good_tests_passes(tree: Tree) -> None:
     assert {("test.test_hello", "test_default"), ("checks", "has promises")} <= names
     assert len(result["manifest"]) == 64
     assert processes_in(tree.root) == []
-    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["log", "sources", "test-node.lock"]
+    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources"]
 
 
 def test_release_with_bad_tests_fails_and_shows_no_secret(tree: Tree) -> None:
@@ -162,6 +168,19 @@ def test_release_that_takes_too_long_is_timed_out_and_leaves_nothing(tree: Tree)
     assert (result["outcome"], result["reason"]) == ("timed-out", "did not end within 8 s")
     assert result["steps"][-1]["outcome"] == "timed-out"
     assert processes_in(tree.root) == []
+
+
+def test_interrupted_command_leaves_nothing(tree: Tree) -> None:
+    with tree.start() as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "== deploy\n":
+                break
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "\nstopped\n")
+    assert processes_in(tree.root) == []
+    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources"]
 
 
 def test_path_without_a_release_is_an_error(tmp_path: Path) -> None:

@@ -194,8 +194,8 @@ def test_second_test_node_on_a_folder_is_refused(engine: Any, node: Any, within:
     assert node.wait() == 1
     node._process = first
     expected = (
-        f"error: {node.folder} is in use by the test node that is process {first.pid}. "
-        "Stop it, or give another --folder."
+        f"error: {node.folder} is in use by process {first.pid}. "
+        f"Stop that process first (kill {first.pid}), or give another --folder."
     )
     assert node.log.read_text().splitlines()[-1] == expected
 

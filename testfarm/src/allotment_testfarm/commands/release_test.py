@@ -68,10 +68,11 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
             guarded = GuardedJob(job, root, place, folder / "sources", echo)
             guarded.start()
             try:
-                ended = guarded.wait()
-            finally:
-                guarded.kill()  # Ctrl-C: nothing stays behind
-            return guarded.result(ended)
+                return guarded.result(guarded.wait())
+            except KeyboardInterrupt:
+                guarded.kill()
+                guarded.wait()  # until nothing is left
+                raise
         finally:
             if place.log.exists():
                 shutil.copyfile(place.log, folder / "log")

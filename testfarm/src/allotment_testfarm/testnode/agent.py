@@ -142,14 +142,14 @@ class TestNode:
 def only_one(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the kernel frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "test-node.lock").open("a+") as file:
+    with (folder / "lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "?"
-            what = f"{folder} is in use by the test node that is process {holder}"
-            raise AllotmentError(what, "Stop it, or give another --folder") from None
+            what = f"{folder} is in use by process {holder}"
+            raise AllotmentError(what, f"Stop that process first (kill {holder}), or give another --folder") from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

@@ -152,7 +152,7 @@ class WireClient:
             return RefusedError(what, "Check that the URL is the farm's wire", answer.status_code)
 
     def _unreachable(self, reason: object) -> UnreachableError:
-        text = str(reason) or type(reason).__name__
+        text = str(reason).rstrip(".") or type(reason).__name__
         return UnreachableError(f"the farm at {self.url} did not answer: {text}", "Check that it runs, then retry")
 
 
