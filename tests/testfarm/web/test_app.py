@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
 
 from allotment.messages.job import CaseOutcome, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import jobs, leases, verdicts
+from allotment_testfarm.db import jobs, leases, projects, verdicts
 from allotment_testfarm.db.schema import attempts
 from allotment_testfarm.verdicts import Colour, Verdict
 from allotment_testfarm.web.app import create_app
@@ -142,6 +142,17 @@ def test_a_kept_page_is_made_anew_after_an_event_and_after_its_time(small_site: 
     assert "trunk of /repository" not in small_site.text("/")
     small_site.farm.now += 2.1
     assert "trunk of /repository" in small_site.text("/")
+
+
+def test_a_repository_that_does_not_answer_is_told_without_its_password(small_site: Site) -> None:
+    url = "https://ada:pass-word@example.org/x.git"
+    project = small_site.farm.run(projects.ensure, "main", url, "", small_site.farm.now).id
+    problem = f"fatal: unable to access '{url}': timed out <b>"
+    small_site.farm.run(projects.note_poll, project, small_site.farm.now, problem)
+    page = small_site.text("/")
+    assert "The repository did not answer" in page
+    assert "https://example.org/x.git&#39;: timed out &lt;b&gt;" in page
+    assert "pass-word" not in page + small_site.text("/api/v1/projects")
 
 
 def test_a_log_outside_the_farms_folder_is_never_read(small_site: Site, tmp_path: Path) -> None:

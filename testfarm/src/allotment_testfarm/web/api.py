@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON API under /api/v1: everything that the pages show, in the same words; lists have pages and ETags."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -22,7 +22,7 @@ from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import logs, parameters, revision
 from allotment_testfarm.web.app import farm_of
 from allotment_testfarm.web.job import log_path
-from allotment_testfarm.web.pages import choose_project, without_password
+from allotment_testfarm.web.pages import choose_project, public
 
 router = APIRouter(prefix="/api/v1")
 
@@ -74,7 +74,7 @@ def list_projects(request: Request) -> Response:
     """Every project, by name."""
     with farm_of(request).database.read() as connection:
         found = projects.all_projects(connection)
-    shown = [replace(item, repository=without_password(item.repository)) for item in found]
+    shown = [public(item) for item in found]
     return page_of(request, shown, max(len(shown), 1), lambda item: item.name)
 
 

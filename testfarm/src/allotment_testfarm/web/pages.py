@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pages: each complete without a script, compressed, and not sent again when nothing changed."""
 
+import dataclasses
 import functools
+import re
 import urllib.parse
 from typing import Any
 
@@ -18,6 +20,7 @@ from allotment_testfarm.web.rendered import Rendered
 
 WINDOW = 30  # revisions on a page, unless more are asked for
 MANY = 100
+_CREDENTIALS = re.compile(r"://[^/\s'\"]*@")
 router = APIRouter(include_in_schema=False)
 _page_at = functools.partial(router.api_route, methods=["GET", "HEAD"])  # FastAPI adds no HEAD by itself
 
@@ -45,8 +48,7 @@ def show_results(
         farm,
         "results.html",
         place="results",
-        project=chosen,
-        repository=without_password(chosen.repository),
+        project=public(chosen),
         others=[item for item in everything if item.id != chosen.id],
         found=found,
         **_links(chosen.name, revisions, before, found.older),
@@ -127,11 +129,12 @@ def _links(project: str, window: int, before: int | None, older: int | None) -> 
     }
 
 
-def without_password(repository: str) -> str:
-    """Return a repository's address as it may be shown: without a user and a password."""
-    try:
-        parts = urllib.parse.urlsplit(repository)
-        host = parts.netloc.rpartition("@")[2]
-    except ValueError:
-        return "a repository whose address can't be read"
-    return parts._replace(netloc=host).geturl() if parts.scheme and parts.netloc else repository
+def without_password(text: str) -> str:
+    """Return a repository's address, or a message that holds one, without users and passwords."""
+    return _CREDENTIALS.sub("://", text)
+
+
+def public(project: Project) -> Project:
+    """Return a project as it may be shown."""
+    repository, problem = without_password(project.repository), without_password(project.problem)
+    return dataclasses.replace(project, repository=repository, problem=problem)
