@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mirror reads commits, and nothing of a repository runs."""
 
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,47 @@ def test_a_transport_that_runs_commands_is_refused(tmp_path: Path) -> None:
 def test_only_full_hashes_name_commits(mirror: Mirror, name: str, tmp_path: Path) -> None:
     with pytest.raises(GitError, match="is not a commit's full hash"):
         mirror.archive(name, tmp_path / "x.tar")
+
+
+def test_a_repository_of_another_user_is_read(mirror: Mirror, repository: Any) -> None:
+    head = repository.commit()
+    if os.geteuid() == 0:  # only root can give files away; for others the test says less
+        for path in (repository.path, *repository.path.rglob("*")):
+            os.chown(path, 65534, 65534, follow_symlinks=False)
+    assert mirror.fetch().hash == head
+    assert mirror.uncommitted() == 0
+
+
+def test_a_password_in_a_url_is_never_shown(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "m.git", "http://ada:hunter%2F22@127.0.0.1:9/x.git")
+    assert mirror.shown == "http://ada@127.0.0.1:9/x.git"
+    with pytest.raises(GitError) as caught:
+        mirror.fetch()
+    assert "hunter" not in str(caught.value)
+    assert str(caught.value).startswith("git fetch of http://ada@127.0.0.1:9/x.git: ")
+
+
+def test_a_relative_path_is_found(tmp_path: Path, repository: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = repository.commit()
+    monkeypatch.chdir(tmp_path)
+    mirror = Mirror(tmp_path / "m.git", "repository")
+    monkeypatch.chdir("/")
+    assert mirror.fetch().hash == head
+
+
+def test_a_lock_that_a_killed_git_left_does_not_stop_the_farm(mirror: Mirror, repository: Any, tmp_path: Path) -> None:
+    repository.commit()
+    mirror.fetch()
+    second = repository.commit()
+    lock = tmp_path / "mirrors" / "main.git" / "refs" / "farm" / "tip.lock"
+    lock.touch()
+    with pytest.raises(GitError, match="lock"):
+        mirror.fetch()
+    os.utime(lock, (0, 0))
+    assert mirror.fetch().hash == second
+
+
+def test_a_url_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GitError) as caught:
+        Mirror(tmp_path / "m.git", "http://[x/repository")
+    assert str(caught.value) == "the repository's URL can't be read: Invalid IPv6 URL. Correct it."

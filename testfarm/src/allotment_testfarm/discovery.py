@@ -2,9 +2,10 @@
 """Finding the software releases of a revision: each ``software/<name>/software.cfg``, without a checkout."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from allotment.codec import Json
 from allotment_testfarm.git import Mirror
 
 FOLDER = "software"
@@ -21,6 +22,7 @@ class Release:
     kind: str = "release"
     platform: str = "any"
     timeout: float = 3600.0  # seconds
+    options: Mapping[str, Json] = field(default_factory=dict)  # for the job kind
 
 
 def discover(mirror: Mirror, commit: str, timeout: float = 3600.0) -> tuple[Release, ...]:

@@ -4,15 +4,19 @@
 Every function blocks; the engine calls them in threads. The farm tests commits: what is not committed is not seen.
 """
 
+import contextlib
 import os
 import re
 import subprocess
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from allotment.errors import AllotmentError
+from allotment.secret import scrub
 
 QUICK = 60.0  # seconds that a command on the mirror may take
 _TIP = "refs/farm/tip"
@@ -62,15 +66,22 @@ class Mirror:
     def __init__(self, folder: Path, repository: str, branch: str = "", timeout: float = 600.0) -> None:
         if repository.startswith("-") or branch.startswith("-"):
             raise GitError(f"repository {repository!r}, branch {branch!r}", "Neither may begin with a dash")
+        local = Path(repository)
+        if local.exists():
+            repository = str(local.absolute())  # git looks from the mirror, not from here
         self._folder = folder
         self._settings = folder.with_name(f"{folder.name}.gitconfig")
         self._repository = repository
         self._reference = f"refs/heads/{branch}" if branch else "HEAD"
         self._timeout = timeout  # seconds for a fetch
+        self.shown = shown(repository)  # for people
+        password = _split(repository).password if "://" in repository else None
+        self._passwords = [password, unquote(password)] if password else []
 
     def fetch(self) -> Commit:
         """Bring the mirror up to date and return the branch's newest commit."""
         self._prepare()
+        self._remove_old_locks()
         try:
             self._git(
                 "fetch",
@@ -85,7 +96,7 @@ class Mirror:
         except GitError as error:
             if "find remote ref" in error.what:
                 raise GitError(
-                    f"{self._repository} has no {self._reference}", "Commit something, or name another --branch"
+                    f"{self.shown} has no {self._reference}", "Commit something, or name another --branch"
                 ) from error
             raise
         return self.commit(_TIP)
@@ -142,6 +153,14 @@ class Mirror:
         attributes.parent.mkdir(exist_ok=True)
         attributes.write_text(_ATTRIBUTES)
 
+    def _remove_old_locks(self) -> None:
+        """Remove what a git that was cut off left behind; nothing else writes to the mirror for so long."""
+        oldest = time.time() - self._timeout - QUICK
+        for lock in (*self._folder.glob("*.lock"), *(self._folder / "refs").rglob("*.lock")):
+            with contextlib.suppress(FileNotFoundError):
+                if lock.stat().st_mtime < oldest:
+                    lock.unlink()
+
     def _environment(self) -> Mapping[str, str]:
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key == "GIT_SSH_COMMAND"
@@ -173,13 +192,29 @@ class Mirror:
                 timeout=timeout,
             )
         except subprocess.TimeoutExpired as error:
-            raise GitError(f"git {word} of {self._repository} took more than {timeout:.0f} s", "Look at it") from error
+            raise GitError(f"git {word} of {self.shown} took more than {timeout:.0f} s", "Look at it") from error
         except FileNotFoundError as error:
             raise GitError("the command git is not installed", "Install it") from error
         if done.returncode:
-            said = " ".join(done.stderr.decode(errors="replace").split())[:500]
-            raise GitError(f"git {word} of {self._repository}: {said}", "See that the repository can be read")
+            said = " ".join(scrub(done.stderr.decode(errors="replace"), self._passwords).split())[:500]
+            raise GitError(f"git {word} of {self.shown}: {said}", "See that the repository can be read")
         return done.stdout or b""
+
+
+def shown(repository: str) -> str:
+    """Return a repository's path or URL without the password that it may hold."""
+    if "://" not in repository:
+        return repository
+    parts = _split(repository)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}@{host}" if parts.username else host))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise GitError(f"the repository's URL can't be read: {error}", "Correct it") from error
 
 
 def _checked(commit: str) -> str:

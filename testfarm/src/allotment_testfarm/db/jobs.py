@@ -56,7 +56,7 @@ def create(
             "position": position,
             "profile": release.profile,
             "timeout": release.timeout,
-            "options": {},
+            "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
         }

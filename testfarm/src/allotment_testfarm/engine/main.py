@@ -115,9 +115,7 @@ class Engine:
         settings = self._settings
         signer = await self._workers.blocking(self._prepare)
         now = self._reactor.seconds()
-        project = await self._workers.write(
-            projects.ensure, settings.project, settings.repository, settings.branch, now
-        )
+        project = await self._workers.write(projects.ensure, settings.project, self._mirror.shown, settings.branch, now)
         await self._leases.resume()
         offers = self._offers()
         results = Results(

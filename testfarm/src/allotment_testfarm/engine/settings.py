@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the engine is told at its start, and the files that it makes in the farm's folder."""
 
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from allotment_master.kit.database import sqlite_url
 from allotment_testfarm.db.leases import LeaseTerms
 
 DATABASE = "farm.sqlite"  # inside the farm's folder, unless another database is given
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,12 @@ class Settings:
     master_token_file: Path | None = None
     job_timeout: float = 3600.0  # seconds
     terms: LeaseTerms = field(default_factory=LeaseTerms)
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.project):
+            raise AllotmentError(
+                f"'{self.project}' is no name for a project", "Use letters, digits, dots, dashes and underscores"
+            )
 
     @property
     def database_url(self) -> str:

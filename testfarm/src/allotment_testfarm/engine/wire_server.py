@@ -156,7 +156,9 @@ class Wire(Resource):
         return Answer(204)
 
     async def _result(self, request: WireRequest, lease: str, caller: Caller) -> Answer:
-        await self._results.accept(int(lease), _message(JobResult, request, RESULT))
+        # In a thread: thousands of test cases take a while to read.
+        result = await self._workers.blocking(_message, JobResult, request, RESULT)
+        await self._results.accept(int(lease), result)
         return Answer(204)
 
     async def _blob(self, request: WireRequest, sha256: str, caller: Caller) -> Answer:
