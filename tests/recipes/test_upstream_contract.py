@@ -69,6 +69,25 @@ def test_the_parser_is_looked_up_in_its_module_for_each_profile() -> None:
     assert parameters(zc.buildout.configparser.parse) == ["fp", "fpname", "exp_globals"]
 
 
+def test_a_section_key_is_a_value_and_a_history_whose_items_never_change() -> None:
+    key = upstream.SectionKey("value", "source")
+    assert set(vars(key)) == {"value", "history"}
+    items = source(upstream.HistoryItem)
+    assert [line.strip() for line in items.splitlines() if line.strip().startswith("self.") and " = " in line] == [
+        "self.operation = operation",
+        "self.value = value",
+        "self.source = source",
+    ]
+    assert "SectionKey(value, source)" not in source(upstream._open), "made by _annotate_section, by its global name"
+    assert "SectionKey(section[key], source)" in source(upstream._annotate_section)
+
+
+def test_default_options_are_section_keys_in_a_global_that_is_copied() -> None:
+    assert {type(key) for key in upstream._buildout_default_options.values()} == {upstream.SectionKey}
+    text = source(upstream.Buildout.__init__)
+    assert "copy.deepcopy(\n            _buildout_default_options)" in text
+
+
 def test_errors_of_the_parser_have_one_base() -> None:
     with pytest.raises(zc.buildout.configparser.Error):
         zc.buildout.configparser.parse(io.StringIO("nonsense\n"), "name")

@@ -7,11 +7,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import zc.buildout.buildout
 import zc.buildout.configparser
 
 from allotment_recipes.option_error import ProfileError
 
 BASE_LOCATION = "_profile_base_location_"
+
+
+class SectionKey(zc.buildout.buildout.SectionKey):  # type: ignore[misc]  # zc.buildout has no types
+    """An option's value and history. Upstream copies all that it has read for each profile; this makes it cheap."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SectionKey":
+        twin = SectionKey.__new__(SectionKey)
+        twin.value = self.value
+        twin.history = list(self.history)  # its items are never changed
+        return twin
 
 
 @contextlib.contextmanager
@@ -34,7 +45,14 @@ def reading(files: list[Path]) -> Iterator[None]:
         return sections
 
     zc.buildout.configparser.parse = parse_profile
+    zc.buildout.buildout.SectionKey = SectionKey
+    defaults = zc.buildout.buildout._buildout_default_options
+    zc.buildout.buildout._buildout_default_options = {
+        name: SectionKey(key.value, key.source) for name, key in defaults.items()
+    }
     try:
         yield
     finally:
         zc.buildout.configparser.parse = parse
+        zc.buildout.buildout.SectionKey = SectionKey.__base__
+        zc.buildout.buildout._buildout_default_options = defaults

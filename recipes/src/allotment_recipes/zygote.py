@@ -188,8 +188,9 @@ def preload() -> None:
     for (owner, name), point in recipe_loading.installed().items():
         if owner == "allotment-recipes":
             recipe_loading.load("", f"{point.dist.name if point.dist else owner}:{name}")
-    import jinja2  # noqa: F401
+    import jinja2
 
+    jinja2.Environment(undefined=jinja2.StrictUndefined).from_string("{{ a.b | tojson }}").render(a={"b": 1})
     if importlib.util.find_spec("jsonschema") is not None:
         import jsonschema  # noqa: F401
     gc.collect()
