@@ -83,6 +83,18 @@ def test_waiting_instance_is_housed_by_a_node_a_supply_and_a_partition_that_come
     assert (found.node, found.error) == ("node-1", "")
 
 
+def test_instance_that_can_be_housed_is_not_kept_waiting_by_those_that_can_not(house: Any) -> None:
+    house.ready(partitions=0)
+    for number in range(30):
+        house.request(f"hopeless{number}", sla={"node": "gone"})
+    house.request("hopeful")
+    house.add_node(partitions=1)
+    for _ in range(12):
+        house.now[0] += 60.0
+        house.master.see("node-1")
+    assert house.master.instance("hopeful").node == "node-1"
+
+
 def test_missed_change_is_made_up_for_at_a_nodes_next_call(house: Any, make_house: Callable[[], Any]) -> None:
     house.add_release()
     house.request("one")

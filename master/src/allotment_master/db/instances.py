@@ -157,14 +157,17 @@ def lock_roots(transaction: Transaction, roots: Iterable[int]) -> None:
 
 
 def homeless_trees(transaction: Transaction, limit: int) -> list[int]:
-    """Lock and return the roots of trees in which an instance waits for a place; those that others change are left."""
+    """Lock and return the roots of some trees in which an instance waits for a place, but for those that others change.
+
+    Which ones is left to chance where there are more than ``limit``: none is kept waiting by others that find no place.
+    """
     waiting = (
         select(func.coalesce(instances.c.root_id, instances.c.id))
         .join_from(instances, partitions, partitions.c.instance_id == instances.c.id, isouter=True)
         .where(partitions.c.id.is_(None), instances.c.ended.is_(None), instances.c.no_place != "")
     )
-    query = select(instances.c.id).where(instances.c.id.in_(waiting)).order_by(instances.c.id).limit(limit)
-    return list(transaction.connection.execute(query.with_for_update(skip_locked=True)).scalars())
+    query = select(instances.c.id).where(instances.c.id.in_(waiting)).order_by(func.random()).limit(limit)
+    return sorted(transaction.connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
 def insert_new(
