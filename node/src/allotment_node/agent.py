@@ -231,7 +231,8 @@ class Agent:
             self._failures.pop(key, None)
             self._observe_software(key.name, SoftwareStatus.AVAILABLE)
         for document in self.documents.partitions():
-            if document.manifest == key.name:
+            # A destroyed one asks for its release to be looked at: asking back would go on for ever.
+            if document.manifest == key.name and document.state is not InstanceState.DESTROYED:
                 self._put("partition", document.partition)
 
     def _uses(self, manifest: str) -> bool:

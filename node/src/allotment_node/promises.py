@@ -135,7 +135,7 @@ class PromiseWatch:
     def _plan(self, watch: _Watch, due: Iterable[str], results: Sequence[Result], settling: bool) -> None:
         now = self._clock()
         broken = {item.name for item in results if item.status != "passed"}
-        again = min(0.2 * 2.0**watch.tries, 3.0)
+        again = min(0.2 * 2.0 ** min(watch.tries, 8), 3.0)
         watch.tries += 1
         for name in due:
             period = watch.periods[name]
