@@ -112,7 +112,8 @@ def _test(context: JobContext, fleet: Fleet, sha256: str) -> None:
     settings = context.scratch / "pytest.ini"
     settings.write_text("[pytest]\n")  # the repository's own settings are for its own tests
     report = context.scratch / "junit.xml"
-    options = ["-n", "2", "--import-mode=importlib", "-p", "no:cacheprovider", "--color=no", "-v"]
+    plugins = ["-p", "xdist.plugin", "-p", "allotment_testfarm.release_testing"]
+    options = [*plugins, "-n", "2", "--import-mode=importlib", "-p", "no:cacheprovider", "--color=no", "-v"]
     command = [sys.executable, "-m", "pytest", *options, "-c", str(settings), "--rootdir", str(tests.parent)]
     code = subprocess.run(
         [*command, f"--junitxml={report}", str(tests)],
@@ -137,6 +138,8 @@ def _settings(context: JobContext, fleet: Fleet, sha256: str) -> dict[str, str]:
         "ALLOTMENT_RELEASE": sha256,
         "ALLOTMENT_DEFAULT_INSTANCE": DEFAULT_INSTANCE,
         "ALLOTMENT_SECRETS_FILE": str(context.report.secrets),
+        # The same at every desk and test node, whatever else is installed there; a conftest.py may name more.
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
 
 
