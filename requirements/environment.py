@@ -77,7 +77,7 @@ class Environment:
     def ensure(self) -> None:
         """Make the environment what the checkout asks for; a second call at the same time waits."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with (self.folder.parent / "lock").open("w") as lock:
+        with (self.folder.parent / ".set-up.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             key = third_party_key(self.root, self.name)
             if self._stamp("third-party") != key:
