@@ -37,7 +37,7 @@ test: python
 
 lock: python
 	@test -x var/env/lock/bin/uv || { $(PYTHON) -m venv var/env/lock && \
-	    var/env/lock/bin/python -m pip install --quiet --disable-pip-version-check "$(UV)"; }
+	    var/env/lock/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"; }
 	@$(PYTHON) requirements/lock.py --uv "$(CURDIR)/var/env/lock/bin/uv" $(if $(UPGRADE),--upgrade)
 
 clean:
