@@ -152,16 +152,27 @@ def test_a_service_that_keeps_failing_makes_red_and_its_recovery_green(
     assert status(observations) is InstanceStatus.GREEN
 
 
-def test_promises_that_can_t_be_run_are_run_later(
-    watch: PromiseWatch, observations: Observations, caplog: pytest.LogCaptureFixture
+def test_promises_that_can_t_be_run_are_errors_until_they_can(
+    watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> Any:
         raise AllotmentError("the launcher is gone")
 
     watch._launch = broken
     watch.deployed("part0", "inst-1")
-    assert watch.check("part0") == 30.0
+    assert watch.check("part0") == pytest.approx(0.2)
     assert "part0: promises can't be run: the launcher is gone." in caplog.text
+    clock.now += 11.0
+    watch.check("part0")
+    seen = observations.instance("part0")
+    assert seen is not None
+    assert seen.status is InstanceStatus.RED
+    assert {item.message for item in seen.promises} == {"can't be run: the launcher is gone."}
+    watch._launch = engines.launch
+    engines.promises["part0"]["b"] = ("passed", "")
+    clock.now += 60.0
+    watch.check("part0")
+    assert status(observations) is InstanceStatus.GREEN
 
 
 def test_a_forgotten_partition_is_not_watched(watch: PromiseWatch) -> None:

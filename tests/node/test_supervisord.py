@@ -224,7 +224,7 @@ def test_services_see_nothing_of_our_environment(
     write_service(
         home,
         "show",
-        f"(env; ulimit -n) > '{options.folder}/env.new'; mv '{options.folder}/env.new' '{options.folder}/env'; exec sleep 100",
+        f"cd '{options.folder}'; (env; ulimit -n) > env.new; mv env.new env; exec sleep 100",
     )
     supervisord.apply("part0", read_services(home))
     until((options.folder / "env").exists)

@@ -30,6 +30,16 @@ class Result(Protocol):
     def started(self) -> float: ...
 
 
+@dataclasses.dataclass(frozen=True)
+class ObservedResult:
+    """A result that is not of the launcher."""
+
+    name: str
+    status: str
+    message: str
+    started: float
+
+
 class Launch(Protocol):
     """How promises are run; see :meth:`allotment_promises.launcher.Launcher.run`."""
 
@@ -97,19 +107,21 @@ class PromiseWatch:
         now = self._clock()
         settling = now < watch.settled
         due = sorted(item for item, when in watch.due.items() if when <= now + 0.2)
-        results: Sequence[Result] = ()
-        if due:
-            try:
-                results = self._launch(self._folder(name), "test" if settling else "anomaly", due)
-            except AllotmentError as error:
-                _log.warning("%s: promises can't be run: %s", name, error)
-                return 30.0
+        results = self._run(name, "test" if settling else "anomaly", due) if due else ()
         with self._lock:
             if self._watches.get(name) is not watch:
                 return 0.0  # it was processed meanwhile: these results are of what was before
             self._plan(watch, due, results, settling)
             self._report(name, watch, results)
             return max(0.0, min(watch.due.values(), default=self._clock() + 3600.0) - self._clock())
+
+    def _run(self, name: str, mode: Mode, due: Sequence[str]) -> Sequence[Result]:
+        """Run promises; when the launcher itself fails, each of them is an error until it works again."""
+        try:
+            return self._launch(self._folder(name), mode, due)
+        except AllotmentError as error:
+            _log.warning("%s: promises can't be run: %s", name, error)
+            return [ObservedResult(item, "error", f"can't be run: {error}", time.time()) for item in due]
 
     def services(self, name: str, failed: Mapping[str, str]) -> None:
         """Count services that keep failing as broken promises called ``service <name>``; they vanish when they run."""

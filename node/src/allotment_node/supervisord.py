@@ -21,6 +21,7 @@ from allotment_node.supervisord_text import main_text, partition_text
 
 _START_TIMEOUT: Final = 20.0  # seconds until a new supervisord answers
 _STOP_TIMEOUT: Final = 30.0  # seconds until all services have ended
+_YOUNG: Final = 0.5  # seconds in which a program surely gets from fork to exec
 _STATES: Final = {
     "STARTING": ServiceStatus.STARTING,
     "BACKOFF": ServiceStatus.STARTING,
@@ -149,20 +150,32 @@ class Supervisord:
         return [*added, *changed]
 
     def _stop_groups(self, groups: list[str]) -> None:
-        """End groups together and wait for it. Asking wakes supervisord, which by itself looks once a second."""
+        """End groups together and wait for it. Asking wakes supervisord, which by itself looks once a second.
+
+        A SIGTERM that meets a program between supervisord's fork and exec is lost; so young ones are sent it again.
+        """
         left = [f"{group}:{group.partition('.')[2]}" for group in groups]
         for group in groups:
             self._quietly("stopProcessGroup", group, False)
         deadline = time.monotonic() + _STOP_TIMEOUT
+        again = time.monotonic() + _YOUNG
         while left and time.monotonic() < deadline:
-            left = [process for process in left if self._has_pid(process)]
+            ages = {process: self._age(process) for process in left}
+            left = [process for process, age in ages.items() if age is not None]
+            if time.monotonic() > again:
+                again = time.monotonic() + _YOUNG
+                for process in left:
+                    if (ages[process] or 0.0) < 10 * _YOUNG:
+                        self._quietly("signalProcess", process, "TERM")
             time.sleep(0.02 if left else 0.0)
 
-    def _has_pid(self, process: str) -> bool:
+    def _age(self, process: str) -> float | None:
+        """Return for how many seconds a process has been there, None when it is not."""
         try:
-            return bool(self._rpc.call("getProcessInfo", process)["pid"])
+            found = self._rpc.call("getProcessInfo", process)
         except Fault:
-            return False
+            return None
+        return float(found["now"] - found["start"]) if found["pid"] else None
 
     def _differences(self, partition: str) -> tuple[list[str], list[str], list[str]]:
         try:
