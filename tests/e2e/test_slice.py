@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from allotment.codec import dumps
+from allotment.messages.desired_state import InstanceStatus
+from allotment_testfarm.demo import INSTANCE, NODE, Demo
+
+pytestmark = [pytest.mark.xdist_group("e2e-slice"), pytest.mark.timeout(600)]
+
+
+def until(what: str, condition: Callable[[], object], timeout: float = 60.0) -> object:
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {timeout:g} s")
+
+
+def page(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def answers(url: str) -> bool:
+    try:
+        return bool(page(url))
+    except OSError:
+        return False
+
+
+def test_paths_are_no_identity(system: Demo, repository: Path) -> None:
+    """Between proof and deployment the checkout is renamed; nothing notices."""
+    assert system.prove("helloworld") == "passed"
+    repository.rename(repository.with_name("elsewhere"))
+    info = system.deploy()
+    assert page(system.verify(info))
+    with system.client() as client:
+        manifest = dumps(client.get_manifest(info.manifest)).decode()
+    assert str(repository) not in manifest
+    assert str(system.folder) not in manifest
+
+
+def test_a_change_at_the_master_is_deployed_at_once(system: Demo) -> None:
+    system.prove("helloworld")
+    url = system.verify(system.deploy())
+    with system.client() as client:
+        before = client.instance(INSTANCE).generation
+        asked = time.monotonic()
+        client.request(INSTANCE, "helloworld", parameters={"greeting": "Good evening"})
+        until("the new greeting", lambda: "Good evening" in page(url) if answers(url) else False)
+        took = time.monotonic() - asked
+        assert client.instance(INSTANCE).generation > before
+    assert took < 30  # generous: the machine may be busy; the figure itself is a benchmark's
+
+
+def test_a_killed_test_node_loses_its_job_to_the_other_once(system: Demo) -> None:
+    def leased() -> dict[str, object] | None:
+        job = system.newest_job("helloworld")
+        attempts = job["attempts"] if job else []
+        return attempts[0] if attempts and attempts[0]["steps"] else None
+
+    attempt = until("a first step", leased)
+    victim = system.programs[attempt["node"]]
+    children = psutil.Process(victim.pid).children(recursive=True)
+    victim.kill()
+    until("the job's processes are gone", lambda: not psutil.wait_procs(children, timeout=0)[1], 10)
+    assert system.prove("helloworld") == "passed"
+    job = system.newest_job("helloworld")
+    assert [(item["number"], item["outcome"]) for item in job["attempts"]] == [(1, "lost"), (2, "passed")]
+    assert job["attempts"][1]["node"] != attempt["node"]
+
+
+@pytest.mark.parametrize("part", ["engine", "web"])
+def test_a_killed_half_of_the_farm_comes_back_and_the_job_ends_once(system: Demo, part: str) -> None:
+    until("a first step", lambda: (system.newest_job("helloworld") or {}).get("attempts"))
+    pid = system.programs["farm"].read_ready()[f"{part}_pid"]
+    psutil.Process(pid).kill()
+    until(f"another {part}", lambda: system.programs["farm"].read_ready()[f"{part}_pid"] != pid)
+    until("the results page", lambda: answers(system.farm))
+    assert system.prove("helloworld") == "passed"
+    job = system.newest_job("helloworld")
+    assert [item["outcome"] for item in job["attempts"]] == ["passed"]
+
+
+def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> None:
+    system.prove("helloworld")
+    url = system.verify(system.deploy())
+    master, node = system.programs["master"], system.programs[NODE]
+
+    master.kill()
+    assert answers(url)
+    master.start()
+    master.wait_ready()
+    with system.client() as client:
+        assert client.instance(INSTANCE).status == InstanceStatus.GREEN
+
+    services = [item.pid for item in psutil.Process(node.pid).children(recursive=True)]
+    node.kill()
+    assert answers(url)
+    node.start()
+    node.wait_ready()
+    with system.client() as client:
+        client.request(INSTANCE, "helloworld", parameters={"greeting": "Welcome back"})
+        until("the new greeting", lambda: answers(url) and "Welcome back" in page(url))
+        assert services
+        client.request(INSTANCE, "helloworld", state="destroyed")
+        until("the instance is gone", lambda: not answers(url))
