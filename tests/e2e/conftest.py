@@ -7,9 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from allotment_testfarm.demo import Demo
+from allotment_testfarm.demo import NODE, Demo
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +58,16 @@ def system(scratch: Path, repository: Path) -> Iterator[Demo]:
             yield demo
         finally:
             print("\n".join(said))  # shown by pytest when the test fails
+    stop_services(scratch / "system" / NODE)
+
+
+def stop_services(node: Path) -> None:
+    """End the services that a node has left running, as its operator would: by its supervisord's pid."""
+    try:
+        supervisord = psutil.Process(int((node / "supervisor/supervisord.pid").read_text()))
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return
+    services = supervisord.children(recursive=True)
+    supervisord.terminate()
+    _, alive = psutil.wait_procs([supervisord, *services], timeout=20)
+    assert not alive, f"still running: {alive}"

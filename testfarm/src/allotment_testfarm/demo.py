@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole path on one machine: commit, farm, verdict, signed manifest, master, node, promises, URL."""
 
+import contextlib
+import io
+import re
 import shutil
 import subprocess
 import time
@@ -118,7 +121,8 @@ class Demo:
     def _register(self, node: Path) -> None:
         token, trust = str(self.folder / "master/admin.token"), str(self.folder / "farm/signing.pub")
         options = ["--folder", str(node), "--name", NODE, "--master", self.master, "--token-file", token]
-        register.main([*options, "--trust", trust, "--services", self._services], standalone_mode=False)
+        with contextlib.redirect_stdout(io.StringIO()):  # its advice on what to type next is not for here
+            register.main([*options, "--trust", trust, "--services", self._services], standalone_mode=False)
 
     def prove(self, release: str) -> str:
         """Wait for the farm's verdict on a release at HEAD, saying each step as it begins."""
@@ -196,7 +200,8 @@ class Demo:
         url = str(info.published["url"])
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
-        self._step(f"{url} answers: {text.strip().splitlines()[0][:80]}")
+        heading = re.search("<h1>(.*?)</h1>", text)
+        self._step(f"{url} answers: {heading[1] if heading else text[:80]}")
         return url
 
     def _start(self, name: str, module: str, arguments: list[str], ready: str) -> dict[str, Any]:
