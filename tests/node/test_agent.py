@@ -17,6 +17,7 @@ import pytest
 
 from allotment.codec import dumps
 from allotment.messages.desired_state import InstanceStatus, ObservedInstance, ObservedState
+from allotment.messages.instance import InstanceState
 from allotment_node.addresses import AddressBlock
 from allotment_node.agent import make_supervisor
 from allotment_node.config import dump
@@ -151,6 +152,29 @@ def test_a_killed_agent_leaves_detached_services_and_the_next_one_adopts_them(
     assert second.wait(20) == 0
     assert not (folder / "node.json").exists()
     assert sleepers(pids, folder) == before
+
+
+def test_partitions_are_used_again_and_again_without_a_pause(
+    make_agent: Make, master: Any, engines: Any, document: Make, until: Make, write_service: Make
+) -> None:
+    engines.recipes = lambda folder, given: write_service(folder) and None
+    agent = make_agent()
+    agent.start()
+    names = ("part0", "part1", "part2")
+    for turn in range(5):
+        for state, status in ((InstanceState.STARTED, "green"), (InstanceState.DESTROYED, "destroyed")):
+            generation = 2 * turn + (1 if status == "green" else 2)
+            master.set(
+                *(
+                    document(partition=name, generation=generation, instance=f"{name}-{turn}", state=state)
+                    for name in names
+                )
+            )
+            for name in names:
+                until(lambda name=name, at=(generation, status): (last := master.last(name)) and
+                      (last.generation, last.status) == at)  # fmt: skip
+            running = [item.partition for item in agent.supervisor.states() if item.pid]
+            assert sorted(running) == (list(names) if status == "green" else [])
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])

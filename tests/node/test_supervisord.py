@@ -205,6 +205,7 @@ def test_removed_services_have_ended_when_remove_returns(
     supervisord.apply("part0", read_services(home))
     supervisord.apply("part1", read_services(options.partitions / "part1"))
     until(lambda: len(supervisord.states()) == 2 and all(item.pid for item in supervisord.states()))
+    until(lambda: "sleep" in [psutil.Process(pid).name() for pid in pids(home) if psutil.pid_exists(pid)])
     supervisord.remove("part0")
     assert not pids(home)
     assert [item.partition for item in supervisord.states()] == ["part1"]

@@ -80,11 +80,10 @@ class Supervisord:
             if not self._rpc.is_alive():
                 self._launch()
             reload = changed or partition not in self._in_step
-        new = self._load(partition) if reload else []
-        for service in services:
-            name = f"{partition}.{service.name}"
-            if service.once or name in new:
-                self._start_group(name)
+        if reload:
+            self._load(partition)
+        for service in services:  # all: one that runs is left alone, one that was given up gets another try
+            self._start_group(f"{partition}.{service.name}")
 
     def remove(self, partition: str) -> None:
         with self._lock:
@@ -131,11 +130,8 @@ class Supervisord:
             process.kill()
             process.wait()
 
-    def _load(self, partition: str) -> list[str]:
-        """Bring supervisord in step with a partition's file; return the groups that are new in it.
-
-        Slow stops happen outside the lock.
-        """
+    def _load(self, partition: str) -> None:
+        """Bring supervisord in step with a partition's file; slow stops happen outside the lock."""
         with self._lock:
             added, changed, removed = self._differences(partition)
         self._stop_groups([*changed, *removed])
@@ -147,7 +143,6 @@ class Supervisord:
             for group in (*added, *changed):
                 self._quietly("addProcessGroup", group)
             self._in_step.add(partition)
-        return [*added, *changed]
 
     def _stop_groups(self, groups: list[str]) -> None:
         """End groups together and wait for it. Asking wakes supervisord, which by itself looks once a second.
