@@ -114,3 +114,34 @@ def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> 
         assert services
         client.request(INSTANCE, "helloworld", state="destroyed")
         until("the instance is gone", lambda: not answers(url))
+
+
+def test_a_secret_is_shown_nowhere(system: Demo) -> None:
+    """A planted secret is found only in files that nobody else may read, and only where it is used."""
+    planted = "planted-4f1d9c7be2"
+    system.prove("helloworld")
+    system.deploy()
+    with system.client() as client:
+        client.request(INSTANCE, "helloworld", parameters={"token": planted})
+        until("the instance green again", lambda: client.instance(INSTANCE).status == InstanceStatus.GREEN)
+        url = str(client.instance(INSTANCE).published["url"])
+        until("the private page", lambda: answers_with_token(f"{url}private", planted))
+        shown = [repr(client.instances()), repr(client.events(0, 0.0))]
+    shown += [page(system.master), page(system.farm), page(f"{system.farm}/nodes")]
+    shown += [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [text for text in shown if planted in text]
+
+    holders = [path for path in system.folder.rglob("*") if path.is_file() and planted.encode() in path.read_bytes()]
+    assert holders  # the node and the master must keep it to use it
+    assert not [path for path in holders if path.stat().st_mode & 0o077]
+    uses = ("master.sqlite", "state/desired/", ".allotment/instance.json", "etc/")
+    assert not [path for path in holders if not any(use in str(path) for use in uses)]
+
+
+def answers_with_token(url: str, token: str) -> bool:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
