@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from allotment.errors import AllotmentError
 from allotment_master.kit.database import Database
@@ -33,6 +34,13 @@ def test_write_that_raises_changes_nothing(counter: Database) -> None:
         connection.execute(text("update counter set value = 7"))
         raise ZeroDivisionError
     assert value(counter) == 0
+
+
+def test_error_of_the_database_shows_no_value_that_was_written(counter: Database) -> None:
+    with pytest.raises(DBAPIError) as caught, counter.write() as connection:
+        connection.execute(text("insert into nowhere values (:value)"), {"value": "planted-secret"})
+    assert "nowhere" in str(caught.value)
+    assert "planted" not in str(caught.value)
 
 
 def test_concurrent_writers_lose_no_update(counter: Database) -> None:

@@ -107,7 +107,13 @@ def _parse(url: str) -> URL:
 
 
 def _create_engine(url: URL, connections: int) -> Engine:
-    pool: dict[str, Any] = {"pool_size": connections, "max_overflow": 4, "pool_timeout": 30.0}
+    # Errors are logged, and what is written may be secret: their texts show statements without the values.
+    pool: dict[str, Any] = {
+        "pool_size": connections,
+        "max_overflow": 4,
+        "pool_timeout": 30.0,
+        "hide_parameters": True,
+    }
     if url.get_backend_name() == "sqlite":
         engine = sqlalchemy.create_engine(
             url, connect_args={"timeout": BUSY, "check_same_thread": False}, poolclass=sqlalchemy.QueuePool, **pool
