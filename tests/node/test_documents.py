@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from allotment.codec import dumps
 from allotment.messages.desired_state import NodeDesiredState, Supply, SupplyState
 from allotment.messages.instance import InstanceState
 from allotment.secret import Secret
-from allotment_node.documents import Documents
+from allotment_node.documents import Changes, Documents
 
 Make = Callable[..., Any]
 PARTS = ("part0", "part1")
@@ -87,3 +88,33 @@ def test_a_damaged_document_is_put_aside_and_asked_for_again(
     assert again.get("part0") is None
     assert "It is put aside and asked for again" in caplog.text
     assert again.apply(NodeDesiredState(1, (), (document(),))).partitions == ("part0",)
+
+
+def test_what_could_not_be_stored_is_new_at_the_next_poll(documents: Documents, scratch: Path, document: Make) -> None:
+    full = scratch / "desired" / "part1.json"
+    full.mkdir()  # as a full disk would: part0 is stored, part1 is not
+    wanted = NodeDesiredState(1, (Supply("a" * 64),), (document(), document(partition="part1")))
+    with pytest.raises(OSError):
+        documents.apply(wanted)
+    assert documents.get("part1") is None
+    full.rmdir()
+    assert documents.apply(wanted) == Changes(("part0", "part1"), ("a" * 64,))
+    assert documents.apply(wanted) == Changes()
+    supplies = scratch / "desired" / "supplies.json"
+    supplies.unlink()
+    supplies.mkdir()
+    with pytest.raises(OSError):
+        documents.apply(NodeDesiredState(2, (Supply("b" * 64),)))
+    supplies.rmdir()
+    assert set(documents.apply(NodeDesiredState(2, (Supply("b" * 64),))).supplies) == {"a" * 64, "b" * 64}
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "A" * 64, "", "a" * 63])
+def test_a_manifest_that_is_no_sha256_is_ignored(
+    documents: Documents, scratch: Path, document: Make, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    desired = NodeDesiredState(1, (Supply(name),), (dataclasses.replace(document(), manifest=name),))
+    assert documents.apply(desired) == Changes()
+    assert documents.supplies() == documents.partitions() == ()
+    assert not list(scratch.rglob("*.json"))
+    assert caplog.messages == [f"part0: generation 1 of master is ignored: its manifest {name!r} is not a sha256"]

@@ -3,15 +3,18 @@
 
 import dataclasses
 import logging
+import re
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from allotment import atomic
 from allotment.codec import dumps, loads
 from allotment.errors import MessageError
 from allotment.messages.desired_state import DesiredState, NodeDesiredState, Supply, SupplyState
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +40,7 @@ class Documents:
         self._partitions: dict[str, DesiredState] = {}
         self._supplies: dict[str, Supply] = {}
         self._refused: set[tuple[str, int]] = set()  # said once, not at each poll
+        self._untold: list[str] = []  # partitions whose document is stored, and not yet returned by apply()
         self._load()
 
     def get(self, partition: str) -> DesiredState | None:
@@ -60,37 +64,43 @@ class Documents:
             return tuple(self._supplies.values())
 
     def apply(self, desired: NodeDesiredState) -> Changes:
-        """Store a master's answer; return what is new in it."""
+        """Store a master's answer; return what is new in it, also what a call that raised has stored already."""
         with self._lock:
-            changed = [item.partition for item in desired.partitions if self._take(item)]
-            supplies = {item.manifest: item for item in desired.supplies}
-            gone = {
-                manifest: dataclasses.replace(old, state=SupplyState.REMOVED)
-                for manifest, old in self._supplies.items()
-                if manifest not in supplies
-            }
-            supplies |= gone  # no longer listed means no longer wanted: it is nothing but a cache
-            new = [manifest for manifest, item in supplies.items() if self._supplies.get(manifest) != item]
-            if new:
-                self._supplies = supplies
-                self._write_supplies()
-        return Changes(tuple(changed), tuple(new))
+            for item in desired.partitions:
+                if self._take(item):
+                    self._untold.append(item.partition)
+            supplies = self._take_supplies(desired.supplies)
+            partitions, self._untold = tuple(self._untold), []
+        return Changes(partitions, supplies)
+
+    def _take_supplies(self, listed: Iterable[Supply]) -> tuple[str, ...]:
+        """Return the manifests whose supply is another now."""
+        # A manifest's sha256 becomes a file's name here: another text could be a path to elsewhere.
+        supplies = {item.manifest: item for item in listed if _SHA256.fullmatch(item.manifest)}
+        for manifest, old in self._supplies.items():
+            if manifest not in supplies:  # no longer listed means no longer wanted: it is nothing but a cache
+                supplies[manifest] = dataclasses.replace(old, state=SupplyState.REMOVED)
+        new = tuple(manifest for manifest, item in supplies.items() if self._supplies.get(manifest) != item)
+        if new:
+            self._write_supplies(supplies.values())
+            self._supplies = supplies
+        return new
 
     def forget_release(self, manifest: str) -> None:
         """A removed release is gone from disk."""
         with self._lock:
             found = self._supplies.get(manifest)
             if found is not None and found.state is SupplyState.REMOVED:
+                self._write_supplies(item for item in self._supplies.values() if item is not found)
                 del self._supplies[manifest]
-                self._write_supplies()
 
     def bury(self, document: DesiredState) -> None:
         """Keep of a destroyed instance only what holds older generations off; its parameters may be secret."""
         stone = dataclasses.replace(document, parameters={}, shared=(), answers={})
         with self._lock:
             if self._partitions.get(document.partition) == document:
-                self._partitions[document.partition] = stone
                 self._write(stone)
+                self._partitions[document.partition] = stone
 
     def _take(self, document: DesiredState) -> bool:
         known = self._partitions.get(document.partition)
@@ -101,8 +111,11 @@ class Documents:
             if document.generation < known.generation:
                 self._refuse(document, f"generation {known.generation} of {known.issuer} is stored")
             return False
+        if not _SHA256.fullmatch(document.manifest):
+            self._refuse(document, f"its manifest {document.manifest[:100]!r} is not a sha256")
+            return False
+        self._write(document)  # first: what a full disk has kept from being stored is new again at the next poll
         self._partitions[document.partition] = document
-        self._write(document)
         return True
 
     def _refuse(self, document: DesiredState, reason: str) -> None:
@@ -120,8 +133,8 @@ class Documents:
     def _write(self, document: DesiredState) -> None:
         atomic.write_bytes(self._folder / f"{document.partition}.json", dumps(document), 0o600)
 
-    def _write_supplies(self) -> None:
-        listed = NodeDesiredState(0, tuple(self._supplies.values()))
+    def _write_supplies(self, supplies: Iterable[Supply]) -> None:
+        listed = NodeDesiredState(0, tuple(supplies))
         atomic.write_bytes(self._folder / "supplies.json", dumps(listed), 0o600)
 
     def _load(self) -> None:
