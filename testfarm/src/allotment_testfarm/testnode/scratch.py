@@ -6,6 +6,7 @@ The temporary folder has a short path of its own, for unix sockets (108 bytes); 
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import stat
@@ -56,8 +57,9 @@ def create(folder: Path) -> Scratch:
     """Make a job's scratch folder, empty, readable by this user only."""
     remove(folder)
     folder.mkdir(parents=True, mode=0o700)
-    temporary = tempfile.mkdtemp(prefix="job-")
-    (folder / _TEMPORARY).write_text(temporary)
+    temporary = Path(tempfile.gettempdir()) / f"job-{secrets.token_hex(4)}"
+    (folder / _TEMPORARY).write_text(str(temporary))  # before it is made: whoever dies in between leaves nothing
+    temporary.mkdir(mode=0o700)
     scratch = Scratch(folder)
     scratch.work.mkdir()
     scratch.report.mkdir()
