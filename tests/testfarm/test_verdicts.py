@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Built-in verdict rules, and how rules are asked."""
 
+import threading
 from typing import Any
 
 import pytest
@@ -97,6 +98,34 @@ def test_a_late_verdict_corrects_the_newer_ones_that_depend_on_it(filled: Any) -
     assert judged(filled, first.job.id) == "new-failure"
     assert filled.run(jobs.get, second).verdict.name == "still-failing"
     assert filled.run(jobs.get, third).verdict.since == f"{1:040x}"
+
+
+def test_a_late_verdict_is_seen_through_an_inconclusive_one(filled: Any) -> None:
+    filled.revision("a")
+    first = filled.claim()
+    filled.revision("a")
+    second = finish(filled, Outcome.CANCELLED)
+    filled.revision("a")
+    third = finish(filled, Outcome.PASSED)
+    assert (judged(filled, second), judged(filled, third)) == ("inconclusive", "passed")
+    filled.run(leases.finish, first.id, 1, Outcome.FAILED, "", filled.now, filled.terms, digest="d")
+    assert judged(filled, first.job.id) == "new-failure"
+    assert filled.run(jobs.get, third).verdict.name == "fixed"
+
+
+def test_verdicts_that_are_given_at_once_know_of_each_other(filled: Any) -> None:
+    filled.revision("a")
+    first = filled.claim()
+    filled.revision("a")
+    second = finish(filled, Outcome.PASSED)
+    other = threading.Thread(target=judged, args=(filled, second))
+    with filled.database.write() as connection:
+        leases.finish(connection, first.id, 1, Outcome.FAILED, "", filled.now, filled.terms, digest="d")
+        judge_jobs(connection, [first.job.id], rules(plugins()), filled.now)
+        other.start()
+        other.join(0.5)  # as long as it takes when it need not wait; it would not see the first one's verdict
+    other.join(60)
+    assert filled.run(jobs.get, second).verdict.name == "fixed"
 
 
 def test_a_job_that_was_cancelled_before_it_started_is_judged(filled: Any) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from allotment.messages.job import Attempt, JobState, Outcome
 from allotment_testfarm.db import attempts, events
 from allotment_testfarm.db.jobs import verdict_of
-from allotment_testfarm.db.schema import jobs, revisions
+from allotment_testfarm.db.schema import jobs, projects, revisions
 from allotment_testfarm.verdicts import Colour, Verdict
 
 
@@ -21,6 +21,15 @@ class Case:
     earlier: Verdict | None  # the last green or red one at an older revision
     current: Verdict | None  # what was said before, if anything
     revision: str
+
+
+def take_turn(connection: sa.Connection, job: int) -> None:
+    """Wait until no other transaction judges jobs of the same project: each must see what the other has said.
+
+    PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
+    """
+    project = sa.select(jobs.c.project_id).where(jobs.c.id == job).scalar_subquery()
+    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
 
 
 def case(connection: sa.Connection, job: int) -> Case:
