@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from allotment.codec import dumps
 from allotment.errors import RefusedError, UnreachableError
-from allotment.messages.desired_state import InstanceStatus, ObservedInstance, ObservedState
+from allotment.messages.desired_state import (
+    InstanceStatus,
+    ObservedInstance,
+    ObservedSoftware,
+    ObservedState,
+    SoftwareStatus,
+)
+from allotment.messages.instance import InstancePublished
 from allotment_node.backoff import Backoff
 from allotment_node.documents import Changes, Documents
 from allotment_node.masters import Masters, Poller, Reporter
@@ -102,6 +111,69 @@ def test_reports_are_kept_until_a_master_accepts_them(master: Any, scratch: Path
     Reporter(Masters([master]), "n", again, Backoff(1.0, 2.0)).once(0.0)
     assert master.reports == [ObservedState(instances=(observed(),))]
     assert again.wait(0.0) is None
+
+
+class Strict:
+    """A master that refuses what the real one refuses: reports that hold a NUL or are too large."""
+
+    def __init__(self, limit: int = 4 << 20) -> None:
+        self.reports: list[ObservedState] = []
+        self._limit = limit
+
+    def report(self, node: str, observed: ObservedState) -> None:
+        data = dumps(observed)
+        if b"\\u0000" in data or len(data) > self._limit:
+            raise RefusedError("ObservedState can't be read", "Leave it out", 422)
+        self.reports.append(observed)
+
+
+def test_what_one_instance_published_keeps_no_other_from_being_reported(scratch: Path) -> None:
+    observations = Observations(scratch / "observed")
+    observations.put_instance(observed())
+    bad = replace(observed(), partition="part1", published=InstancePublished({"url": "\0"}))
+    observations.put_instance(bad)
+    observations.put_software(ObservedSoftware("a" * 64, SoftwareStatus.FAILED, "make said \0"))
+    strict = Strict()
+    Reporter(Masters([strict]), "n", observations, Backoff(1.0, 2.0)).once(0.0)  # type: ignore[list-item]
+    reason = "its report was refused: ObservedState can't be read. Leave it out."
+    assert strict.reports == [
+        ObservedState(software=(ObservedSoftware("a" * 64, SoftwareStatus.FAILED, reason),)),
+        ObservedState(instances=(observed(),)),
+        ObservedState(instances=(replace(bad, status=InstanceStatus.FAILED, error=reason, published=None),)),
+    ]
+    assert observations.wait(0.0) is None
+    assert observations.instance("part1") == bad
+
+
+def test_a_node_with_much_to_tell_sends_several_reports(scratch: Path) -> None:
+    observations = Observations(scratch / "observed")
+    for number in range(12):
+        published = InstancePublished({"text": "x" * 500_000})
+        observations.put_instance(replace(observed(), partition=f"part{number}", published=published))
+    strict = Strict()
+    Reporter(Masters([strict]), "n", observations, Backoff(1.0, 2.0)).once(0.0)  # type: ignore[list-item]
+    assert max(len(dumps(report)) for report in strict.reports) < 2 << 20
+    assert sum(len(report.instances) for report in strict.reports) == 12
+    assert observations.wait(0.0) is None
+
+
+def test_a_bug_ends_neither_polls_nor_reports(scratch: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        def desired(self, *_: object) -> None:
+            raise RecursionError("too deep")
+
+        report = desired
+
+    masters = Masters([Broken()])  # type: ignore[list-item]
+    observations = Observations(scratch / "observed")
+    observations.put_instance(observed())
+    poller = Poller(masters, "n", Documents(scratch, []), lambda _: None, Backoff(1.0, 8.0))
+    reporter = Reporter(masters, "n", observations, Backoff(1.0, 8.0))
+    for loop in (poller, reporter):
+        stop = Instant(3)
+        loop.run(stop)
+        assert len(stop.waits) == 3
+    assert "Traceback" in caplog.text
 
 
 def test_what_changed_while_it_was_sent_is_sent_again(scratch: Path) -> None:

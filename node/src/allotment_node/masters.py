@@ -3,13 +3,15 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from allotment.blobs import BlobStore
+from allotment.codec import dumps
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
-from allotment.messages.desired_state import NodeDesiredState, ObservedState
+from allotment.messages.desired_state import InstanceStatus, NodeDesiredState, ObservedState
 from allotment.messages.manifest import SignedManifest
 from allotment.secret import Secret
 from allotment_node.backoff import Backoff
@@ -17,6 +19,8 @@ from allotment_node.documents import Changes, Documents
 from allotment_node.observations import Observations
 
 T = TypeVar("T")
+_LARGEST: Final = 1 << 20  # bytes of one report, unless a single observation is larger; masters take four times that
+_UNREADABLE: Final = (400, 413, 422)  # answers to a report that will never be accepted as it is
 _log = logging.getLogger(__name__)
 
 
@@ -102,7 +106,7 @@ class Poller:
         while not stop.is_set():
             try:
                 self.once(self._wait)
-            except (AllotmentError, OSError) as error:  # OSError: the disk is full, for example
+            except Exception as error:  # without this thread the node would follow no master any more
                 stop.wait(_delay(self._backoff, error, stop))
             else:
                 _recovered(self._backoff, "desired state")
@@ -120,19 +124,67 @@ class Reporter:
     def once(self, wait: float) -> None:
         """Wait for something to tell, up to ``wait`` seconds, and tell it; raises as :meth:`Poller.once`."""
         state = self._observations.wait(wait)
-        if state is not None:
-            self._masters.call(lambda master: master.report(self._node, state))
-            self._observations.accepted(state)
+        for report in _reports(state) if state is not None else ():
+            self._tell(report)
+
+    def _tell(self, report: ObservedState) -> None:
+        """Tell; what one instance has written must keep no other's observation from the masters."""
+        try:
+            self._masters.call(lambda master: master.report(self._node, report))
+        except RefusedError as error:
+            if error.status not in _UNREADABLE:
+                raise
+            if len(report.software) + len(report.instances) > 1:
+                for single in _singles(report):
+                    self._tell(single)
+                return
+            _log.warning("a report is refused: %s", error)
+            bare = _bare(report, f"its report was refused: {error}")
+            self._masters.call(lambda master: master.report(self._node, bare))
+        self._observations.accepted(report)
 
     def run(self, stop: threading.Event) -> None:
         """Report until ``stop``."""
         while not stop.is_set():
             try:
                 self.once(60.0)
-            except (AllotmentError, OSError) as error:  # OSError: the disk is full, for example
+            except Exception as error:  # without this thread no master would hear of the node any more
                 stop.wait(_delay(self._backoff, error, stop))
             else:
                 _recovered(self._backoff, "reports")
+
+
+def _singles(state: ObservedState) -> Iterator[ObservedState]:
+    for software in state.software:
+        yield ObservedState(software=(software,))
+    for instance in state.instances:
+        yield ObservedState(instances=(instance,))
+
+
+def _reports(state: ObservedState) -> Iterator[ObservedState]:
+    """Yield ``state`` in reports that are no larger than masters accept."""
+    report, size = ObservedState(), 0
+    for single in _singles(state):
+        more = len(dumps(single))
+        if size and size + more > _LARGEST:
+            yield report
+            report, size = ObservedState(), 0
+        report, size = (
+            ObservedState(report.software + single.software, report.instances + single.instances),
+            size + more,
+        )
+    yield report
+
+
+def _bare(single: ObservedState, error: str) -> ObservedState:
+    """Return an observation without what programs have written, as a failure for this reason."""
+    return ObservedState(
+        tuple(replace(item, error=error) for item in single.software),
+        tuple(
+            replace(item, status=InstanceStatus.FAILED, error=error, requests=None, published=None, promises=())
+            for item in single.instances
+        ),
+    )
 
 
 def _delay(backoff: Backoff, error: Exception, stop: threading.Event) -> float:
@@ -140,7 +192,8 @@ def _delay(backoff: Backoff, error: Exception, stop: threading.Event) -> float:
     delay = backoff.failed()
     if not stop.is_set():
         level = logging.WARNING if backoff.failures == 1 else logging.INFO
-        _log.log(level, "%s Next try in %.1f s; the node works on from what it has", error, delay)
+        bug = None if isinstance(error, AllotmentError | OSError) else error  # OSError: the disk is full, for example
+        _log.log(level, "%s Next try in %.1f s; the node works on from what it has", error, delay, exc_info=bug)
     return delay
 
 
