@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 
 from allotment.blobs import BlobStore
 from allotment.errors import RefusedError, UnreachableError
-from allotment.messages.job import Lease, Outcome
+from allotment.messages.job import Attempt, Lease, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.plugins import plugins
 from allotment_recipes.signing import load_or_create_key, verify
@@ -22,7 +22,7 @@ from allotment_testfarm.db.manifests import StoredManifest
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.offers import Offers
 from allotment_testfarm.engine.results import Results
-from allotment_testfarm.verdicts import rules
+from allotment_testfarm.verdicts import Colour, Verdict, rules
 from allotment_testfarm.wire import JobResult
 
 
@@ -147,6 +147,42 @@ def test_a_manifest_of_another_name_is_not_signed(farm_parts: Farm, filled_sqlit
     assert filled_sqlite.run(manifests.to_offer) == ()
     (event,) = filled_sqlite.run(events.of_subject, f"manifest/{built.sha256}")
     assert event.data["reason"] == "it is called kvm, the release a"
+
+
+def test_a_manifest_that_a_verdict_rule_calls_red_is_not_signed(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any
+) -> None:
+    def slower(attempt: Attempt, earlier: Verdict | None) -> Verdict | None:
+        return Verdict("slower", Colour.RED, "took twice as long")
+
+    (job,) = filled_sqlite.revision("a").jobs
+    lease = filled_sqlite.claim()
+    farm_parts.blobs.write([b"closure"])
+    farm_parts.results._rules = (slower, *rules(plugins()))
+    result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a"))))
+    assert filled_sqlite.run(jobs.get, job).verdict.name == "slower"
+    assert filled_sqlite.run(manifests.to_offer) == ()
+
+
+def test_a_manifest_that_comes_after_a_newer_revisions_is_not_signed(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any
+) -> None:
+    """Else a master would take the older code for the release's newest."""
+    farm_parts.blobs.write([b"older"])
+    farm_parts.blobs.write([b"closure"])
+    filled_sqlite.revision("a", "b")
+    older, another = filled_sqlite.claim("n1"), filled_sqlite.claim("n2")
+    filled_sqlite.revision("a")
+    newer = filled_sqlite.claim("n3")
+    result_of(farm_parts.results.accept(newer.id, passed(newer, manifest("a"))))
+    late = manifest("a", b"older")
+    result_of(farm_parts.results.accept(older.id, passed(older, late)))
+    result_of(farm_parts.results.accept(another.id, passed(another, manifest("b"))))
+    assert farm_parts.master.taken == ["a", "b"]
+    assert filled_sqlite.run(manifests.get, late.sha256) is None
+    (event,) = filled_sqlite.run(events.of_subject, f"manifest/{late.sha256}")
+    assert event.data["reason"] == f"job {newer.job.id} has proved a newer revision of a already"
+    assert filled_sqlite.run(jobs.get, older.job.id).verdict.name == "passed"
 
 
 def test_a_manifest_without_its_closure_is_refused(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:

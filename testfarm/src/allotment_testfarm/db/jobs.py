@@ -86,6 +86,20 @@ def get(connection: sa.Connection, job: int) -> JobSummary | None:
     return None if row is None else summary(row)
 
 
+def newer_green(connection: sa.Connection, job: int) -> int | None:
+    """Return the newest green job of the same release at a newer revision than that of ``job``, if there is one."""
+    own, other = jobs.alias(), jobs
+    same = (own.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
+    query = (
+        sa.select(other.c.id)
+        .join(own, sa.and_(*same, other.c.position > own.c.position))
+        .where(own.c.id == job, other.c.colour == Colour.GREEN)
+        .order_by(other.c.position.desc())
+        .limit(1)
+    )
+    return connection.execute(query).scalar()
+
+
 def page(
     connection: sa.Connection,
     project: int | None = None,

@@ -16,11 +16,12 @@ from allotment.errors import RefusedError
 from allotment.messages.job import Outcome
 from allotment.messages.manifest import ReleaseManifest, SignedManifest
 from allotment_testfarm.db import events, jobs, leases, manifests
+from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.leases import Ended, LeaseTerms
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.workers import Workers
-from allotment_testfarm.verdicts import Rule
+from allotment_testfarm.verdicts import Colour, Rule
 from allotment_testfarm.wire import JobResult
 
 
@@ -119,16 +120,29 @@ class Results:
     def _sign(
         self, connection: sqlalchemy.Connection, ended: Ended, manifest: ReleaseManifest | None, now: float
     ) -> bool:
-        """Sign what a green job has built; a manifest of another name than its release is not the release's."""
+        """Sign what a green job has built, unless :func:`_objection` says why not."""
         if manifest is None or ended.outcome is not Outcome.PASSED:
             return False
-        job = jobs.message_of(connection, ended.job)
+        job = jobs.get(connection, ended.job)
+        if job is None or job.verdict is None or job.verdict.colour is not Colour.GREEN:  # a rule has its own opinion
+            return False
         subject = f"manifest/{manifest.sha256}"
-        if manifest.name != job.release:
-            data = {"job": ended.job, "reason": f"it is called {manifest.name}, the release {job.release}"}
-            events.record(connection, now, "manifest.refused", subject, data)
+        if objection := _objection(connection, job, manifest):
+            events.record(connection, now, "manifest.refused", subject, {"job": job.id, "reason": objection})
             return False
         if not manifests.add(connection, self._signer.sign(manifest), ended.attempt, now):
             return False
-        events.record(connection, now, "manifest.signed", subject, {"job": ended.job, "release": manifest.name})
+        events.record(connection, now, "manifest.signed", subject, {"job": job.id, "release": manifest.name})
         return True
+
+
+def _objection(connection: sqlalchemy.Connection, job: JobSummary, manifest: ReleaseManifest) -> str:
+    """Return why a green job's manifest is not to be signed; "" when it is.
+
+    For a master the manifest that came last is the release's newest, so one of an older revision must not come late.
+    """
+    if manifest.name != job.release:
+        return f"it is called {manifest.name}, the release {job.release}"
+    if newer := jobs.newer_green(connection, job.id):
+        return f"job {newer} has proved a newer revision of {job.release} already"
+    return ""
