@@ -104,6 +104,30 @@ def test_a_waiting_part_is_no_error(make_agent: Make, master: Any, engines: Any,
     assert master.last("part0").status is InstanceStatus.PROCESSING  # green once its promises were looked at
 
 
+def test_an_instance_is_not_green_before_its_new_generation_is_processed(
+    make_agent: Make, master: Any, engines: Any, document: Make, until: Make, tell: Make
+) -> None:
+    agent = make_agent()
+
+    def recipes(folder: Path, given: Mapping[str, Any]) -> None:
+        agent.watch.check("part0")  # the promises of before are due in the middle of it
+        tell(folder, InstanceRequests(True), InstancePublished({"n": given["parameters"].get("n", 1)}))
+
+    engines.recipes = recipes
+    agent.start()
+    for generation in (1, 2, 3):
+        master.set(document(generation=generation, parameters={"n": generation}))
+        until(lambda at=generation: (last := master.last("part0")) and
+              (last.generation, last.status) == (at, InstanceStatus.GREEN))  # fmt: skip
+    greens = {
+        (item.generation, item.published and item.published.values["n"])
+        for report in master.reports
+        for item in report.instances
+        if item.status is InstanceStatus.GREEN
+    }
+    assert greens == {(1, 1), (2, 2), (3, 3)}
+
+
 @pytest.mark.parametrize("outcome", ["waiting", "failed"])
 def test_a_partial_run_takes_no_child_away(
     make_agent: Make, master: Any, engines: Any, document: Make, tell: Make, outcome: str

@@ -115,6 +115,26 @@ def test_results_of_before_a_new_deployment_are_dropped(
     assert status(observations) is InstanceStatus.PROCESSING
 
 
+def test_a_partition_that_is_being_processed_is_not_made_green_by_what_it_was_before(
+    watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock
+) -> None:
+    engines.promises["part0"]["b"] = ("passed", "")
+    watch.deployed("part0", "inst-1")
+    watch.check("part0")
+    watch.changing("part0")
+    observations.put_instance(ObservedInstance("part0", "inst-1", 2, InstanceStatus.PROCESSING))
+    clock.now += 60.0
+    watch.check("part0")
+    watch.services("part0", {"sleeper": "exited"})
+    watch.services("part0", {})
+    assert status(observations) is InstanceStatus.PROCESSING
+    assert len(observations.instance("part0").promises) == 2  # type: ignore[union-attr]
+    watch.adopted("part0", "inst-1")
+    clock.now += 60.0
+    watch.check("part0")
+    assert status(observations) is InstanceStatus.GREEN
+
+
 def test_an_instance_without_promises_is_green(watch: PromiseWatch, engines: Any, observations: Observations) -> None:
     engines.promises.clear()
     watch.deployed("part0", "inst-1")

@@ -64,6 +64,7 @@ class Agent:
             engines.verify,
             config.allow_development,
         )
+        self.watch = PromiseWatch(folder.partition, engines.launch, engines.catalogue, self.observations, config.settle)
         self.instances = Instances(
             folder,
             config.name,
@@ -75,8 +76,8 @@ class Agent:
             engines.process,
             Rounds(),
             self._stop.is_set,
+            self.watch.changing,
         )
-        self.watch = PromiseWatch(folder.partition, engines.launch, engines.catalogue, self.observations, config.settle)
         # Apart, so that a build of hours and a promise that hangs delay no change of an instance.
         watching = WorkQueue(self._handle, config.workers)
         self._queues = {

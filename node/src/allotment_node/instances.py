@@ -63,6 +63,7 @@ class Instances:
         engine: Engine,
         rounds: Rounds,
         stopping: Callable[[], bool] = lambda: False,
+        changing: Callable[[str], None] = lambda name: None,  # called before a partition is processed
     ) -> None:
         self._folder = folder
         self._node = node
@@ -74,6 +75,7 @@ class Instances:
         self._engine = engine
         self._rounds = rounds
         self._stopping = stopping
+        self._changing = changing
         self._records: dict[str, Processed | None] = {}
         self._locks: dict[str, threading.Lock] = {}
 
@@ -95,6 +97,7 @@ class Instances:
         if self._is_unchanged(partition, document, inputs):
             self._acknowledge(document)
             return Pass(running=running)
+        self._changing(partition.name)
         if document.state is InstanceState.STOPPED:
             self._supervisor.remove(partition.name)
         if self._software.installed(document.manifest) is None:

@@ -3,6 +3,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from allotment import atomic
@@ -40,6 +41,13 @@ class Observations:
             if self._instances.get(found.partition) != found:
                 self._instances[found.partition] = found
                 self._note(found.partition, ObservedState(instances=(found,)))
+
+    def change_instance(self, partition: str, change: Callable[[ObservedInstance], ObservedInstance]) -> None:
+        """Note what ``change`` makes of the last observation; nobody else's comes in between. It must be quick."""
+        with self._condition:
+            seen = self._instances.get(partition)
+            if seen is not None:
+                self.put_instance(change(seen))
 
     def put_software(self, found: ObservedSoftware) -> None:
         """Note a release's state."""

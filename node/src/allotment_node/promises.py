@@ -55,6 +55,7 @@ class _Watch:
     due: dict[str, float]
     settled: float  # until then promises may be broken without the instance being called red
     tries: int = 0
+    judges: bool = True  # False while recipes change what the promises look at
 
 
 class PromiseWatch:
@@ -92,6 +93,13 @@ class PromiseWatch:
         with self._lock:
             if name not in self._watches or self._watches[name].instance != instance:
                 self._watches[name] = self._new(name, instance, float("-inf"))
+            self._watches[name].judges = True
+
+    def changing(self, name: str) -> None:
+        """A partition is about to be processed: until it is, kept promises of before do not make it green."""
+        with self._lock:
+            if name in self._watches:
+                self._watches[name].judges = False
 
     def forget(self, name: str) -> None:
         """A partition is stopped or gone."""
@@ -138,7 +146,7 @@ class PromiseWatch:
             broken = tuple(
                 ObservedPromise(f"service {key}", "failed", text, now) for key, text in sorted(failed.items())
             )
-            self._observations.put_instance(_judged(seen, others + broken, self._clock() < watch.settled))
+            self._note(name, watch, others + broken)
 
     def _new(self, name: str, instance: str, settled: float) -> _Watch:
         periods = self._catalogue(self._folder(name))
@@ -166,10 +174,22 @@ class PromiseWatch:
             known = latest.get(result.name)
             if known is None or known.status != result.status:
                 latest[result.name] = ObservedPromise(result.name, str(result.status), result.message, result.started)
-        judged = _judged(seen, tuple(latest[key] for key in sorted(latest)), self._clock() < watch.settled)
-        if judged.status != seen.status:
-            _log.info("%s is %s", name, judged.status)
-        self._observations.put_instance(judged)
+        self._note(name, watch, tuple(latest[key] for key in sorted(latest)))
+
+    def _note(self, name: str, watch: _Watch, promises: tuple[ObservedPromise, ...]) -> None:
+        """Note promises, and the status that they make, on whatever processing has noted meanwhile."""
+
+        def change(seen: ObservedInstance) -> ObservedInstance:
+            if seen.instance != watch.instance:
+                return seen
+            if not watch.judges:
+                return dataclasses.replace(seen, promises=promises)
+            judged = _judged(seen, promises, self._clock() < watch.settled)
+            if judged.status != seen.status:
+                _log.info("%s is %s", name, judged.status)
+            return judged
+
+        self._observations.change_instance(name, change)
 
 
 def _judged(seen: ObservedInstance, promises: tuple[ObservedPromise, ...], settling: bool) -> ObservedInstance:
