@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports of nodes: status, children, answers to parents, and what must not be believed."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from allotment.messages.desired_state import ObservedSoftware, ObservedState, SoftwareStatus
 from allotment.messages.instance import ChildAnswer, ChildRequest, InstanceRequests, InstanceState
@@ -199,3 +201,24 @@ def _supplies(connection: Any) -> Any:
     from allotment_master.db import supplies
 
     return supplies.every(connection, ("", ""), 10)
+
+
+def test_reports_and_requests_that_meet_never_wait_for_each_other(house: Any) -> None:
+    """On PostgreSQL: one that holds its node's row must not wait for one that waits for that row."""
+    sha256 = house.ready()
+    house.request()
+    errors: list[str] = []
+    event.listen(
+        house.master.database.engine, "handle_error", lambda found: errors.append(str(found.sqlalchemy_exception))
+    )
+
+    def report(number: int) -> None:
+        software = ObservedSoftware(sha256, SoftwareStatus.FAILED, f"error {number}")
+        house.master.observe("node-1", ObservedState((software,)))
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(40):
+            pool.submit(report, number)
+            pool.submit(house.request, parameters={"greeting": f"hello {number}"})
+    assert errors == []
+    assert house.documents()["one:one"].generation > 1

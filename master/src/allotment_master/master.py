@@ -113,7 +113,7 @@ class Master:
             return
 
         def work(transaction: Transaction) -> None:
-            nodes.see(transaction.connection, node.id, transaction.now)
+            transaction.see(node.id)
             trees.house(transaction, self._rules)
 
         self.change(work)

@@ -8,7 +8,7 @@ from allotment.messages.desired_state import InstanceStatus, ObservedInstance, O
 from allotment.messages.instance import ChildRequest, InstanceRequests, InstanceState
 from allotment.messages.service import ServiceRequest
 from allotment.secret import mark
-from allotment_master.db import instances, manifests, nodes, places, supplies
+from allotment_master.db import instances, manifests, places, supplies
 from allotment_master.db.instances import Instance
 from allotment_master.db.nodes import Node
 from allotment_master.db.tokens import NAME
@@ -25,7 +25,7 @@ _MANY = 100  # children of one instance
 def observe(transaction: Transaction, rules: Rules, node: Node, report: ObservedState) -> None:
     """Take in a node's report; what it says of instances that it does not have is passed over."""
     connection = transaction.connection
-    nodes.see(connection, node.id, transaction.now)
+    transaction.see(node.id)
     for software in sorted(report.software, key=lambda item: item.manifest):
         supplies.observe(transaction, node, software)
     named = {_number(item): item for item in report.instances}

@@ -82,11 +82,6 @@ def _resize(connection: Connection, node: int, count: int) -> None:
         connection.execute(insert(partitions), rows)
 
 
-def see(connection: Connection, node: int, now: float) -> None:
-    """Note that a node has called."""
-    connection.execute(update(nodes).where(nodes.c.id == node).values(seen=now))
-
-
 def every(connection: Connection, after: str, limit: int) -> list[NodeInfo]:
     """Return nodes by name, those after ``after``."""
     count = func.count(partitions.c.id)

@@ -28,13 +28,14 @@ def node_topic(name: str) -> str:
 
 @dataclass
 class Transaction:
-    """A write transaction; events and sequence numbers are written at its end, in the order of the commits."""
+    """A write transaction; what it writes to nodes, and its events, come at its end, in the order of the commits."""
 
     connection: Connection
     now: float  # UTC epoch, seconds
     topics: set[str] = field(default_factory=set)
     _events: list[dict[str, Any]] = field(default_factory=list)
     _nodes: set[int] = field(default_factory=set)
+    _seen: set[int] = field(default_factory=set)
 
     def record(self, kind: str, subject: str, data: Mapping[str, Any] | None = None) -> None:
         """Add an event; secrets in ``data`` are not kept."""
@@ -45,16 +46,23 @@ class Transaction:
         """Say that a node's desired state is not what it was."""
         self._nodes.add(node)
 
-    def finish(self) -> None:
-        """Write events and sequence numbers.
+    def see(self, node: int) -> None:
+        """Note that a node has called."""
+        self._seen.add(node)
 
-        Serial on PostgreSQL from here to the commit: else an event or a sequence with a smaller number could appear
-        after a greater one was read, and its reader would never see it.
+    def finish(self) -> None:
+        """Write what concerns nodes, then the events.
+
+        All take their locks in one order, so that none waits for one that waits for it: nodes by id, then the lock
+        of the events. From there to the commit it is serial on PostgreSQL: else an event with a smaller number could
+        appear after a greater one was read, and its reader would never see it.
         """
-        if not self._events and not self._nodes:
-            return
-        if self.connection.dialect.name == "postgresql":
-            self.connection.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
+        if touched := self._nodes | self._seen:
+            mine = schema.nodes.c.id.in_(touched)
+            locked = select(schema.nodes.c.id).where(mine).order_by(schema.nodes.c.id)
+            self.connection.execute(locked.with_for_update(key_share=True)).all()
+        if self._seen:
+            self.connection.execute(update(schema.nodes).where(schema.nodes.c.id.in_(self._seen)).values(seen=self.now))
         if self._nodes:
             names = self.connection.execute(
                 update(schema.nodes)
@@ -64,6 +72,8 @@ class Transaction:
             )
             self.topics.update(node_topic(name) for (name,) in names)
         if self._events:
+            if self.connection.dialect.name == "postgresql":
+                self.connection.execute(select(func.pg_advisory_xact_lock(_ORDER_LOCK)))
             self.connection.execute(insert(schema.events), self._events)
             self.topics.add(EVENTS)
 
