@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole path on one machine: commit, farm, verdict, signed manifest, master, node, promises, URL."""
 
-import contextlib
-import io
 import re
 import shutil
 import subprocess
@@ -12,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import filelock
 import httpx2
@@ -21,8 +19,11 @@ from allotment.client import MasterClient
 from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus
 from allotment.messages.service import InstanceInfo
+from allotment.options import Lines
 from allotment.secret import Secret
-from allotment_node.commands.register import command as register
+from allotment_node.commands.register import register
+from allotment_node.config import NodeConfig
+from allotment_node.folder import NodeFolder
 from allotment_testfarm.programs import Program, Programs
 
 RELEASES = ("helloworld",)  # what production deploys once the farm has proved it
@@ -32,10 +33,19 @@ _PROVE_SECONDS = 600.0
 _DEPLOY_SECONDS = 180.0
 
 
+Services = Literal["attached", "detached"]
+
+
 class Demo:
     """One run of the whole path; use it as a context manager: leaving it stops every program."""
 
-    def __init__(self, folder: Path, repository: Path, say: Callable[[str], None], services: str = "attached") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        repository: Path,
+        say: Callable[[str], None],
+        services: Services = "attached",
+    ) -> None:
         """``services`` is the production node's setting: attached ones end with it, so that Ctrl-C leaves nothing."""
         self.folder = folder
         self.programs = Programs()
@@ -119,10 +129,13 @@ class Demo:
         return revision, subject
 
     def _register(self, node: Path) -> None:
-        token, trust = str(self.folder / "master/admin.token"), str(self.folder / "farm/signing.pub")
-        options = ["--folder", str(node), "--name", NODE, "--master", self.master, "--token-file", token]
-        with contextlib.redirect_stdout(io.StringIO()):  # its advice on what to type next is not for here
-            register.main([*options, "--trust", trust, "--services", self._services], standalone_mode=False)
+        config = NodeConfig(
+            name=NODE,
+            masters=Lines((self.master,)),
+            trust=Lines((str(self.folder / "farm/signing.pub"),)),
+            services=self._services,
+        )
+        register(NodeFolder(node), config, self._token("master/admin.token"), {})
 
     def prove(self, release: str) -> str:
         """Wait for the farm's verdict on a release at HEAD, saying each step as it begins."""

@@ -55,20 +55,24 @@ def command(
         )
     except OptionProblem as error:
         raise ConfigError(f"--{error.what}", error.fix) from error
-    token = _read_token(token_file)
+    register(place, config, _read_token(token_file), _parse_labels(labels))
+    click.echo(f"{name} is registered; run it with: allot node run --folder {place.root}")
+
+
+def register(place: NodeFolder, config: NodeConfig, token: Secret, labels: dict[str, str]) -> None:
+    """Make a node known to its master and write its folder; a folder that is registered already is an error."""
     with FolderLock(place):
         if place.config.exists():
             raise AllotmentError(
                 f"{place.root} is registered already", f"Use it as it is, or remove {place.config} to register anew"
             )
-        received = _register(config, token, _parse_labels(labels))
+        received = _ask(config, token, labels)
         place.create()
         atomic.write_bytes(place.token, received.reveal().encode() + b"\n", 0o600)
         atomic.write_bytes(place.config, dump(config).encode())
-    click.echo(f"{name} is registered; run it with: allot node run --folder {place.root}")
 
 
-def _register(config: NodeConfig, token: Secret, labels: dict[str, str]) -> Secret:
+def _ask(config: NodeConfig, token: Secret, labels: dict[str, str]) -> Secret:
     from allotment.client import MasterClient, check_url
     from allotment_recipes.store import platform_name
 

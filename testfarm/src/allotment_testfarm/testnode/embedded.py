@@ -13,8 +13,11 @@ from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus, SoftwareStatus
 from allotment.messages.manifest import DEFAULT_TYPE, ReleaseManifest, SignedManifest
 from allotment.messages.service import InstanceInfo
+from allotment.options import Lines
 from allotment.secret import Secret
-from allotment_node.commands.register import command as register
+from allotment_node.commands.register import register
+from allotment_node.config import NodeConfig
+from allotment_node.folder import NodeFolder
 from allotment_testfarm.programs import Program
 
 NODE = "test"
@@ -74,9 +77,10 @@ class Fleet:
         folder.mkdir(parents=True, mode=0o700)
         self._sources.mkdir(parents=True, exist_ok=True)
         (folder / "blobs").symlink_to(self._sources)
-        options = ["--folder", str(folder), "--name", NODE, "--master", url, "--token-file", str(self.token_file)]
-        more = ["--partitions", str(PARTITIONS), "--services", "attached", "--allow-development"]
-        register.main([*options, *more], standalone_mode=False)
+        config = NodeConfig(
+            name=NODE, masters=Lines((url,)), partitions=PARTITIONS, services="attached", allow_development=True
+        )
+        register(NodeFolder(folder), config, Secret(self.token_file.read_text().strip()), {})
 
     def check(self) -> None:
         """Raise when the master or the node has ended by itself."""
