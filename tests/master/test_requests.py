@@ -7,7 +7,9 @@ import pytest
 
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceState
+from allotment.messages.manifest import Signature, SignedManifest
 from allotment.secret import Secret
+from allotment_master.db import manifests
 
 
 def test_the_same_request_again_changes_nothing(house: Any) -> None:
@@ -222,6 +224,15 @@ def test_manifest_with_an_unusable_schema_is_refused(house: Any, schema: Any, me
     with pytest.raises(AllotmentError) as caught:
         house.add_release(software_types={"default": type(kind)("T", "D", "instance.cfg", schema, {})})
     assert str(caught.value).startswith(message)
+
+
+def test_key_signs_a_release_once(house: Any, make_manifest: Any) -> None:
+    sha256 = house.add_release()
+    signed = make_manifest()
+    forged, other = Signature(signed.signatures[0].key, "forged"), Signature("ed25519:other", "BB")
+    house.master.add_manifest(SignedManifest(signed.manifest, (forged, other)))
+    stored = house.master.read(lambda connection: manifests.get(connection, sha256))
+    assert stored.signatures == (*signed.signatures, other)
 
 
 def test_signature_that_comes_later_is_added(house: Any) -> None:

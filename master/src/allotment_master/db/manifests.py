@@ -18,7 +18,11 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def add(transaction: Transaction, signed: SignedManifest) -> None:
-    """Store a manifest; signatures that are new are added to one that is there."""
+    """Store a manifest; signatures by further keys are added to one that is there.
+
+    A key's first signature stays: nodes refuse a release that has a wrong one of a key they trust, and nobody could
+    take that away again.
+    """
     sha256 = signed.manifest.sha256
     name = signed.manifest.name
     connection = transaction.connection
@@ -30,7 +34,8 @@ def add(transaction: Transaction, signed: SignedManifest) -> None:
         transaction.record("release.added", f"release/{name}", {"manifest": sha256, "signed": bool(signed.signatures)})
         return
     known = loads(SignedManifest, stored).signatures
-    new = tuple(item for item in signed.signatures if item not in known)
+    keys = {item.key for item in known}
+    new = tuple(item for item in signed.signatures if item.key not in keys)
     if new:
         body = dumps(SignedManifest(signed.manifest, known + new)).decode()
         connection.execute(update(manifests).where(manifests.c.sha256 == sha256).values(body=body))
