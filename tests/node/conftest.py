@@ -129,7 +129,7 @@ class FakeMaster:
 
     def get_blob(self, sha256: str, store: BlobStore) -> None:
         self._check()
-        for data in self.blobs:
+        for data in self.blobs if sha256 not in store else ():
             if hashlib.sha256(data).hexdigest() == sha256:
                 store.write([data], sha256)
 

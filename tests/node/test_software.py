@@ -128,6 +128,17 @@ def test_a_closure_of_another_size_is_refused(
     assert seen.error == "the closure of hello is not of the size in its manifest. Release it again."
 
 
+def test_a_closure_that_was_damaged_on_disk_is_fetched_again(
+    make_agent: Make, master: Any, manifest: ReleaseManifest
+) -> None:
+    agent = make_agent()
+    master.get_blob(manifest.closure.sha256, agent.software._blobs)
+    path = agent.software._blobs.path(manifest.closure.sha256)
+    path.write_bytes(b"?" * manifest.closure.size)
+    assert supply(agent, master, manifest.sha256).status is SoftwareStatus.AVAILABLE
+    assert agent.software._blobs.read(manifest.closure.sha256) == master.blobs[0]
+
+
 @pytest.mark.parametrize("name", ["../../etc", "a b", ""])
 def test_a_name_that_is_a_path_is_refused(
     make_agent: Make, master: Any, manifest: ReleaseManifest, signing_key: SigningKey, name: str

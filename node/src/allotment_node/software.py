@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Software releases on this node: fetched, verified, installed, removed; what is installed is what was signed."""
 
+import contextlib
 import json
 import logging
 import re
@@ -82,8 +83,7 @@ class Software:
         signed = self._fetch(sha256)
         accepted_unsigned = self._check(signed, sha256, development)
         manifest = signed.manifest
-        self._masters.call(lambda master: master.get_blob(manifest.closure.sha256, self._blobs))
-        closure = self._blobs.path(manifest.closure.sha256)
+        closure = self._fetch_closure(manifest.closure.sha256)
         if closure.stat().st_size != manifest.closure.size:
             raise SoftwareError(
                 f"the closure of {manifest.name} is not of the size in its manifest", "Release it again"
@@ -120,6 +120,13 @@ class Software:
 
     def _fetch(self, sha256: str) -> SignedManifest:
         return self._stored(sha256) or self._masters.call(lambda master: master.get_manifest(sha256))
+
+    def _fetch_closure(self, sha256: str) -> Path:
+        if sha256 in self._blobs:
+            with contextlib.suppress(AllotmentError):  # damaged on disk: it is gone now, and fetched again
+                self._blobs.read(sha256)
+        self._masters.call(lambda master: master.get_blob(sha256, self._blobs))
+        return self._blobs.path(sha256)
 
     def _stored(self, sha256: str) -> SignedManifest | None:
         path = self._folder.manifests / f"{sha256}.json"
