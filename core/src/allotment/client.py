@@ -35,6 +35,7 @@ from allotment.secret import Secret
 
 T = TypeVar("T")
 _CHUNK = 1 << 20  # bytes
+_LARGEST_BLOB = 1 << 30  # bytes; masters take no larger ones
 # Asked again once when a kept connection turned out to be closed: the same call twice has the same effect.
 _REPEATABLE = frozenset({"GET", "HEAD", "PUT", "PATCH", "DELETE"})
 
@@ -112,8 +113,11 @@ class MasterClient:
                 self._send("PUT", f"/blobs/{sha256}", stream=file, headers={"Content-Length": str(size)})
         return sha256
 
-    def get_blob(self, sha256: str, store: BlobStore) -> None:
-        """Download a blob into ``store``, unless it is there; other bytes than its name says are refused."""
+    def get_blob(self, sha256: str, store: BlobStore, limit: int = _LARGEST_BLOB) -> None:
+        """Download a blob into ``store``, unless it is there; other bytes than its name says are refused.
+
+        So are more than ``limit`` bytes: a master that sends without end must not fill the disk.
+        """
         if sha256 in store:
             return
         try:
@@ -121,8 +125,8 @@ class MasterClient:
                 if answer.status_code != 200:
                     answer.read()
                     raise self._refusal(answer)
-                store.write(answer.iter_bytes(_CHUNK), expected=sha256)
-        except httpx2.TransportError as error:
+                store.write(answer.iter_bytes(_CHUNK), expected=sha256, limit=limit)
+        except httpx2.RequestError as error:
             raise self._unreachable(error) from error
 
     def put_manifest(self, signed: SignedManifest) -> str:
@@ -236,7 +240,7 @@ class MasterClient:
             except httpx2.RemoteProtocolError as error:
                 if attempt == 2 or stream is not None or method not in _REPEATABLE:
                     raise self._unreachable(error) from error
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 raise self._unreachable(error) from error
         if answer.is_success or answer.status_code == 304 or (missing and answer.status_code == 404):
             return answer
