@@ -233,6 +233,39 @@ def test_full_disk_is_the_infrastructures_fault(engine: Any, node: Any) -> None:
     assert result.reason == "the job could not be prepared: [Errno 27] File too large"
 
 
+def test_disk_that_is_full_of_log_ends_the_job_and_is_the_infrastructures_fault(engine: Any, node: Any) -> None:
+    node.start(largest_file=2_000_000)
+    engine.submit(python("import time; print('x' * 4_000_000, flush=True); time.sleep(600)"))
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason == "the job's output can't be kept: [Errno 27] File too large"
+
+
+def test_list_of_secrets_that_can_not_be_read_ends_the_job(engine: Any, node: Any) -> None:
+    node.start()
+    program = "import os, time; os.mkdir('../report/secrets.jsonl'); print('a secret', flush=True); time.sleep(600)"
+    engine.submit(python(program))
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason.startswith("the job's output can't be kept: ")
+    assert result.reason.endswith("secrets.jsonl is not a regular file. Remove it.")
+    assert b"a secret" not in engine.log
+
+
+def test_secret_in_the_name_of_a_step_stays_here(engine: Any, node: Any) -> None:
+    node.start()
+    steps = '{"format": 1, "fencing": 0, "steps": [{"name": "use planted-81732", "started": 1}]}'
+    program = (
+        "import time\n"
+        "open('../report/secrets.jsonl', 'a').write('\"planted-81732\"\\n')\n"
+        f"open('../report/steps.json', 'w').write({steps!r})\n"
+        "time.sleep(600)"
+    )
+    engine.submit(python(program))
+    engine.wait_for(lambda: any("use" in step.name for report in engine.steps for step in report.steps))
+    assert engine.steps[-1].steps[0].name == "use <secret>"
+
+
 def test_result_that_the_engine_can_not_take_is_replaced(engine: Any, node: Any) -> None:
     engine.refuse_results_over = 300
     node.start()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from allotment.atomic import read_limited, write_bytes
@@ -50,6 +51,7 @@ class GuardedJob:
         self._pump = threading.Thread(target=self._collect, name="job-output", daemon=True)
         self._secrets_read = 0
         self._started = 0.0
+        self._problem = ""  # why the output could not be kept
 
     def start(self) -> None:
         """Start the process; it has ``job.timeout`` seconds."""
@@ -95,7 +97,8 @@ class GuardedJob:
         try:
             data = read_limited(self.report.steps, _MAX_REPORT)
             report = StepReport(0) if data is None else loads(StepReport, data)
-        except AllotmentError:
+            self._learn()  # after reading, as with the output
+        except (AllotmentError, OSError):
             return ()
         with self._redactor_lock:
             names = [plain(self._redactor.text(step.name))[:_MAX_STEP_NAME] for step in report.steps[:_MAX_STEPS]]
@@ -103,6 +106,8 @@ class GuardedJob:
 
     def result(self, ended: str) -> JobResult:
         """Return the job's result, without secrets, given how it ended; what it does not say is added."""
+        if self._problem:
+            return self._cut_short(Outcome.INFRASTRUCTURE, self._problem)
         if ended == "timeout":
             return self._cut_short(Outcome.TIMED_OUT, f"did not end within {self._job.timeout:g} s")
         if ended == "abandoned":
@@ -143,24 +148,34 @@ class GuardedJob:
         return replace(clean, manifest=manifest)
 
     def _collect(self) -> None:
-        """Copy the output to the log until it ends, which is when the last process of the job is gone."""
+        """Copy the output to the log until it ends; when that is not possible the job is ended."""
         stream = self._running().stdout
         if stream is None:
             raise RuntimeError("the process has no pipe")
+        try:
+            with self._scratch.log.open("ab", buffering=0) as log:
+                self._copy(stream.fileno(), log)
+        except (AllotmentError, OSError) as error:  # a full disk, an echo that is gone, a list of secrets that is none
+            self._problem = f"the job's output can't be kept: {error}"
+            self.kill()
+            while os.read(stream.fileno(), _CHUNK):
+                pass  # what still runs must not wait for its output to be read
+
+    def _copy(self, output: int, log: IO[bytes]) -> None:
+        """Return at the end of the output, which is when the last process of the job is gone."""
         size = 0
-        with self._scratch.log.open("ab", buffering=0) as log:
-            while True:
-                chunk = os.read(stream.fileno(), _CHUNK)
-                self._learn()  # after reading: a secret is named before it is printed
-                with self._redactor_lock:
-                    data = self._redactor.feed(chunk) if chunk else self._redactor.flush()
-                if size < _MAX_LOG:
-                    size += len(data)
-                    log.write(data if size < _MAX_LOG else b"\n[the log is too long: the rest is dropped]\n")
-                    if self._echo is not None:
-                        self._echo(data)
-                if not chunk:
-                    return
+        while True:
+            chunk = os.read(output, _CHUNK)
+            self._learn()  # after reading: a secret is named before it is printed
+            with self._redactor_lock:
+                data = self._redactor.feed(chunk) if chunk else self._redactor.flush()
+            if size < _MAX_LOG:
+                size += len(data)
+                log.write(data if size < _MAX_LOG else b"\n[the log is too long: the rest is dropped]\n")
+                if self._echo is not None:
+                    self._echo(data)
+            if not chunk:
+                return
 
     def _learn(self) -> None:
         """Read what the job has added to its list of secrets."""
