@@ -205,3 +205,65 @@ def test_a_second_agent_on_the_folder_is_refused_with_the_pid_of_the_first(store
     )
     first.terminate()
     assert first.wait(30) == 0
+
+
+def stop_node(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "allotment_node", "stop", "--folder", str(folder), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("services", ["detached", "attached"])
+def test_a_stopped_node_leaves_no_process_and_goes_on_later(
+    stored: Make, until: Make, pids: Make, services: str
+) -> None:
+    folder = stored(services)
+    agent = start_agent(folder)
+    until(lambda: (folder / "node.json").exists() and len(sleepers(pids, folder)) == 2)
+    stopped = stop_node(folder)
+    assert stopped.returncode == 0, stopped.stderr
+    assert stopped.stdout.splitlines() == [
+        f"node-1: the agent, process {agent.pid}, has ended",
+        "node-1: ended part0.sleeper" if services == "detached" else "node-1: no service was running any more",
+    ]
+    assert agent.wait(10) == 0
+    assert not pids(folder)
+    again = start_agent(folder)
+    until(lambda: (folder / "node.json").exists() and len(sleepers(pids, folder)) == 2)
+    assert stop_node(folder).returncode == 0
+    assert again.wait(10) == 0
+
+
+def test_stop_ends_the_services_that_a_killed_agent_has_left(stored: Make, until: Make, pids: Make) -> None:
+    folder = stored("detached")
+    agent = start_agent(folder)
+    until(lambda: (folder / "node.json").exists() and len(sleepers(pids, folder)) == 2)
+    agent.kill()
+    agent.wait(10)
+    assert stop_node(folder).stdout.splitlines() == [
+        "node-1: no agent was running",
+        "node-1: ended part0.sleeper",
+    ]
+    assert not pids(folder)
+    assert not (folder / "node.json").exists()
+    assert stop_node(folder).stdout.splitlines()[1] == "node-1: no service was running any more"
+
+
+def test_stop_says_when_the_agent_does_not_end(node_folder: Any, config: Any) -> None:
+    node_folder.config.write_text(dump(config))
+    hold = (
+        "import signal, sys; from pathlib import Path; from allotment_node.folder import FolderLock, NodeFolder\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "with FolderLock(NodeFolder(Path(sys.argv[1]))): print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(node_folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        stopped = stop_node(node_folder.root, "--timeout", "0.2")
+        holder.kill()
+    assert (stopped.returncode, stopped.stdout) == (1, "")
+    assert stopped.stderr == (
+        f"error: the agent, process {holder.pid}, has not ended within 0.2 s. "
+        f"Give it longer with --timeout, or end it with 'kill -9 {holder.pid}' and run this again.\n"
+    )

@@ -73,7 +73,7 @@ def test_one_shot_commands_work_from_stored_documents_when_the_master_is_away(
 
 
 def test_an_unregistered_folder_says_what_to_do(scratch: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("run", "software", "instance", "promise", "status"):
+    for word in ("run", "software", "instance", "promise", "status", "stop"):
         assert main(["node", word, "--folder", str(scratch / "none")]) == 1
         assert "Register this node first: allot node register" in capsys.readouterr().err
     assert not (scratch / "none").exists()

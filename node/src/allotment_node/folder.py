@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's folder: what is where, and that one process at a time works in it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -110,6 +111,22 @@ class FolderLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def holder(self) -> int | None:
+        """Return the pid of the process that holds the lock, None when none does.
+
+        It must have the file open: the pid of one that was killed may by now be anybody's.
+        """
+        try:
+            pid = int(self._folder.lock.read_text())
+            open_files = list(Path(f"/proc/{pid}/fd").iterdir())
+        except (OSError, ValueError):
+            return None
+        for handle in open_files:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if handle.readlink() == self._folder.lock:
+                    return pid
+        return None
 
 
 def remove_tree(path: Path) -> None:

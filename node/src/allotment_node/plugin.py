@@ -11,6 +11,7 @@ def allotment_commands() -> tuple[Command, ...]:
             ("node", "register"), "allotment_node.commands.register:command", "Make this machine known to a master."
         ),
         Command(("node", "run"), "allotment_node.commands.run:command", "Run the agent of this machine."),
+        Command(("node", "stop"), "allotment_node.commands.stop:command", "End the agent and all services."),
         Command(("node", "software"), "allotment_node.commands.software:command", "Install what is supplied, once."),
         Command(("node", "instance"), "allotment_node.commands.instance:command", "Process every partition once."),
         Command(("node", "promise"), "allotment_node.commands.promise:command", "Check every promise once."),

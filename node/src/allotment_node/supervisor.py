@@ -78,6 +78,9 @@ class Supervisor(Protocol):
     def restart_failed(self) -> None:
         """Give services that were given up another try."""
 
+    def end(self) -> None:
+        """End all services, and whatever keeps them running; :meth:`start` runs them again. No agent may run."""
+
     def close(self) -> None:
         """The agent ends: detached services go on, attached ones have ended when this returns."""
 

@@ -111,6 +111,14 @@ class Supervisord:
         for group in groups:
             self._start_group(group)
 
+    def end(self) -> None:
+        self.close()
+        with self._lock:
+            if self._rpc.is_alive():
+                self._stop_groups(sorted({f"{item.partition}.{item.name}" for item in self.states()}))
+                self._end_detached()
+            self._end_mute()
+
     def close(self) -> None:
         with self._lock:
             process, self._process = self._process, None
@@ -266,21 +274,35 @@ class Supervisord:
 
     def _end_detached(self) -> None:
         """End a supervisord that was started when services were detached: it would outlive us."""
+        pid = self._living()
         self._quietly("shutdown")
         deadline = time.monotonic() + _STOP_TIMEOUT
-        while self._pid_file.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        while pid is not None and self._is_ours(pid) and time.monotonic() < deadline:
+            self._rpc.is_alive()  # wakes it, as in _stop_groups
+            time.sleep(0.02)
 
     def _end_mute(self) -> None:
         """A supervisord of this folder that lives and does not answer is killed, so that there are never two."""
-        try:
-            pid = int(self._pid_file.read_text())
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except (OSError, ValueError):
-            return
-        if str(self._config).encode() in command and pid != os.getpid():
+        pid = self._living()
+        if pid is not None:
             _log.warning("supervisord %d does not answer and is killed", pid)
             os.kill(pid, 9)
+
+    def _living(self) -> int | None:
+        """Return the pid of this folder's supervisord, None when there is none."""
+        try:
+            pid = int(self._pid_file.read_text())
+        except (OSError, ValueError):
+            return None
+        return pid if self._is_ours(pid) else None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process is this folder's supervisord and has not ended."""
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return str(self._config).encode() in command and pid != os.getpid()
 
 
 def _python(script: str) -> list[str]:
