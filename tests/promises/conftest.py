@@ -37,6 +37,9 @@ class Misbehave(GenericPromise[Options]):
     def crash(self):
         os.kill(os.getpid(), signal.SIGSEGV)
         time.sleep(300)
+    def crash_in_real_time(self):
+        os.kill(os.getpid(), signal.SIGRTMIN + 3)
+        time.sleep(300)
     def leave(self):
         os._exit(3)
     def raise_error(self):
@@ -140,12 +143,12 @@ def executable(partition: Path) -> Callable[[str, str], Path]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object]], None]:
-    """Wait, at most 10 seconds, until something outside of this process has become true."""
+    """Wait, at most a minute, until something outside of this process has become true."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 10.0
+        deadline = time.monotonic() + 60.0
         while not condition():
-            assert time.monotonic() < deadline, "it did not become true within 10 seconds"
+            assert time.monotonic() < deadline, "it did not become true within a minute"
             time.sleep(0.01)
 
     return wait

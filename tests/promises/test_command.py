@@ -22,9 +22,13 @@ def test_environment_is_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_program_over_its_time_is_killed(tmp_path: Path) -> None:
-    outcome = run_command(["sh", "-c", "trap '' TERM; echo begun; sleep 300"], tmp_path, 0.2)
+    outcome = run_command(["sh", "-c", "trap '' TERM; echo begun; sleep 300"], tmp_path, 1.0)
     assert outcome.code is None
-    assert outcome.describe(0.2) == "did not end within 0.2 s: begun"
+    assert outcome.describe(1.0) == "did not end within 1 s: begun"
+
+
+def test_program_that_is_killed_by_a_signal_without_a_name_is_described(tmp_path: Path) -> None:
+    assert run_command(["sh", "-c", "kill -37 $$"], tmp_path, 10.0).describe(10.0) == "was killed by signal 37"
 
 
 def test_child_that_keeps_the_output_open_delays_nothing(tmp_path: Path) -> None:

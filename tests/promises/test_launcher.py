@@ -95,6 +95,7 @@ def test_promise_that_holds_the_interpreter_fails_alone(launcher: Launcher, part
     ("how", "message"),
     [
         ("crash", "the promise's process was killed by SIGSEGV before it had a result"),
+        ("crash_in_real_time", "the promise's process was killed by signal 37 before it had a result"),
         ("leave", "the promise's process ended with exit code 3 before it had a result"),
     ],
 )

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from allotment_promises import process
+from allotment_promises.command import signal_name
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseResult, PromiseStatus
 from allotment_promises.runner import Mode, Outcome, Task, from_line, hang, run_tasks
@@ -143,7 +144,7 @@ class Batch:
 
 
 def _crash(task: Task, code: int) -> Outcome:
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     message = f"the promise's process {how} before it had a result"
     return Outcome(PromiseResult(task.promise.name, PromiseStatus.ERROR, message, time.time(), 0.0), None)
 

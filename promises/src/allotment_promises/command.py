@@ -27,11 +27,19 @@ class CommandOutcome:
         if self.code is None:
             how = f"did not end within {timeout:g} s"
         elif self.code < 0:
-            how = f"was killed by {signal.Signals(-self.code).name}"
+            how = f"was killed by {signal_name(-self.code)}"
         else:
             how = f"ended with exit code {self.code}"
         text = self.output.strip()
         return f"{how}: {text}" if text else how
+
+
+def signal_name(number: int) -> str:
+    """Return a signal as people know it; most real-time signals have only a number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def run_command(arguments: Sequence[str], folder: Path, timeout: float) -> CommandOutcome:
