@@ -318,6 +318,26 @@ def test_secrets_are_in_no_output(
     assert master.last("part0").published.values["password"] == Secret(planted)
 
 
+def test_a_secret_that_the_instance_has_made_is_in_no_error_or_log(
+    make_agent: Make, master: Any, engines: Any, document: Make, tell: Make
+) -> None:
+    made = "m4de-by-itself"
+
+    def recipes(folder: Path, given: Mapping[str, Any]) -> InstanceResult:
+        tell(folder, published=InstancePublished({"password": made}))
+        (folder.parent.parent / "log" / "part0.log").write_text(f"mysql -p{made}\n")
+        return InstanceResult("failed", f"mysql -p{made} said \0", (), 0.0)
+
+    engines.recipes = recipes
+    master.set(document())
+    agent = make_agent()
+    settled(agent)
+    assert master.last("part0").error == (
+        "mysql -p<secret> said \N{REPLACEMENT CHARACTER}\npart0.log ends with:\nmysql -p<secret>."
+    )
+    assert made not in (agent._folder.logs / "part0.log").read_text()
+
+
 def test_parameters_are_checked_against_the_schema(make_agent: Make, master: Any, engines: Any, document: Make) -> None:
     master.set(document(parameters={"n": "many"}))
     settled(make_agent())

@@ -157,9 +157,12 @@ class Instances:
         partition.write_input(self._input(document, parameters, addresses))
         result = self._engine(folder, partition.path, kind.profile, partition.log)
         secrets = find(parameters) | find(document.answers) | find([item.parameters for item in document.shared])
-        scrub_file(partition.log, secrets)
+        scrub_file(partition.log, secrets)  # now: what is read next may be an error
         requests, published = partition.read_requests(), partition.read_published()
-        published = None if published is None else _marked(published, kind)
+        if published is not None:
+            published = _marked(published, kind)
+            secrets |= find(published.values) | find(published.shared)  # such as a password that it has made itself
+            scrub_file(partition.log, secrets)
         if result.outcome == "failed":
             self._keep_requests(document, requests)
             raise AllotmentError(with_tail(result.error or "its recipes failed", partition.log, secrets))

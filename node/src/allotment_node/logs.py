@@ -24,11 +24,13 @@ def tail(log: Path) -> str:
 
 
 def with_tail(what: str, log: Path, secrets: Iterable[str] = ()) -> str:
-    """Return an error's text with the end of its log."""
+    """Return an error's text with the end of its log; what is no text in it, such as a NUL, is replaced."""
+    secrets = tuple(secrets)
+    what = scrub(what, secrets)  # before it is cut: half a secret would not be found
     what = what if len(what) <= _LONGEST else f"{what[:_LONGEST]} [cut]"
-    end = tail(log)
+    end = scrub(tail(log), secrets)
     text = f"{what}\n{log.name} ends with:\n{end}" if end else what
-    return scrub(text, secrets)
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def scrub_file(log: Path, secrets: Iterable[str]) -> None:
