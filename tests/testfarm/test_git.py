@@ -179,3 +179,19 @@ def test_a_url_that_is_none_is_named(tmp_path: Path) -> None:
     with pytest.raises(GitError) as caught:
         Mirror(tmp_path / "m.git", "http://[x/repository")
     assert str(caught.value) == "the repository's URL can't be read: Invalid IPv6 URL. Correct it."
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("-5", 0.0), ("99999999999999", 253402300799.0), ("9" * 23, 253402300799.0)]
+)
+def test_a_time_that_no_calendar_has_is_put_at_its_end(
+    tmp_path: Path, repository: Any, written: str, read: float
+) -> None:
+    repository.put("README", "hello")
+    tree = repository.git("rev-parse", f"{repository.commit()}^{{tree}}")
+    who = f"Ada <ada@example.org> {written} +0000"
+    (tmp_path / "object").write_text(f"tree {tree}\nauthor {who}\ncommitter {who}\n\nbad\n")
+    odd = repository.git("hash-object", "-t", "commit", "-w", "--literally", str(tmp_path / "object"))
+    repository.git("update-ref", "refs/heads/main", odd)
+    found = Mirror(tmp_path / "mirror.git", str(repository.path)).fetch()
+    assert (found.hash, found.time) == (odd, read)

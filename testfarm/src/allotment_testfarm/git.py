@@ -20,6 +20,7 @@ from allotment.secret import scrub
 
 QUICK = 60.0  # seconds that a command on the mirror may take
 _TIP = "refs/farm/tip"
+_LATEST = 253402300799.0  # the end of the year 9999
 _HASH = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _FIXED = (
     "-c",
@@ -105,7 +106,7 @@ class Mirror:
         """Return the commit that ``name`` (a hash or a reference of the mirror) stands for."""
         text = self._git("log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ct%x00%s", name, "--")
         hash_, tree, author, time, subject = text.rstrip("\n").split("\0")
-        return Commit(hash_, tree, author, float(time), subject[:500])
+        return Commit(hash_, tree, author[:200], _seconds(time), subject[:500])
 
     def keep(self, commit: str) -> None:
         """Keep a commit's files even when its branch is rewritten."""
@@ -215,6 +216,14 @@ def _split(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError as error:
         raise GitError(f"the repository's URL can't be read: {error}", "Correct it") from error
+
+
+def _seconds(text: str) -> float:
+    """Return a commit's time; who commits may write any, so one that no calendar has is put at an end of it."""
+    try:
+        return min(float(text), _LATEST)
+    except ValueError:  # git shows none that is before 1970
+        return 0.0
 
 
 def _checked(commit: str) -> str:
