@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import allotment_testfarm.wire  # noqa: F401 (registers its messages)
-from allotment.codec import Json, canonical, decode, dumps, encode, loads, message, messages
+from allotment.codec import Json, canonical, decode, dumps, encode, loads, message, messages, nesting
 from allotment.errors import MessageError, UnknownFormatError
 from allotment.messages.desired_state import InstanceStatus, ObservedState
 from allotment.messages.instance import ChildRequest, InstanceInput, InstanceState
@@ -240,3 +240,21 @@ def test_field_types_are_kept() -> None:
     assert isinstance(received.addresses, tuple)
     assert received.state is InstanceState.STOPPED
     assert isinstance(decode(_Outer, {"text": "x", "number": 3}).number, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ('"[{"', 0),
+        ('[{"a": []}, []]', 3),
+        (r'["\"[[", []]', 2),
+        (r'["a\\", [[[]]], "b\\"]', 4),  # the first text ends at its second quote: what follows is no part of it
+        (r'["\\\"", [[]]]', 3),
+    ],
+)
+def test_nesting_counts_brackets_outside_of_texts(text: str, depth: int) -> None:
+    assert nesting(text.encode()) == depth
+
+
+def test_nesting_of_a_text_that_never_ends_is_found_in_one_pass() -> None:
+    assert nesting(b'["' + b'\\"' * 500_000) == 1

@@ -19,7 +19,7 @@ from allotment.messages.instance import (
     InstanceState,
 )
 from allotment.secret import Secret
-from allotment_node.partition import OUTPUT_LIMIT
+from allotment_node.partition import OUTPUT_DEPTH, OUTPUT_LIMIT
 from allotment_recipes.engine import InstanceResult
 
 Make = Callable[..., Any]
@@ -198,6 +198,11 @@ def device(folder: Path, given: Mapping[str, Any]) -> None:
     os.mkfifo(folder / ".allotment" / "requests.json")
 
 
+def deep(folder: Path, given: Mapping[str, Any]) -> None:
+    text = '{"format": 1, "values": {"a": ' + "[" * 400 + "]" * 400 + "}}"
+    (folder / ".allotment" / "published.json").write_text(text)
+
+
 def linked_folder(folder: Path, given: Mapping[str, Any]) -> None:
     (folder / ".allotment").rename(folder / "elsewhere")
     (folder / ".allotment").symlink_to(folder / "elsewhere")
@@ -212,6 +217,7 @@ def garbage(folder: Path, given: Mapping[str, Any]) -> None:
     [
         (planted_link, "published.json can't be read: Too many levels of symbolic links. It must be a regular file."),
         (oversize, f"published.json is larger than {OUTPUT_LIMIT} bytes. Make it smaller."),
+        (deep, f"published.json is nested more than {OUTPUT_DEPTH} deep. Publish and request flatter values."),
         (device, "requests.json is not a regular file. Remove it."),
         (linked_folder, ".allotment is not a folder. Remove it."),
         (garbage, "requests.json: requests has format 2; allotment 0.1 reads format 1. "),

@@ -11,6 +11,7 @@ import enum
 import functools
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -25,6 +26,8 @@ Json = Any  # a JSON value: None, bool, int, float, str, list or dict with strin
 T = TypeVar("T")
 SCHEMAS = Path(__file__).parent / "schemas"
 _SAFE_INTEGER = 2**53  # JSON numbers beyond it lose digits in other languages
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # one that never ends is left in one step, not tried again
+_BRACKET = re.compile(rb"[\[{\]}]")
 _messages: dict[str, type] = {}
 
 
@@ -96,6 +99,15 @@ def loads(cls: type[T], data: bytes | str, where: str = "") -> T:
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{_place(cls, where)} is not JSON: {error}", "Write a JSON object") from error
     return decode(cls, value, where)
+
+
+def nesting(data: bytes) -> int:
+    """Return how deep lists and objects are nested in JSON text: to be asked before what strangers wrote is parsed."""
+    deepest = depth = 0
+    for bracket in _BRACKET.finditer(_TEXT.sub(b"", data)):
+        depth += 1 if bracket[0] in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def decode(cls: type[T], data: Any, where: str = "") -> T:

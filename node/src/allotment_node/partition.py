@@ -9,13 +9,14 @@ import stat
 from typing import Final, TypeVar
 
 from allotment import atomic
-from allotment.codec import canonical, decode, dumps, encode, loads
+from allotment.codec import canonical, decode, dumps, encode, loads, nesting
 from allotment.errors import AllotmentError, MessageError
 from allotment.messages.desired_state import DesiredState
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests
 from allotment_node.folder import NodeFolder, remove_tree
 
 OUTPUT_LIMIT: Final = 1 << 20  # bytes of requests.json and of published.json
+OUTPUT_DEPTH: Final = 48  # of lists and objects in them; masters take 64 of a report, which has some of its own
 T = TypeVar("T")
 
 
@@ -89,7 +90,13 @@ class Partition:
         self._check_exchange()
         path = self._exchange / name
         data = atomic.read_limited(path, OUTPUT_LIMIT)
-        return None if data is None else loads(kind, data, f"{self.name}/.allotment/{name}")
+        if data is None:
+            return None
+        if nesting(data) > OUTPUT_DEPTH:
+            raise AllotmentError(
+                f"{path} is nested more than {OUTPUT_DEPTH} deep", "Publish and request flatter values"
+            )
+        return loads(kind, data, f"{self.name}/.allotment/{name}")
 
     def _check_exchange(self) -> None:
         """Refuse a folder that is a link by now: it would lead reads and writes elsewhere."""

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Request bodies that are messages: read strictly by the core's codec, and described in the OpenAPI document."""
 
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from allotment.codec import loads, schema
+from allotment.codec import loads, nesting, schema
 from allotment.errors import MessageError
 
 T = TypeVar("T")
 _REFERENCE = "#/components/schemas/"
 DEPTH = 64  # of lists and objects: far below what parsing, validating and storing can follow
-_TEXT = re.compile(rb'"(?:[^"\\\\]|\\\\.)*"', re.DOTALL)
-_BRACKET = re.compile(rb"[\[{\]}]")
 _described: dict[str, type] = {}  # the messages that routes name, by the name of their component
 
 
@@ -26,22 +23,11 @@ def body_of(cls: type[T]) -> Callable[[Request], Awaitable[T]]:
         data = await request.body()
         if b"\\u0000" in data:
             raise MessageError(f"{cls.__name__} holds a NUL character", "Leave it out")  # no text column takes it
-        if _depth(data) > DEPTH:
+        if data.count(b"[") + data.count(b"{") > DEPTH and nesting(data) > DEPTH:  # most bodies have few
             raise MessageError(f"{cls.__name__} is nested more than {DEPTH} deep", "Write it flatter")
         return loads(cls, data)
 
     return read
-
-
-def _depth(data: bytes) -> int:
-    """Return how deep JSON text is nested."""
-    if data.count(b"[") + data.count(b"{") <= DEPTH:
-        return 0  # it can't be too deep: most bodies are done with here
-    deepest = depth = 0
-    for bracket in _BRACKET.finditer(_TEXT.sub(b"", data)):
-        depth += 1 if bracket[0] in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def described(cls: type) -> dict[str, Any]:
