@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from allotment.errors import RefusedError
 from allotment.messages.job import Lease, Outcome
 from allotment.plugins import plugins
-from allotment_testfarm.db import attempts, jobs
+from allotment_testfarm.db import attempts, jobs, leases
 from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
 from allotment_testfarm.engine.leases import Caller, Leases
 from allotment_testfarm.engine.logs import LogSink
@@ -137,7 +137,7 @@ def test_silence_loses_the_lease_and_the_job_moves_on(
     filled_sqlite.revision("a")
     lease = result_of(service.take(LeaseRequest("n1"), Caller()))
     result_of(service.hello(NodeHello("n2", "linux-x86_64")))
-    clock.advance(28.0)
+    clock.pump([1.0] * 28)
     other = start(service.take(LeaseRequest("n2"), Caller()))
     clock.pump([1.0] * 4)
     assert (other[0].job.id, other[0].attempt) == (lease.job.id, 2)
@@ -190,3 +190,39 @@ def test_leases_go_on_after_the_engine_was_away(
     clock.advance(20.0)
     assert result_of(successor.renew(lease.id, Heartbeat(lease.fencing))).expires == clock.seconds() + 30.0
     successor.stopService()
+
+
+def test_leases_go_on_after_the_machine_slept_or_its_clock_was_set(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    filled_sqlite.revision("a", timeout=600.0)
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    clock.advance(7200.0)
+    assert result_of(service.renew(lease.id, Heartbeat(lease.fencing))).expires == clock.seconds() + 30.0
+    clock.rightNow -= 3600.0
+    result_of(service._sweep())  # its timer is of the time before
+    assert filled_sqlite.run(attempts.get, lease.id).expires == clock.seconds() + 30.0
+
+
+def test_leases_go_on_after_the_database_was_away(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock, workers: Any
+) -> None:
+    filled_sqlite.revision("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    whole, workers._database = workers._database, None
+    clock.pump([1.0] * 60)
+    workers._database = whole
+    clock.advance(1.0)
+    assert result_of(service.renew(lease.id, Heartbeat(lease.fencing))).cancel is False
+
+
+def test_a_result_that_waited_for_the_engine_is_not_too_late(
+    service: Leases, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    filled_sqlite.revision("a", timeout=40.0)
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    filled_sqlite.now = clock.seconds() + 3600.0
+    assert filled_sqlite.run(leases.extend_all, filled_sqlite.now, 30.0) == 1
+    filled_sqlite.now += 10.0
+    assert filled_sqlite.run(leases.expire, filled_sqlite.now, filled_sqlite.terms) == ()
+    assert filled_sqlite.run(attempts.get, lease.id).ended is None

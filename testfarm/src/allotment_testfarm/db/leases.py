@@ -122,10 +122,14 @@ def renew(connection: sa.Connection, lease: int, fencing: int, now: float, secon
     return row.node, expires, cancelled
 
 
-def extend_all(connection: sa.Connection, now: float, seconds: float) -> int:
-    """Give every live lease at least ``seconds`` more: the engine was away, its test nodes could not renew."""
-    late = sa.and_(attempts.c.ended.is_(None), attempts.c.expires < now + seconds)
-    return connection.execute(sa.update(attempts).where(late).values(expires=now + seconds)).rowcount
+def extend_all(connection: sa.Connection, now: float, seconds: float, slept: float = 0.0) -> int:
+    """Give every live lease ``seconds`` from now: its test node could not renew it while the engine was away.
+
+    The engine's own limits move by the seconds that it ``slept``, and no result that waits is too late for one.
+    """
+    latest = sa.case((attempts.c.deadline + slept > now + seconds, attempts.c.deadline + slept), else_=now + seconds)
+    values = {"expires": now + seconds, "deadline": latest}
+    return connection.execute(sa.update(attempts).where(attempts.c.ended.is_(None)).values(values)).rowcount
 
 
 def set_steps(connection: sa.Connection, lease: int, fencing: int, steps: tuple[Step, ...]) -> None:

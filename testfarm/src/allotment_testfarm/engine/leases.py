@@ -20,6 +20,7 @@ from allotment_testfarm.verdicts import Rule
 from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, NodeHello, NodeWelcome, StepReport
 
 LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
+JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
 
 
@@ -55,12 +56,15 @@ class Leases(RepeatingService):
         self._logs = logs
         self._rules = rules
         self._terms = terms
+        self._rested = clock.seconds()  # when the last sweep ended
         self._notices = 0
         self._waiting: set[Deferred[None]] = set()
 
-    async def resume(self) -> None:
-        """Give the leases of an engine that went away some time; called before the first test node is heard."""
-        extended = await self._workers.write(leases.extend_all, self._clock.seconds(), self._terms.seconds)
+    async def resume(self, slept: float = 0.0) -> None:
+        """Give the leases of an engine that was away some time; called before the first test node is heard."""
+        now = self._clock.seconds()
+        extended = await self._workers.write(leases.extend_all, now, self._terms.seconds, slept)
+        self._rested = now
         if extended:
             self._log.info("{count} leases go on", count=extended)
 
@@ -150,6 +154,16 @@ class Leases(RepeatingService):
             timer.cancel()
 
     async def _sweep(self) -> None:
+        slept = self._clock.seconds() - self._rested - SWEEP
+        if abs(slept) > JUMP:
+            self._log.warn("time has jumped by {s} s: no lease ends of that", s=round(slept))
+            await self.resume(slept)
+        await self._end_silent()
+        self._rested = self._clock.seconds()  # not after an error: a database that was away is a jump, too
+        if await self._workers.read(jobs.is_waiting):
+            self.notice()
+
+    async def _end_silent(self) -> None:
         now = self._clock.seconds()
         due = await self._workers.read(leases.due, now)
         if due.is_anything:
@@ -157,8 +171,6 @@ class Leases(RepeatingService):
                 self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
                 size = await self._workers.blocking(self._logs.seal, attempt.log)
                 await self._workers.write(leases.note_log_size, attempt.attempt, size)
-        if await self._workers.read(jobs.is_waiting):
-            self.notice()
 
     def _end_expired(self, connection: sqlalchemy.Connection, now: float) -> tuple[Ended, ...]:
         ended = leases.expire(connection, now, self._terms)
