@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from allotment.messages.job import CaseOutcome, JobState, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import attempts, jobs, leases
+from allotment_testfarm.db import attempts, events, jobs, leases
 from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
 
 
@@ -175,6 +175,7 @@ def test_a_cancelled_job_is_not_tried_again(filled: Any) -> None:
         found = filled.run(jobs.get, job)
         assert (found.state, found.outcome) == (JobState.DONE, Outcome.CANCELLED)
         assert not filled.run(jobs.cancel, job, filled.now)
+        assert [event.kind for event in filled.run(events.of_subject, f"job/{job}")].count("job.cancelled") == 1
 
 
 def test_attempts_are_bounded_by_the_terms(filled: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.messages.job import Job, JobState, Outcome
+from allotment_testfarm.db import events
 from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.verdicts import Colour, Verdict
@@ -72,7 +73,10 @@ def cancel(connection: sa.Connection, job: int, now: float) -> bool:
         .values(state=JobState.DONE, outcome=Outcome.CANCELLED, cancelled=True, ended=now)
     )
     leased = sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.LEASED).values(cancelled=True)
-    return bool(connection.execute(waiting).rowcount or connection.execute(leased).rowcount)
+    if not (connection.execute(waiting).rowcount or connection.execute(leased).rowcount):
+        return False
+    events.record(connection, now, "job.cancelled", f"job/{job}")
+    return True
 
 
 def is_waiting(connection: sa.Connection, /) -> bool:
