@@ -18,6 +18,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from allotment.errors import AllotmentError
 from allotment.secret import scrub
 
+UNFINISHED = ".new-"  # begins the name of an archive that is being written
 QUICK = 60.0  # seconds that a command on the mirror may take
 _TIP = "refs/farm/tip"
 _LATEST = 253402300799.0  # the end of the year 9999
@@ -125,7 +126,7 @@ class Mirror:
 
     def archive(self, commit: str, target: Path) -> None:
         """Write a commit's files to ``target`` as an uncompressed tar: the whole file, or none."""
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".new-")
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as file:
                 self._run(("archive", "--format=tar", _checked(commit)), stdout=file, timeout=self._timeout)

@@ -4,7 +4,7 @@
 import threading
 from pathlib import Path
 
-from allotment_testfarm.git import Mirror
+from allotment_testfarm.git import UNFINISHED, Mirror
 
 KEPT = 8  # archives
 
@@ -25,9 +25,15 @@ class Sources:
             if path.exists():
                 path.touch()
                 return path
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._prepare()
             self._mirror.archive(commit, path)
             newest = sorted(self._folder.glob("*.tar"), key=lambda item: item.stat().st_mtime, reverse=True)
             for old in newest[self._kept :]:
                 old.unlink()
         return path
+
+    def _prepare(self) -> None:
+        """Make the folder, and remove what an engine that was killed has left half written."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in self._folder.glob(f"{UNFINISHED}*"):
+            left.unlink()
