@@ -33,9 +33,12 @@ class FakeMaster:
     problem: str = ""
     taken: list[str] = field(default_factory=list)
     asked: int = 0
+    broken: tuple[str, ...] = ()  # whose closure is gone
 
     def offer(self, manifest: StoredManifest) -> None:
         self.asked += 1
+        if manifest.name in self.broken:
+            raise FileNotFoundError(2, "No such file or directory", "blobs/42")
         if self.problem:
             raise UnreachableError(self.problem)
         self.taken.append(manifest.name)
@@ -110,6 +113,19 @@ def test_a_master_that_is_away_is_asked_until_it_accepts(
     assert farm_parts.master.taken == ["a"]
     clock.pump([5.0] * 3)
     assert farm_parts.master.taken == ["a"]
+
+
+def test_a_closure_that_is_gone_does_not_keep_the_others_back(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any
+) -> None:
+    farm_parts.master.broken = ("a",)
+    farm_parts.blobs.write([b"closure"])
+    filled_sqlite.revision("a", "b")
+    for lease in (filled_sqlite.claim(), filled_sqlite.claim()):
+        result_of(farm_parts.results.accept(lease.id, passed(lease, manifest(lease.job.release))))
+    assert farm_parts.master.taken == ["b"]
+    (left,) = filled_sqlite.run(manifests.to_offer)
+    assert left.problem == "[Errno 2] No such file or directory: 'blobs/42'"
 
 
 def test_what_an_earlier_engine_could_not_offer_is_offered_at_the_start(

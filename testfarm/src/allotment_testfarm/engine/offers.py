@@ -16,7 +16,7 @@ from allotment_testfarm.db.manifests import StoredManifest
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.workers import Workers
 
-Offer = Callable[[StoredManifest], None]  # blocks; raises AllotmentError when the master can't or won't take it
+Offer = Callable[[StoredManifest], None]  # blocks; raises AllotmentError or OSError when that is not possible
 
 
 class Offers(RepeatingService):
@@ -57,7 +57,7 @@ class Offers(RepeatingService):
             await self._workers.blocking(self._offer, manifest)
             problem = ""
             self._log.info("the master has accepted {name} {sha}", name=manifest.name, sha=manifest.sha256[:12])
-        except AllotmentError as error:
+        except (AllotmentError, OSError) as error:  # OSError: the closure is gone or can't be read
             problem = str(error)
             if problem != manifest.problem:
                 self._log.warn(
