@@ -226,6 +226,14 @@ def test_manifest_with_an_unusable_schema_is_refused(house: Any, schema: Any, me
     assert str(caught.value).startswith(message)
 
 
+def test_secret_of_another_type_is_not_shown(house: Any) -> None:
+    house.ready()
+    with pytest.raises(AllotmentError) as caught:
+        house.request(parameters={"password": 12345678})
+    assert "12345678" not in str(caught.value)
+    assert "parameter password is a secret that breaks its rule 'type'" in str(caught.value)
+
+
 def test_key_signs_a_release_once(house: Any, make_manifest: Any) -> None:
     sha256 = house.add_release()
     signed = make_manifest()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reconcile loop of a partition, with a real supervisord and stand-ins for recipes, promises and the master."""
 
+import dataclasses
 import json
 import os
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,11 @@ from allotment.messages.instance import (
     InstanceRequests,
     InstanceState,
 )
+from allotment.messages.manifest import ReleaseManifest
 from allotment.secret import Secret
 from allotment_node.partition import OUTPUT_DEPTH, OUTPUT_LIMIT
 from allotment_recipes.engine import InstanceResult
+from allotment_recipes.signing import SigningKey
 
 Make = Callable[..., Any]
 
@@ -183,6 +187,11 @@ def test_oscillation_ends_with_a_clear_message(
     engines.recipes = lambda folder, given: None
     master.set(document(generation=generation + 2, parameters={"n": 1}))  # people change something: a new start
     until(lambda: master.last("part0").status is InstanceStatus.GREEN)
+
+
+def with_schema(manifest: ReleaseManifest, schema: Any) -> ReleaseManifest:
+    kind = dataclasses.replace(manifest.software_types["default"], parameters=schema)
+    return dataclasses.replace(manifest, software_types={"default": kind})
 
 
 def planted_link(folder: Path, given: Mapping[str, Any]) -> None:
@@ -351,6 +360,34 @@ def test_parameters_are_checked_against_the_schema(make_agent: Make, master: Any
         "parameters.n: 'many' is not of type 'integer'. Request it with parameters that its schema allows."
     )
     assert engines.runs == []
+
+
+@pytest.mark.parametrize("password", [12345678, "abc"])
+def test_a_secret_of_another_type_or_length_is_not_shown(
+    make_agent: Make, master: Any, document: Make, manifest: ReleaseManifest, signing_key: SigningKey, password: Any
+) -> None:
+    schema = {"properties": {"password": {"type": "string", "minLength": 8, "writeOnly": True}}}
+    strict = with_schema(manifest, schema)
+    master.manifests[strict.sha256] = signing_key.sign(strict)
+    master.set(document(manifest=strict.sha256, parameters={"password": password}))
+    settled(make_agent())
+    rule = "minLength" if password == "abc" else "type"
+    assert master.last("part0").error.startswith(f"parameters.password: a secret breaks its rule '{rule}'.")
+
+
+def test_a_schema_that_refers_to_elsewhere_is_not_followed(
+    make_agent: Make, master: Any, document: Make, manifest: ReleaseManifest, signing_key: SigningKey
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        away = f"http://127.0.0.1:{listener.getsockname()[1]}/schema.json"
+        strict = with_schema(manifest, {"$ref": away})
+        master.manifests[strict.sha256] = signing_key.sign(strict)
+        master.set(document(manifest=strict.sha256))
+        settled(make_agent())
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert master.last("part0").error.startswith("the schema of Hello can't be followed: ")
 
 
 def test_a_secret_that_breaks_the_schema_is_not_shown(make_agent: Make, master: Any, document: Make) -> None:

@@ -69,7 +69,7 @@ def _explained(error: ValidationError, marked: Mapping[str, Json], place: str) -
         missing = next((key for key in error.validator_value if key not in error.instance), "?")
         name = f"{path}.{missing}" if path else missing
         return InvalidError(f"{place}: parameter {name} is missing", f"Add {name}")
-    if _holds_secret(_at(marked, error.absolute_path)):
+    if schema.get("writeOnly") is True or _holds_secret(_at(marked, error.absolute_path)):  # a number may be one too
         return InvalidError(f"{what} is a secret that breaks its rule '{error.validator}'", "Correct its value")
     return InvalidError(f"{what}: {error.message}", f"Correct its value{_hint(schema)}")
 
