@@ -150,7 +150,8 @@ def test_a_closure_with_other_bytes_is_refused(
         ("in.json", "object", "objekt", r"in\.json is not a JSON schema: type: 'objekt' is not valid"),
         ("software.cfg", "instance.cfg.in", "nothing.in", r"\[profile\] url: .*/nothing\.in does not exist\. Correct the path"),
         ("software.cfg", "parts = profile", "parts = profile\n  nothing", r"tiny can't be built: \[buildout\] refers to the section 'nothing'"),
-        ("software.cfg", "../stack", "../../../stack", r"No such file or directory|does not exist"),
+        ("software.cfg", "../stack", "../../../stack", r"\[buildout\] extends: .*/stack/.* does not exist\. Correct it in .*/software\.cfg, or in what"),
+        ("software.cfg.json", '"tiny"', '"tinny"', r"software\.cfg\.json: name is 'tinny' and its folder is 'tiny'\. Write \"name\": \"tiny\", or"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_release_is_named(

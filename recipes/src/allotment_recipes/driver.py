@@ -6,6 +6,7 @@ tests/recipes/test_upstream_contract.py names every internal of zc.buildout that
 
 import functools
 import io
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,15 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._hashing: list[str] = []
         self._installed: dict[str, Any] = {}
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
+        overrides = [("buildout", key, value) for key, value in options.items()]
         with reading(self.files):
-            super().__init__(
-                str(profile), [("buildout", key, value) for key, value in options.items()], use_user_defaults=False
-            )
+            try:
+                super().__init__(str(profile), overrides, use_user_defaults=False)
+            except FileNotFoundError as error:  # upstream opens what is extended without looking
+                raise ProfileError(
+                    f"[buildout] extends: {os.path.normpath(str(error.filename))} does not exist",
+                    f"Correct it in {profile}, or in what it extends, or add that file",
+                ) from error
 
     @functools.cached_property
     def references(self) -> dict[str, set[str]]:

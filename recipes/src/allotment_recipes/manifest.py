@@ -52,6 +52,11 @@ def build_release(
     if not profile.is_file():
         raise AllotmentError(f"{profile} does not exist", "Give the path of a software.cfg, or of its folder")
     description = describe(profile)
+    if description.name != profile.parent.name:  # the farm knows it by its folder, masters by this
+        raise AllotmentError(
+            f"{profile}.json: name is {description.name!r} and its folder is {profile.parent.name!r}",
+            f'Write "name": "{profile.parent.name}", or rename the folder',
+        )
     types = software_types(profile, description)
     folder.mkdir(parents=True, exist_ok=True)
     progress(f"reading {profile}")
