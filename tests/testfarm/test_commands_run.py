@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +39,17 @@ def answers(url: str) -> bool:
     return False
 
 
+def gits_about(url: str) -> list[int]:
+    """Return the git processes that have ``url`` among their arguments."""
+    found = []
+    for path in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            words = (path / "cmdline").read_bytes().split(b"\0") if path.name.isdigit() else []
+            if words[:1] == [b"git"] and url.encode() in words and is_alive(int(path.name)):
+                found.append(int(path.name))
+    return found
+
+
 def test_a_farm_survives_the_death_of_either_half_at_the_same_ports(farm: Any, eventually: Eventually) -> None:
     first = farm.start(program="run")
     assert set(first) == {"format", "pid", "engine_pid", "web_pid", "url", "wire"}
@@ -66,6 +78,18 @@ def test_killing_the_farm_leaves_no_process(farm: Any, eventually: Eventually) -
     found = farm.start(program="run")
     farm.signal(signal.SIGKILL)
     eventually(lambda: not is_alive(found["engine_pid"]) and not is_alive(found["web_pid"]), 60)
+
+
+def test_a_fetch_that_hangs_outlives_neither_the_engine_nor_the_farm(farm: Any, eventually: Eventually) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        farm.repository = f"git://127.0.0.1:{silent.getsockname()[1]}/silent"
+        first = farm.start(program="run")
+        (fetch,) = eventually(lambda: gits_about(farm.repository))
+        os.kill(first["engine_pid"], signal.SIGKILL)
+        eventually(lambda: gits_about(farm.repository) not in ([], [fetch]))
+        assert fetch not in gits_about(farm.repository)
+        farm.signal(signal.SIGKILL)
+        eventually(lambda: gits_about(farm.repository) == [])
 
 
 def test_a_second_farm_in_the_same_folder_is_refused(farm: Any) -> None:

@@ -5,8 +5,11 @@ Each child holds the reading end of a pipe as its standard input; the kernel clo
 whatever way, and the child (``--lifeline``) then ends too.
 """
 
+import contextlib
 import json
 import logging
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -89,6 +92,9 @@ class Child:
         assert self.process is not None  # as above
         if self.process.stdin is not None:
             self.process.stdin.close()
+        # Its own group: a git that waits for a silent server is not left behind by an engine that was killed.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process = None
 
     def _read(self) -> bool:

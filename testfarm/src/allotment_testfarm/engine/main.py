@@ -204,5 +204,7 @@ class Engine:
 def _exit_at_last() -> None:
     """Everything that matters is in the database and on disk; a fetch or a silent master is not waited for."""
     time.sleep(STOP)
-    _log.warning("something did not end in %.0f s and is left", STOP)
+    _log.warning("something did not end in %.0f s and is cut off", STOP)
+    if os.getpgrp() == os.getpid():  # the group is the engine's own, and the engine itself is past this signal
+        os.killpg(0, signal.SIGTERM)
     os._exit(0)
