@@ -118,8 +118,8 @@ class House:
         self.master.observe(node, ObservedState(instances=(seen,)))
 
     def report_children(self, document: DesiredState, *names: str, complete: bool = True, **more: Any) -> None:
-        """Report as the node of a parent that it asks for children of the release ``hello``."""
-        asked = tuple(ChildRequest(name, "hello", **more) for name in names)
+        """Report as the node of a parent that it asks for children, of the release ``hello`` unless told."""
+        asked = tuple(ChildRequest(name, **{"release": "hello", **more}) for name in names)
         self.report(document, requests=InstanceRequests(complete, asked))
 
     def publish(self, document: DesiredState, **values: Any) -> None:

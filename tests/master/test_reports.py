@@ -122,6 +122,35 @@ def test_stopping_a_parent_stops_its_children_and_starting_it_starts_them(house:
     assert house.documents()["one:a"].state == "started"
 
 
+def test_child_that_is_asked_for_while_its_namesake_goes_is_asked_for_again(house: Any) -> None:
+    house.ready()
+    house.request()
+    house.report_children(house.documents()["one:one"], "a")
+    house.report_children(house.documents()["one:one"])
+    house.report_children(house.documents()["one:one"], "a")
+    assert "'one/a' is being destroyed" in house.master.instance("one").error
+    generation = house.documents()["one:one"].generation
+    house.report(house.documents()["one:a"], status="destroyed")
+    assert house.documents()["one:one"].generation == generation + 1
+    house.report_children(house.documents()["one:one"], "a")  # as its node answers to a new generation
+    assert (house.documents()["one:a"].state, house.master.instance("one").error) == ("started", "")
+
+
+def test_child_of_a_release_that_came_later_is_asked_for_again(house: Any) -> None:
+    house.ready()
+    house.request()
+    house.report_children(house.documents()["one:one"], "a", release="later")
+    assert "no release is called 'later'" in house.master.instance("one").error
+    generation = house.documents()["one:one"].generation
+    house.add_release("later")
+    house.supply(release="later")
+    assert house.documents()["one:one"].generation == generation + 1
+    house.report_children(house.documents()["one:one"], "a", release="later")
+    assert house.documents()["one:a"].state == "started"
+    house.supply(release="later")
+    assert house.documents()["one:one"].generation == generation + 1
+
+
 def test_one_wrong_child_is_told_and_stops_no_other(house: Any) -> None:
     house.ready()
     house.request()

@@ -151,7 +151,11 @@ class Master:
                     f"release {manifest.name} {manifest.sha256} is not signed",
                     "Let the farm prove it, or supply it as development to a node that allows this",
                 )
-            supplies.put(transaction, node, manifest.sha256, asked.state, asked.development)
+            is_new = supplies.put(transaction, node, manifest.sha256, asked.state, asked.development)
+            if is_new and asked.state is SupplyState.AVAILABLE:
+                refusing = instances.refusing_trees(connection)
+                instances.lock_roots(transaction, refusing)
+                trees.ask_again(transaction, self._rules, refusing)
             trees.house(transaction, self._rules)
             return supplies.get(connection, node.id, manifest.sha256)
 

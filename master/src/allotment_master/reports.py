@@ -15,7 +15,7 @@ from allotment_master.db.tokens import NAME
 from allotment_master.db.transaction import Transaction
 from allotment_master.kit.errors import InvalidError
 from allotment_master.requests import check, refuse_doomed, update
-from allotment_master.trees import Rules, destroy, house, settle
+from allotment_master.trees import Rules, ask_again, destroy, house, settle
 
 _IDENTIFIER = re.compile(r"inst-([1-9][0-9]{0,8})")
 _DEEP = 8  # levels of a tree
@@ -31,14 +31,16 @@ def observe(transaction: Transaction, rules: Rules, node: Node, report: Observed
     named = {_number(item): item for item in report.instances}
     mine = instances.on_node(connection, node.id, filter(None, named))
     instances.lock_roots(transaction, (instance.root_id for instance in mine.values()))
-    has_freed = False
+    freed = set()
     for number, instance in instances.on_node(connection, node.id, mine).items():
         seen = named[number]
-        if instance.place is not None and instance.place.partition == seen.partition:
-            has_freed |= _observe_instance(transaction, rules, instance, seen)
-    for root in sorted({instance.root_id for instance in mine.values()}):
+        is_here = instance.place is not None and instance.place.partition == seen.partition
+        if is_here and _observe_instance(transaction, rules, instance, seen):
+            freed.add(instance.root_id)
+    ask_again(transaction, rules, sorted(freed))  # what is gone may have stood in the way of a child of its name
+    for root in sorted({instance.root_id for instance in mine.values()} - freed):
         settle(transaction, rules, root)
-    if has_freed:
+    if freed:
         house(transaction, rules)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instance trees brought in line with what is wanted of them: places taken and given back, documents written."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from allotment.messages.desired_state import DesiredState
@@ -58,6 +58,18 @@ def destroy(transaction: Transaction, tree: list[Instance], top: Instance) -> No
 def house(transaction: Transaction, rules: Rules) -> None:
     """Try again for instances that wait for a place: after a partition, a supply or a node has come."""
     for root in instances.homeless_trees(transaction, _AT_ONCE):
+        settle(transaction, rules, root)
+
+
+def ask_again(transaction: Transaction, rules: Rules, roots: Iterable[int]) -> None:
+    """Have instances whose children were refused ask for them again: what stood against these may be gone.
+
+    The caller has locked the trees.
+    """
+    for root in roots:
+        for member in instances.tree(transaction.connection, root):
+            if member.refused_children and member.wanted.state is not InstanceState.DESTROYED:
+                places.renew(transaction, member)
         settle(transaction, rules, root)
 
 

@@ -170,6 +170,13 @@ def homeless_trees(transaction: Transaction, limit: int) -> list[int]:
     return sorted(transaction.connection.execute(query.with_for_update(skip_locked=True)).scalars())
 
 
+def refusing_trees(connection: Connection) -> list[int]:
+    """Return the roots of the trees in which an instance asks for children that were refused."""
+    root = func.coalesce(instances.c.root_id, instances.c.id)
+    query = select(root).distinct().where(instances.c.refused_children != "", instances.c.ended.is_(None))
+    return sorted(connection.execute(query).scalars())
+
+
 def insert_new(
     transaction: Transaction, path: str, wanted: Wanted, parent: Instance | None = None, no_place: str = "new"
 ) -> Instance:

@@ -159,6 +159,12 @@ def outrun(transaction: Transaction, instance: Instance, generation: int) -> Non
         transaction.connection.execute(update(partitions).where(mine).values(generation=generation, document=None))
 
 
+def renew(transaction: Transaction, instance: Instance) -> None:
+    """Have the document written as a new generation though it says nothing new: its node reports again."""
+    if instance.place is not None:
+        outrun(transaction, instance, instance.place.generation)
+
+
 def desired(connection: Connection, node: Node) -> NodeDesiredState:
     """Return all that is wanted of a node."""
     query = (

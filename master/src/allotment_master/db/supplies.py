@@ -13,8 +13,11 @@ from allotment_master.db.transaction import Transaction
 from allotment_master.kit.errors import ConflictError
 
 
-def put(transaction: Transaction, node: Node, manifest: str, state: SupplyState, development: bool) -> None:
-    """Offer a release on a node, or take it away; one that instances on the node use is not taken away."""
+def put(transaction: Transaction, node: Node, manifest: str, state: SupplyState, development: bool) -> bool:
+    """Offer a release on a node, or take it away; one that instances on the node use is not taken away.
+
+    Return whether this changes anything.
+    """
     connection = transaction.connection
     mine = (supplies.c.node_id == node.id) & (supplies.c.manifest == manifest)
     query = select(supplies.c.state, supplies.c.development).where(mine).with_for_update()
@@ -22,7 +25,7 @@ def put(transaction: Transaction, node: Node, manifest: str, state: SupplyState,
     if state is SupplyState.REMOVED:
         _refuse_used(connection, node, manifest)
     if row is not None and (row.state, row.development) == (state, development):
-        return
+        return False
     values = {"state": state.value, "development": development, "status": None, "error": ""}
     if row is None:
         connection.execute(insert(supplies).values(node_id=node.id, manifest=manifest, **values))
@@ -31,6 +34,7 @@ def put(transaction: Transaction, node: Node, manifest: str, state: SupplyState,
     transaction.concern(node.id)
     kind = "supply.offered" if state is SupplyState.AVAILABLE else "supply.removed"
     transaction.record(kind, f"node/{node.name}", {"manifest": manifest, "development": development})
+    return True
 
 
 def _refuse_used(connection: Connection, node: Node, manifest: str) -> None:
