@@ -141,3 +141,17 @@ def test_every_listed_recipe_and_promise_documents_its_options(allot: Allot) -> 
 def test_interrupted_command_says_so(allot: Allot) -> None:
     result = allot("other", "stop", code=PLUGIN)
     assert (result.returncode, result.stderr.strip()) == (130, "stopped")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("plugin",), "Error: no command is called 'plugin'. Did you mean 'plugins'? Valid: "),
+        (("node", "state"), "Error: no command is called 'state'. Did you mean 'status'? Valid: "),
+        (("--nonsense",), "Error: No such option '--nonsense'."),
+    ],
+)
+def test_an_unknown_command_names_the_nearest(allot: Allot, words: tuple[str, ...], message: str) -> None:
+    done = allot(*words)
+    assert done.returncode == 2
+    assert message in done.stderr

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from allotment import __version__
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, nearest
 from allotment.hookspecs import Command
 from allotment.plugins import Plugins, load, plugins
 
@@ -44,6 +44,15 @@ class LazyGroup(click.Group):
             command: click.Command = load(below[0].target)
             return command
         return LazyGroup(path, self._registry, GROUPS.get(path, f"Commands of {name}."))
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command for one that there is not."""
+        name, known = arguments[0], self.list_commands(context)
+        if known and name not in known and not name.startswith("-"):
+            context.fail(f"no command is called '{name}'. {nearest(name, known)}.")
+        return super().resolve_command(context, arguments)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Show each command's one line from its registration: nothing is imported."""
