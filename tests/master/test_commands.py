@@ -94,7 +94,7 @@ def test_supply_request_wait_and_look(shell: Shell, promise: Any) -> None:
     assert "hidden" not in info
     assert "node-1" in shell.run("master", "nodes").stdout
     assert "instance.published instance/one" in shell.run("master", "events").stdout
-    assert shell.run("service", "stop", "one").stdout == f"one: processing on node-1/part0 at {url}\n"
+    assert shell.run("service", "stop", "one").stdout == "one: stopped is wanted; it is processing\n"
     assert shell.run("service", "start", "one").returncode == 0
     assert shell.run("service", "destroy", "one").returncode == 0
 
@@ -113,13 +113,22 @@ def test_wait_tells_the_messages_of_broken_promises(shell: Shell, promise: Any) 
     assert (done.returncode, done.stderr) == (
         1,
         "error: one is not ready after 0.2 s: it is red\n  promise web: nobody answers. "
-        "Look at 'allot service info'.\n",
+        "Look at 'allot service info one'.\n",
     )
 
 
 def test_request_without_a_place_says_why(shell: Shell) -> None:
     done = shell.run("request", "one", "hello")
     assert done.stdout == ("one: requested: There is no place: node-1: release hello is not supplied.\n")
+
+
+def test_a_long_error_is_one_line_while_waiting(shell: Shell) -> None:
+    shell.run("supply", "hello", "node-1")
+    shell.run("request", "one", "hello")
+    shell.report("waiting", error="child: has not published 'url'\npage: has not published 'url'")
+    done = shell.run("request", "one", "hello")
+    assert done.stdout == "one: waiting on node-1/part0: child: has not published 'url' (and 1 more)\n"
+    assert "page: has not published" in shell.run("service", "info", "one").stdout
 
 
 MISTAKES = [

@@ -48,7 +48,7 @@ def test_status_shows_all_and_no_secret(
     assert found["agent"] is None
     assert found["partitions"][0]["status"] == "green"
     assert found["partitions"][0]["published"]["values"]["password"] == "<secret>"
-    assert "part0 hello wanted started, is green" in text
+    assert "part0 hello wanted started, was green" in text
 
 
 def test_a_one_shot_command_beside_an_agent_is_refused(

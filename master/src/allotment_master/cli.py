@@ -73,11 +73,13 @@ def table(rows: Sequence[tuple[str, ...]], empty: str) -> None:
 
 
 def summary(info: InstanceInfo) -> str:
-    """Return one line on an instance."""
+    """Return one line on an instance; ``allot service info`` shows all of a long error."""
     place = f" on {info.node}/{info.partition}" if info.node else ""
     url = info.published.get("url")
     address = f" at {url}" if isinstance(url, str) else ""
-    error = f": {info.error}" if info.error else ""
+    first, *more = info.error.splitlines() or [""]
+    error = f": {first}" if first else ""
+    error += f" (and {len(more)} more)" if more else ""
     return f"{info.name}: {info.status}{place}{address}{error}"
 
 

@@ -79,7 +79,9 @@ def wait_settled(client: MasterClient, info: InstanceInfo, timeout: float, say: 
             break
         if left <= 0:
             lines = [f"{info.name} is not ready after {timeout:g} s: it is {info.status}. {info.error}".strip(" .")]
-            raise AllotmentError("\n".join([*lines, *broken_promises(info)]), "Look at 'allot service info'")
+            raise AllotmentError(
+                "\n".join([*lines, *broken_promises(info)]), f"Look at 'allot service info {info.name}'"
+            )
         found = client.events(seen, min(left, _POLL))
         seen = found[-1].id if found else seen
     return info

@@ -23,5 +23,10 @@ def command(master: str | None, token_file: Path | None, as_json: bool) -> None:
         place = f"{info.node}/{info.partition}" if info.node else "none"
         url = info.published.get("url")
         address = url if isinstance(url, str) else ""
-        rows.append((info.name, info.status, info.release[:32], info.software_type, place, address))
+        rows.append((info.name, info.status, _short(info.release), info.software_type, place, address))
     table(rows, "No instance was requested. 'allot request NAME RELEASE' asks for one.")
+
+
+def _short(release: str) -> str:
+    """Return a release's name, or the first digits of a manifest's sha256: a child has that of its parent."""
+    return release[:12] if len(release) == 64 else release

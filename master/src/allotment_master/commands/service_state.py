@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from allotment.messages.instance import InstanceState
-from allotment_master.cli import connect, json_option, master_options, show, summary
+from allotment_master.cli import connect, json_option, master_options, show
 from allotment_master.commands.request import refuse_failed, wait_settled
 
 
@@ -23,7 +23,7 @@ def _command(word: str, state: InstanceState, text: str) -> click.Command:
         with connect(master, token_file) as client:
             info = client.set_state(name, state)
             if not as_json:
-                click.echo(summary(info))
+                click.echo(f"{info.name}: {info.state} is wanted; it is {info.status}")
             if wait:
                 info = wait_settled(client, info, timeout, say=not as_json)
         if as_json:

@@ -28,12 +28,12 @@ def command(folder: Path, as_json: bool) -> None:
         return
     agent = f"agent runs as process {listing['agent']}" if listing["agent"] else "agent does not run"
     click.echo(f"{listing['name']}: {agent}")
+    word = "is" if listing["agent"] else "was"  # what was seen last, and nobody has looked since
     for item in listing["software"]:
         click.echo(f"release {item['manifest'][:12]} {item['status']} {item['error']}".rstrip())
     for part in listing["partitions"]:
-        click.echo(
-            f"{part['partition']} {part['name']} wanted {part['state']}, is {part['status']} {part['error']}".rstrip()
-        )
+        state = f"wanted {part['state']}, {word} {part['status']} {part['error']}"
+        click.echo(f"{part['partition']} {part['name']} {state}".rstrip())
         for service in part["services"]:
             click.echo(f"  service {service['name']} {service['status']} {service['detail']}")
         for promise in part["promises"]:
