@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from allotment.errors import AllotmentError
 from allotment.messages.desired_state import ObservedSoftware, ObservedState, SoftwareStatus
 from allotment.messages.instance import ChildAnswer, ChildRequest, InstanceRequests, InstanceState
 from allotment.secret import Secret
@@ -149,6 +150,15 @@ def test_child_of_a_release_that_came_later_is_asked_for_again(house: Any) -> No
     assert house.documents()["one:a"].state == "started"
     house.supply(release="later")
     assert house.documents()["one:one"].generation == generation + 1
+
+
+@pytest.mark.parametrize("generation", [-1, 2**31 - 1, 2**53])
+def test_generation_that_was_never_sent_is_refused(house: Any, generation: int) -> None:
+    house.ready()
+    house.request()
+    with pytest.raises(AllotmentError, match=f"inst-1 has no generation {generation}. Report one that was sent."):
+        house.report(house.documents()["one:one"], generation=generation)
+    assert house.request(parameters={"greeting": "hi"}).generation == 2
 
 
 def test_one_wrong_child_is_told_and_stops_no_other(house: Any) -> None:

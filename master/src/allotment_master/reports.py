@@ -20,6 +20,7 @@ from allotment_master.trees import Rules, ask_again, destroy, house, settle
 _IDENTIFIER = re.compile(r"inst-([1-9][0-9]{0,8})")
 _DEEP = 8  # levels of a tree
 _MANY = 100  # children of one instance
+_LATEST = 2**31 - 2  # generation that a node can have seen: one more still fits into the database
 
 
 def observe(transaction: Transaction, rules: Rules, node: Node, report: ObservedState) -> None:
@@ -55,6 +56,8 @@ def _observe_instance(transaction: Transaction, rules: Rules, instance: Instance
         places.release(transaction, instance)
         instances.end(transaction, instance)
         return True
+    if not 0 <= seen.generation <= _LATEST:
+        raise InvalidError(f"{seen.instance} has no generation {seen.generation}", "Report one that was sent")
     if instance.place is not None and seen.generation > instance.place.generation:
         places.outrun(transaction, instance, seen.generation)
         return False
