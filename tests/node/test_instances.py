@@ -244,6 +244,28 @@ def test_outputs_that_no_recipe_writes_are_refused(
     assert seen.published is None
 
 
+def test_a_partition_in_which_another_instance_is_is_given_to_nobody(
+    make_agent: Make, master: Any, engines: Any, document: Make
+) -> None:
+    deep: Any = 1
+    for _ in range(OUTPUT_DEPTH):
+        deep = [deep]
+    master.set(document(parameters={"deep": deep}))
+    settled(make_agent())
+    master.set(document(generation=2, instance="inst-2", name="other"))  # as of a master restored from a backup
+    for _ in range(2):
+        settled(make_agent())
+        seen = master.last("part0")
+        assert (seen.instance, seen.status) == ("inst-2", InstanceStatus.FAILED)
+        assert seen.error.startswith("part0 is wanted for inst-2, and inst-1 ('hello') is in it. Destroy the one ")
+    assert engines.runs == ["part0"]
+    master.set(document(generation=3, instance="inst-2", name="other", state=InstanceState.DESTROYED))
+    agent = make_agent()
+    settled(agent)
+    assert master.last("part0").status is InstanceStatus.DESTROYED
+    assert (agent._folder.partition("part0") / ".allotment" / "instance.json").exists()
+
+
 def test_stopped_keeps_the_files_and_ends_the_services(
     make_agent: Make, master: Any, engines: Any, document: Make, write_service: Make, until: Make
 ) -> None:

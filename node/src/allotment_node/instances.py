@@ -275,10 +275,12 @@ class Instances:
         self._records[partition.name] = processed
 
     def _destroy(self, partition: Partition, document: DesiredState) -> Pass:
-        """End the services and remove everything; the partition is free once the master has heard of it."""
+        """End the services and remove everything but another's; the partition is free once the master knows."""
         seen = self._observations.instance(partition.name)
         gone = seen is not None and seen.status is InstanceStatus.DESTROYED and seen.instance == document.instance
-        if not gone or partition.path.exists():
+        if other := partition.other_occupant(document.instance):
+            _log.warning("%s holds %s, which was never destroyed: it stays", partition.name, other)
+        elif not gone or partition.path.exists():
             self._supervisor.remove(partition.name)
             partition.wipe()
             self._records[partition.name] = None

@@ -16,6 +16,7 @@ from allotment.messages.instance import InstanceInput, InstancePublished, Instan
 from allotment_node.folder import NodeFolder, remove_tree
 
 OUTPUT_LIMIT: Final = 1 << 20  # bytes of requests.json and of published.json
+INPUT_LIMIT: Final = 16 << 20  # bytes of instance.json, as recipes read it
 OUTPUT_DEPTH: Final = 48  # of lists and objects in them; masters take 64 of a report, which has some of its own
 T = TypeVar("T")
 
@@ -48,11 +49,30 @@ class Partition:
         self._traces = (folder.service_logs, folder.usage)
 
     def write_input(self, document: InstanceInput) -> None:
-        """Write ``instance.json``. Earlier outputs stay: a run that waits adds to what was published before."""
+        """Write ``instance.json``. Earlier outputs stay: a run that waits adds to what was published before.
+
+        A partition in which another instance still is, because it was never destroyed, is refused: its data would
+        be given to a stranger.
+        """
         self.path.mkdir(mode=0o750, exist_ok=True)
         self._exchange.mkdir(mode=0o700, exist_ok=True)
         self._check_exchange()
+        if other := self.other_occupant(document.instance):
+            raise AllotmentError(
+                f"{self.name} is wanted for {document.instance}, and {other} is in it",
+                f"Destroy the one that is there, or remove {self.path} if nobody needs its data",
+            )
         atomic.write_bytes(self._exchange / "instance.json", dumps(document), 0o600, sync=False)
+
+    def other_occupant(self, instance: str) -> str:
+        """Return the identifier and name of the instance that was processed here last, if it is another one."""
+        try:
+            self._check_exchange()
+            data = atomic.read_limited(self._exchange / "instance.json", INPUT_LIMIT)
+            found = None if data is None else loads(InstanceInput, data)
+        except (AllotmentError, OSError):
+            return ""  # nobody was here, or what is left can't be read and must not keep it from being removed
+        return "" if found is None or found.instance == instance else f"{found.instance} ('{found.name}')"
 
     def read_requests(self) -> InstanceRequests | None:
         """Return ``requests.json``, None when the run did not write one."""
