@@ -97,7 +97,7 @@ def test_a_test_node_that_waits_gets_the_job_of_a_new_commit(running: Running, r
 def test_a_wait_that_is_over_is_answered_with_nothing(shared: Running) -> None:
     began = time.monotonic()
     assert shared.wire.lease(wait=0.3).status_code == 204
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 20
 
 
 def test_a_job_waits_milliseconds_for_an_idle_test_node(running: Running, repository: Any) -> None:
@@ -204,7 +204,7 @@ def test_an_unknown_format_names_the_version_that_reads_it(shared: Running) -> N
 
 def test_an_expired_lease_is_lost_and_another_test_node_goes_on(farm: Any, repository: Any) -> None:
     repository.release("a")
-    url = farm.start("--lease", "0.5")["url"]
+    url = farm.start("--lease", "2")["url"]
     first, second = farm.wire(url, "n1"), farm.wire(url, "n2")
     old = first.take()
     new = second.take()  # n1 stays silent

@@ -92,7 +92,7 @@ def farm_with_commit(farm: Any, repository: Any, eventually: Eventually) -> Iter
     """A running engine that has seen a commit without releases."""
     repository.put("words.txt", "from the commit\n")
     repository.commit()
-    url = farm.start("--lease", "2")["url"]
+    url = farm.start("--lease", "4")["url"]
     database = Database(sqlite_url(str(farm.folder / "farm.sqlite")))
 
     def seen() -> Any:
@@ -145,7 +145,7 @@ def test_a_killed_engine_does_not_disturb_a_running_job(
     job = add_command(database, "sh", "-c", script)
     eventually((tmp_path / "begun").exists, 90)
     farm.signal(signal.SIGKILL)
-    farm.start("--lease", "2", "--wire-port", url.rpartition(":")[2])
+    farm.start("--lease", "4", "--wire-port", url.rpartition(":")[2])
     (tmp_path / "go").touch()
     eventually(lambda: detail(database, job).job.verdict, 90)
     found = detail(database, job)

@@ -164,8 +164,8 @@ def test_release_whose_instance_can_not_be_processed_fails(tree: Tree) -> None:
 
 def test_release_that_takes_too_long_is_timed_out_and_leaves_nothing(tree: Tree) -> None:
     put_tests(tree, "import time\n\ndef test_endless():\n    time.sleep(600)\n")
-    result = tree.result("--timeout", "8")
-    assert (result["outcome"], result["reason"]) == ("timed-out", "did not end within 8 s")
+    result = tree.result("--timeout", "5")
+    assert (result["outcome"], result["reason"]) == ("timed-out", "did not end within 5 s")
     assert result["steps"][-1]["outcome"] == "timed-out"
     assert processes_in(tree.root) == []
 

@@ -31,11 +31,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process in started:
         assert process.stdin is not None
         process.stdin.close()  # by the lifeline: a killed guard could not tidy up
-        process.wait(10)
+        process.wait(60)
 
 
 def is_there(path: Path) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     return path.exists()
@@ -44,28 +44,28 @@ def is_there(path: Path) -> bool:
 def test_exit_code_and_output_are_the_commands(start: Start, tmp_path: Path) -> None:
     process = start("import sys; print('out'); sys.exit(7)")
     assert process.stdout is not None
-    assert (process.wait(10), process.stdout.read()) == (7, b"out\n")
+    assert (process.wait(60), process.stdout.read()) == (7, b"out\n")
     assert (tmp_path / "status").read_text() == "ended"
 
 
 def test_death_by_signal_is_told_as_shells_do(start: Start) -> None:
-    assert start("import os; os.kill(os.getpid(), 9)").wait(10) == 128 + 9
+    assert start("import os; os.kill(os.getpid(), 9)").wait(60) == 128 + 9
 
 
 def test_command_that_does_not_exist_is_127() -> None:
     words = [sys.executable, "-I", "-S", guard.__file__, "--", "/nowhere/program"]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.wait(10) == 127
+        assert process.wait(60) == 127
         assert process.stderr is not None
         assert b"guard: /nowhere/program can't be started" in process.stderr.read()
 
 
 def test_input_of_the_command_is_empty(start: Start) -> None:
-    assert start("import sys; sys.exit(sys.stdin.read() != '')").wait(10) == 0
+    assert start("import sys; sys.exit(sys.stdin.read() != '')").wait(60) == 0
 
 
 def test_timeout_ends_the_command_with_its_own_code(start: Start, tmp_path: Path) -> None:
-    assert start("import time; time.sleep(600)", timeout=0.3).wait(10) == 124
+    assert start("import time; time.sleep(600)", timeout=0.3).wait(60) == 124
     assert (tmp_path / "status").read_text() == "timeout"
 
 
@@ -74,7 +74,7 @@ def test_closed_lifeline_ends_the_command(start: Start, tmp_path: Path) -> None:
     assert is_there(tmp_path / "up")
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(10) == 125
+    assert process.wait(60) == 125
     assert (tmp_path / "status").read_text() == "abandoned"
 
 
@@ -82,7 +82,7 @@ def test_sigterm_ends_the_command(start: Start, tmp_path: Path) -> None:
     process = start(SLEEPER, "x", str(tmp_path / "up"))
     assert is_there(tmp_path / "up")
     process.terminate()
-    assert process.wait(10) == 126
+    assert process.wait(60) == 126
     assert (tmp_path / "status").read_text() == "stopped"
 
 
@@ -140,8 +140,8 @@ def test_nothing_is_left(
     assert process.stdin is not None
     process.stdin.close()
     began = time.monotonic()
-    process.wait(10)
-    assert time.monotonic() - began < 5
+    process.wait(60)
+    assert time.monotonic() - began < 30
     assert marked() == []
 
 
@@ -153,7 +153,7 @@ def test_daemons_end_with_the_command(
         f"subprocess.Popen([sys.executable, '-c', {SLEEPER!r}, *sys.argv[1:]], start_new_session=True)\n"
         "while not os.path.exists(sys.argv[2]): time.sleep(0.01)\n"
     )
-    assert start(program, marker, str(tmp_path / "up")).wait(10) == 0
+    assert start(program, marker, str(tmp_path / "up")).wait(60) == 0
     assert marked() == []
 
 
