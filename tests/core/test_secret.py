@@ -167,3 +167,24 @@ def test_recursive_schema_marks_at_every_depth() -> None:
     schema = {"$ref": "#/$defs/node", "$defs": {"node": node}}
     value = {"word": "a", "next": {"word": "b", "next": {"word": "c"}}}
     assert find(mark(value, schema)) == {"a", "b", "c"}
+
+
+HIDDEN = {"type": "string", "writeOnly": True}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"password": {"$anchor": "hidden", **HIDDEN}}, "properties": {"a": {"$ref": "#hidden"}}},
+        {"$defs": {"p": {"$dynamicAnchor": "hidden", **HIDDEN}}, "properties": {"a": {"$dynamicRef": "#hidden"}}},
+        {"dependentSchemas": {"a": {"properties": {"a": HIDDEN}}}},
+        {"unevaluatedProperties": HIDDEN},
+    ],
+)
+def test_secret_is_found_however_the_schema_says_it(schema: dict[str, Any]) -> None:
+    assert mark({"a": "s3cr3t"}, schema) == {"a": Secret("s3cr3t")}
+
+
+def test_schema_that_refers_to_itself_by_its_root_is_followed() -> None:
+    schema = {"properties": {"child": {"$ref": "#"}, "password": HIDDEN}}
+    assert mark({"child": {"password": "x"}}, schema) == {"child": {"password": Secret("x")}}

@@ -109,8 +109,9 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 def mark(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return parameters with each text whose JSON schema says ``"writeOnly": true`` wrapped as a :class:`Secret`.
 
-    Looks through objects, lists, ``$ref`` inside the document and every branch of ``allOf``, ``anyOf``, ``oneOf``,
-    ``if``: a text that any branch calls a secret is one. A ``writeOnly`` object or list makes all texts inside secrets.
+    Looks through objects, lists, ``$ref`` inside the document (by path or ``$anchor``) and every branch of ``allOf``,
+    ``anyOf``, ``oneOf``, ``if``, ``dependentSchemas``: a text that any branch calls a secret is one. A ``writeOnly``
+    object or list makes all texts inside secrets.
     """
     return _mark(wrap(value), schema, schema, ())
 
@@ -120,9 +121,9 @@ def _mark(value: Any, schema: Any, root: Mapping[str, Any], following: tuple[str
         return value
     if schema.get("writeOnly") is True:
         return _hide(value)
-    reference = schema.get("$ref")
-    if isinstance(reference, str) and reference.startswith("#") and reference not in following:
-        value = _mark(value, _resolve(reference, root), root, (*following, reference))
+    for reference in (schema.get("$ref"), schema.get("$dynamicRef")):
+        if isinstance(reference, str) and reference.startswith("#") and reference not in following:
+            value = _mark(value, _resolve(reference, root), root, (*following, reference))
     for branch in _branches(schema):
         value = _mark(value, branch, root, following)
     if isinstance(value, dict):
@@ -130,7 +131,7 @@ def _mark(value: Any, schema: Any, root: Mapping[str, Any], following: tuple[str
     if isinstance(value, list):
         first = schema.get("prefixItems")
         fixed = first if isinstance(first, list) else []
-        rest = schema.get("items")
+        rest = schema.get("items", schema.get("unevaluatedItems"))
         return [_mark(item, fixed[at] if at < len(fixed) else rest, root, ()) for at, item in enumerate(value)]
     return value
 
@@ -141,7 +142,7 @@ def _mark_property(key: str, value: Any, schema: Mapping[str, Any], root: Mappin
     found = [properties[key]] if isinstance(properties, Mapping) and key in properties else []
     if isinstance(patterns, Mapping):
         found += [item for pattern, item in patterns.items() if re.search(pattern, key)]
-    for item in found or [schema.get("additionalProperties")]:
+    for item in found or [schema.get("additionalProperties"), schema.get("unevaluatedProperties")]:
         value = _mark(value, item, root, ())
     return value
 
@@ -163,10 +164,24 @@ def _branches(schema: Mapping[str, Any]) -> Iterator[Any]:
             yield from branches
     for word in ("if", "then", "else"):
         yield schema.get(word)
+    dependent = schema.get("dependentSchemas")
+    if isinstance(dependent, Mapping):
+        yield from dependent.values()
 
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+    if not reference.startswith("#/"):
+        return _anchored(reference[1:], root) if len(reference) > 1 else root
     target: Any = root
     for step in unquote(reference[1:]).split("/")[1:]:
         target = target.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(target, Mapping) else None
     return target
+
+
+def _anchored(name: str, schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        if name in (schema.get("$anchor"), schema.get("$dynamicAnchor")):
+            return schema
+        schema = list(schema.values())
+    inner = schema if isinstance(schema, list) else ()
+    return next((found for item in inner if (found := _anchored(name, item)) is not None), None)
