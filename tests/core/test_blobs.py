@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,3 +92,14 @@ def test_what_is_no_hash_is_refused(store: BlobStore, name: str) -> None:
     with pytest.raises(AllotmentError) as caught:
         store.path(name)
     assert str(caught.value) == f"{name!r} is not a sha256. Give 64 hexadecimal digits."
+
+
+def test_what_a_killed_writer_has_left_goes_after_a_day(store: BlobStore) -> None:
+    store.write([DATA])
+    young, old = store.folder / ".new-young", store.folder / ".new-old"
+    for path in (young, old):
+        path.touch()
+    os.utime(old, (0, 0))
+    store.write([b"other"])
+    assert young.exists()
+    assert not old.exists()

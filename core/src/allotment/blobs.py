@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of bytes named by their sha256: profile closures, source archives, whatever is pinned by its hash."""
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,8 @@ from typing import Final
 from allotment.errors import AllotmentError
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
+_NEW: Final = ".new-"  # opens the name of a blob that is being written
+_ABANDONED: Final = 86400.0  # seconds without another byte
 
 
 class BlobStore:
@@ -45,9 +49,10 @@ class BlobStore:
     def write(self, chunks: Iterable[bytes], expected: str | None = None, limit: int | None = None) -> str:
         """Store bytes and return their sha256; bytes that differ from ``expected`` or exceed ``limit`` are refused."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         digest = hashlib.sha256()
         size = 0
-        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=".new-")
+        handle, temporary = tempfile.mkstemp(dir=self.folder, prefix=_NEW)
         try:
             with os.fdopen(handle, "wb") as file:
                 for chunk in chunks:
@@ -81,3 +86,10 @@ class BlobStore:
         """Copy a blob to ``target`` after verifying it."""
         self.read(sha256)
         shutil.copyfile(self.path(sha256), target)
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed have left."""
+        for path in self.folder.glob(f"{_NEW}*"):
+            with contextlib.suppress(FileNotFoundError):  # its writer has ended just now
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink()
