@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,17 +60,17 @@ def _tend(folder: Path, children: "tuple[Child, Child]") -> None:
     """Keep the children running until a signal comes."""
     from allotment_testfarm.children import stop_all
 
-    stopping = threading.Event()
+    signals: list[int] = []  # an Event has a lock, which may be held where the signal comes in
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, _: signals.append(number))
     ready = folder / "farm.json"
     try:
-        while not stopping.is_set():
+        while not signals:
             # Each child is tended in every round: no short-circuit.
             changes = [child.tend(time.monotonic()) for child in children]
             if any(changes) and all(child.url for child in children):
                 _announce(ready, folder, *children)
-            stopping.wait(_TICK)
+            time.sleep(_TICK)
     finally:
         ready.unlink(missing_ok=True)
         stop_all(children)
