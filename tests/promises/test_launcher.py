@@ -276,6 +276,23 @@ def test_history_of_removed_promises_is_dropped(launcher: Launcher, partition: P
     assert [item.name for item in (partition / ".allotment/promises").iterdir()] == ["kept.jsonl"]
 
 
+def test_a_failure_that_can_not_be_remembered_is_not_tolerated(
+    launcher: Launcher, partition: Path, promise: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "state").write_text("bad")
+    for name in ("no-place", "place"):
+        promise(name, how="from_file", file=str(tmp_path / "state"))
+    (partition / ".allotment/promises/no-place.jsonl").mkdir(parents=True)
+    assert _by_name(launcher.run(partition, "anomaly")) == {
+        "no-place": (
+            "failed",
+            "failed 1 of 3 times, tolerated below 2: bad; its history can't be kept: Is a directory",
+        ),
+        "place": ("passed", "failed 1 of 3 times, tolerated below 2: bad"),
+    }
+    assert _by_name(launcher.run(partition, "anomaly"))["place"] == ("failed", "bad")
+
+
 def test_results_come_even_when_the_history_has_no_place(launcher: Launcher, partition: Path, promise: Write) -> None:
     promise("fine", "check_file_state", filename="etc")
     (partition / ".allotment").write_text("a file where the folder should be")

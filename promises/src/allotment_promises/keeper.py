@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from allotment.errors import nearest
@@ -16,6 +16,7 @@ from allotment_promises.batch import Batch, LauncherGone
 from allotment_promises.catalogue import EXECUTABLE, FOLDER, Promise
 from allotment_promises.history import History, Record
 from allotment_promises.registry import PromiseTypes
+from allotment_promises.result import PromiseStatus, clean
 from allotment_promises.runner import HISTORY_LIMIT, Mode, Outcome, Task
 
 _ANSWER_SECONDS = 30.0  # a launcher that does not read its answer for so long is given up
@@ -50,15 +51,32 @@ def _run(
     past = {item.name: history.measurements(item.name, HISTORY_LIMIT) if mode == "anomaly" else () for item in wanted}
     tasks = [Task(promise, tuple(past[promise.name])) for promise in wanted]
     outcomes = Batch(types, partition, mode, launcher).run(tasks)
-    try:
-        for name, outcome in outcomes.items():
-            result = outcome.result
-            history.append(name, Record(result.started, result.seconds, outcome.measured, result.message))
-        if names is None:
+    kept = _remember(history, outcomes, partition)
+    if names is None:
+        with contextlib.suppress(OSError):  # then the next run drops them
             history.prune({promise.name for promise in promises})
-    except OSError as error:  # a full disk must not hide the results
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {partition}: the history of promises can't be kept: {error}\n")
-    return outcomes
+    return kept
+
+
+def _remember(history: History, outcomes: Mapping[str, Outcome], partition: Path) -> Mapping[str, Outcome]:
+    """Write the history and return the outcomes; one file that can't be written does not end the others' history.
+
+    A failure that can't be remembered is not tolerated either: on a full disk every one would be the first.
+    """
+    found = dict(outcomes)
+    problem = ""
+    for name, outcome in outcomes.items():
+        result = outcome.result
+        try:
+            history.append(name, Record(result.started, result.seconds, outcome.measured, result.message))
+        except OSError as error:
+            problem = str(error)
+            if outcome.measured is False:
+                message = clean(f"{result.message}; its history can't be kept: {error.strerror}")
+                found[name] = replace(outcome, result=replace(result, status=PromiseStatus.FAILED, message=message))
+    if problem:
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {partition}: the history of promises can't be kept: {problem}\n")
+    return found
 
 
 def _select(promises: Iterable[Promise], names: list[str]) -> list[Promise]:
