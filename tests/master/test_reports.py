@@ -152,6 +152,15 @@ def test_child_of_a_release_that_came_later_is_asked_for_again(house: Any) -> No
     assert house.documents()["one:one"].generation == generation + 1
 
 
+def test_endless_list_of_children_is_cut(house: Any) -> None:
+    house.ready()
+    house.request()
+    house.report_children(house.documents()["one:one"], *(f"c{number}" for number in range(5000)), release="x" * 2000)
+    error = house.master.instance("one").error
+    assert error.endswith("Of 5000 children the first 200 were looked at. Ask for fewer.")
+    assert len(error) < 120_000
+
+
 @pytest.mark.parametrize("generation", [-1, 2**31 - 1, 2**53])
 def test_generation_that_was_never_sent_is_refused(house: Any, generation: int) -> None:
     house.ready()

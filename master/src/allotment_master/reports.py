@@ -20,6 +20,8 @@ from allotment_master.trees import Rules, ask_again, destroy, house, settle
 _IDENTIFIER = re.compile(r"inst-([1-9][0-9]{0,8})")
 _DEEP = 8  # levels of a tree
 _MANY = 100  # children of one instance
+_MOST = 2 * _MANY  # requests of one report that are looked at
+_LONGEST = 500  # characters of why a child was refused
 _LATEST = 2**31 - 2  # generation that a node can have seen: one more still fits into the database
 
 
@@ -108,13 +110,15 @@ def _request_children(transaction: Transaction, rules: Rules, parent: Instance, 
     tree = instances.tree(transaction.connection, parent.root_id)
     children = {member.name: member for member in tree if member.parent_id == parent.id}
     refused = []
-    for request in asked.requests:
+    for request in asked.requests[:_MOST]:  # bounded: all other changes of a SQLite master wait meanwhile
         try:
             new = _request_child(transaction, rules, parent, children.get(request.name), request, len(children))
         except AllotmentError as error:
-            refused.append(f"Child '{request.name[:63]}': {error}")
+            refused.append(f"Child '{request.name[:63]}': {str(error)[:_LONGEST]}")
         else:
             children.update({new.name: new} if new else {})
+    if len(asked.requests) > _MOST:
+        refused.append(f"Of {len(asked.requests)} children the first {_MOST} were looked at. Ask for fewer.")
     if asked.complete:
         wanted = {request.name for request in asked.requests}
         for name, child in children.items():
