@@ -65,6 +65,7 @@ class Tree:
         call = "import sys; from allotment.cli import main; sys.exit(main())"
         words = ["release", "test", str(self.release), "--folder", str(self.root / "w"), *options]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ALLOTMENT_")}
+        environment["TMPDIR"] = str(self.root)
         return subprocess.Popen(
             [sys.executable, "-c", call, *words],
             stdout=subprocess.PIPE,
@@ -170,16 +171,18 @@ def test_release_that_takes_too_long_is_timed_out_and_leaves_nothing(tree: Tree)
     assert processes_in(tree.root) == []
 
 
-def test_interrupted_command_leaves_nothing(tree: Tree) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_command_leaves_nothing(tree: Tree, number: signal.Signals) -> None:
     with tree.start() as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line == "== deploy\n":
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, "\nstopped\n")
     assert processes_in(tree.root) == []
+    assert list(tree.root.glob("job-*")) == []
     assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources"]
 
 

@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,7 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
         stream.write(data)
         stream.flush()
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing either
     root = find_root(profile)
     job = Job(1, "desk", "working tree", profile.parent.name, profile.relative_to(root).as_posix(), timeout=timeout)
     with only_one(folder):
