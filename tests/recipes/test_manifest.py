@@ -147,6 +147,7 @@ def test_a_closure_with_other_bytes_is_refused(
         ("software.cfg.json", "in.json", "no.json", r"no\.json can't be read: No such file or directory\. Correct software"),
         ("software.cfg.json", "instance.cfg", "other.cfg", r"tiny: software type 'default' has the profile other\.cfg, which no part wrote"),
         ("in.json", "{", "[", r"in\.json is not JSON"),
+        ("in.json", '"object"', '"integer", "writeOnly": true', r"in\.json: writeOnly: a secret is a string, not integer"),
         ("in.json", "object", "objekt", r"in\.json is not a JSON schema: type: 'objekt' is not valid"),
         ("software.cfg", "instance.cfg.in", "nothing.in", r"\[profile\] url: .*/nothing\.in does not exist\. Correct the path"),
         ("software.cfg", "parts = profile", "parts = profile\n  nothing", r"tiny can't be built: \[buildout\] refers to the section 'nothing'"),

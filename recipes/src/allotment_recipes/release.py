@@ -78,4 +78,20 @@ def _schema(path: Path) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise AllotmentError(f"{path} is not a JSON schema", "Write a JSON object")
     check_schema(schema, str(path))
+    _check_secrets(schema, path)
     return schema
+
+
+def _check_secrets(schema: Any, path: Path) -> None:
+    """Refuse a secret that is not text: only text is kept out of logs and pages."""
+    if isinstance(schema, list):
+        for item in schema:
+            _check_secrets(item, path)
+    if not isinstance(schema, dict):
+        return
+    kinds = schema.get("type")
+    shown = {"integer", "number", "boolean"}.intersection([kinds] if isinstance(kinds, str) else kinds or ())
+    if schema.get("writeOnly") is True and shown:
+        raise AllotmentError(f"{path}: writeOnly: a secret is a string, not {sorted(shown)[0]}", "Make its type string")
+    for item in schema.values():
+        _check_secrets(item, path)
