@@ -91,6 +91,12 @@ def register(scratch: Path, *words: str) -> int:
         (("--name", "Node 1"), "--name: 'Node 1' is not a node's name. Use a-z, 0-9, '-' and '.'."),
         (("--partitions", "0"), "--partitions: 0 is too few or too many. 1 to 250."),
         (("--label", "ssd"), "--label 'ssd' has no name or no value. Write it like disk=ssd."),
+        (
+            ("--trust", "/nowhere"),
+            "--trust: /nowhere can't be read: No such file or directory. "
+            "Give a file with public keys, such as a farm's signing.pub.",
+        ),
+        (("--trust", __file__), " is not a public key. Give a file with public keys, such as"),
         (("--token-file", "/nowhere"), "--token-file /nowhere can't be read: No such file or directory."),
         ((), "the master at http://127.0.0.1:1 did not answer:"),
         (("--master", "http://example.invalid"), "http://example.invalid would send tokens unencrypted."),

@@ -9,7 +9,7 @@ from allotment import atomic
 from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
 from allotment.secret import Secret
-from allotment_node.config import MOST_PARTITIONS, ConfigError, NodeConfig, dump
+from allotment_node.config import MOST_PARTITIONS, ConfigError, NodeConfig, dump, trusted_keys
 from allotment_node.folder import FolderLock, NodeFolder
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -55,6 +55,7 @@ def command(
         )
     except OptionProblem as error:
         raise ConfigError(f"--{error.what}", error.fix) from error
+    _check_trust(config, place)
     register(place, config, _read_token(token_file), _parse_labels(labels))
     click.echo(f"{name} is registered; run it with: allot node run --folder {place.root}")
 
@@ -80,6 +81,15 @@ def _ask(config: NodeConfig, token: Secret, labels: dict[str, str]) -> Secret:
         check_url(url)
     with MasterClient(config.masters[0], token) as client:
         return client.register_node(config.name, config.partitions, platform_name(), labels)
+
+
+def _check_trust(config: NodeConfig, place: NodeFolder) -> None:
+    """Refuse now what would be found at the first installation only."""
+    try:
+        trusted_keys(config, place.root)
+    except ConfigError as error:
+        what = error.what.removeprefix("trust: ")
+        raise ConfigError(f"--trust: {what}", "Give a file with public keys, such as a farm's signing.pub") from error
 
 
 def _read_token(path: Path) -> Secret:
