@@ -165,6 +165,16 @@ MISTAKES = [
         1,
         "error: 'usr' is no scope. Did you mean 'user'? Valid: admin, enrol, farm, node:NAME, user.",
     ),
+    (
+        ("master", "token", "user", "--output", "/nowhere/token"),
+        1,
+        "error: --output /nowhere/token can't be written. Make /nowhere a folder that you may write.",
+    ),
+    (
+        ("master", "token", "user", "--output", "/"),
+        2,
+        "Error: Invalid value for '--output': File '/' is a directory.",
+    ),
 ]
 
 
