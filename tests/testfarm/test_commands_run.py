@@ -108,3 +108,14 @@ def test_cancel_names_a_job_that_is_not_there(tmp_path: Path, sqlite_farm: Any) 
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, done.stderr)
     assert "job 7 is not waiting and not running. Look at the results page for its number." in done.stderr
+
+
+def test_a_repository_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    words = ("--folder", str(tmp_path / "farm"), "--repository", str(tmp_path / "nothing"))
+    command = (sys.executable, "-m", "allotment", "farm", "run", *words)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"error: --repository {tmp_path / 'nothing'} does not exist. Give a git repository's path or URL.\n",
+    )
+    assert not (tmp_path / "farm").exists()

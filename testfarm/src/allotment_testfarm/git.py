@@ -198,7 +198,7 @@ class Mirror:
         except FileNotFoundError as error:
             raise GitError("the command git is not installed", "Install it") from error
         if done.returncode:
-            said = " ".join(scrub(done.stderr.decode(errors="replace"), self._passwords).split())[:500]
+            said = " ".join(scrub(done.stderr.decode(errors="replace"), self._passwords).split())[:500].rstrip(".")
             raise GitError(f"git {word} of {self.shown}: {said}", "See that the repository can be read")
         return done.stdout or b""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from allotment.errors import AllotmentError
 from allotment_testfarm.commands.project_options import project_options
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def command(folder: Path, port: int, wire_port: int, database: str, **engine: ob
     from allotment_testfarm.children import Child
 
     log_to_stderr()
+    _check_repository(str(engine["repository"]))
     folder = folder.resolve()
     shared = ["--folder", str(folder), *(["--database", database] if database else [])]
     options = [*shared, *_options(engine)]
@@ -54,6 +56,12 @@ def command(folder: Path, port: int, wire_port: int, database: str, **engine: ob
             ),
         )
         _tend(folder, children)
+
+
+def _check_repository(repository: str) -> None:
+    """Refuse a path that is not there; a URL or host:path may be away for a while, which the poll endures."""
+    if ":" not in repository and not Path(repository).exists():
+        raise AllotmentError(f"--repository {repository} does not exist", "Give a git repository's path or URL")
 
 
 def _tend(folder: Path, children: "tuple[Child, Child]") -> None:
