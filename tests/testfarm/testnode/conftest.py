@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small engine that speaks the wire, and the test node as a real process."""
 
+import contextlib
 import io
 import json
 import os
@@ -234,6 +235,18 @@ class NodeProcess:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+        deadline = time.monotonic() + 60
+        while self._guards() and time.monotonic() < deadline:  # they still write into the folder
+            time.sleep(0.01)
+
+    def _guards(self) -> list[str]:
+        """Return the processes that have the folder among their arguments."""
+        found = []
+        for path in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if path.name.isdigit() and f"{self.folder}/".encode() in (path / "cmdline").read_bytes():
+                    found.append(path.name)
+        return found
 
 
 @pytest.fixture
@@ -247,10 +260,12 @@ def engine() -> Iterator[FakeEngine]:
 @pytest.fixture
 def node(engine: FakeEngine) -> Iterator[NodeProcess]:
     """A test node that is not started yet, in a folder with a short path."""
-    with tempfile.TemporaryDirectory(prefix="tn-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="tn-") as folder:
         process = NodeProcess(Path(folder) / "node", engine)
-        yield process
-        process.close()
+        try:
+            yield process
+        finally:
+            process.close()
 
 
 @pytest.fixture
