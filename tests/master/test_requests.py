@@ -248,3 +248,17 @@ def test_signature_that_comes_later_is_added(house: Any) -> None:
     house.add_release(is_signed=True)
     house.add_release(is_signed=True)
     assert house.kinds().count("release.added") == house.kinds().count("release.signed") == 1
+
+
+def test_release_that_is_given_again_is_the_newest(house: Any) -> None:
+    """A revert proves an older manifest once more; what was reverted must not be deployed after it."""
+    first = house.ready()
+    second = house.add_release(licences=("MIT",))
+    house.supply()
+    assert house.request().manifest == second
+    assert house.add_release() == first
+    assert house.add_release() == first
+    assert house.request().manifest == first
+    listed = house.master.read(lambda connection: manifests.every(connection, None, 10))
+    assert [info.manifest for _, info in listed] == [first, second]
+    assert house.kinds().count("release.renewed") == 1

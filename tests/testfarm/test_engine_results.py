@@ -201,6 +201,22 @@ def test_a_manifest_that_comes_after_a_newer_revisions_is_not_signed(
     assert filled_sqlite.run(jobs.get, older.job.id).verdict.name == "passed"
 
 
+def test_a_revert_offers_the_older_manifest_again(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    """For the master the manifest that came last is the newest, so the one that counts again must come again."""
+    worse = manifest("a", b"worse").sha256
+    for closure in (b"closure", b"worse", b"closure", b"closure"):
+        farm_parts.blobs.write([closure])
+        filled_sqlite.revision("a")
+        clock.advance(1.0)
+        lease = filled_sqlite.claim()
+        result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a", closure))))
+    assert farm_parts.master.taken == ["a", "a", "a"]  # and not for the fourth, which changed nothing
+    reverted = manifest("a").sha256
+    assert filled_sqlite.run(manifests.get, reverted).created > filled_sqlite.run(manifests.get, worse).created
+
+
 def test_a_manifest_without_its_closure_is_refused(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:
     filled_sqlite.revision("a")
     lease = filled_sqlite.claim()

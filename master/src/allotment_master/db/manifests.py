@@ -3,7 +3,7 @@
 
 import re
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from allotment.codec import dumps, loads
 from allotment.errors import nearest
@@ -18,8 +18,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def add(transaction: Transaction, signed: SignedManifest) -> None:
-    """Store a manifest; signatures by further keys are added to one that is there.
+    """Store a manifest, the newest of its name from now on: a revert gives one that is known, and is what counts.
 
+    Signatures by further keys are added to a manifest that is there.
     A key's first signature stays: nodes refuse a release that has a wrong one of a key they trust, and nobody could
     take that away again.
     """
@@ -30,7 +31,7 @@ def add(transaction: Transaction, signed: SignedManifest) -> None:
     stored = connection.execute(query).scalar()
     if stored is None:
         values = {"sha256": sha256, "name": name, "body": dumps(signed).decode(), "added": transaction.now}
-        connection.execute(insert(manifests).values(**values))
+        connection.execute(insert(manifests).values(**values, position=_next_position(connection)))
         transaction.record("release.added", f"release/{name}", {"manifest": sha256, "signed": bool(signed.signatures)})
         return
     known = loads(SignedManifest, stored).signatures
@@ -40,6 +41,16 @@ def add(transaction: Transaction, signed: SignedManifest) -> None:
         body = dumps(SignedManifest(signed.manifest, known + new)).decode()
         connection.execute(update(manifests).where(manifests.c.sha256 == sha256).values(body=body))
         transaction.record("release.signed", f"release/{name}", {"manifest": sha256})
+    if resolve(connection, name).sha256 != sha256:
+        position = _next_position(connection)
+        connection.execute(update(manifests).where(manifests.c.sha256 == sha256).values(position=position))
+        transaction.record("release.renewed", f"release/{name}", {"manifest": sha256})
+
+
+def _next_position(connection: Connection) -> int:
+    """Return the position behind all others; who loses a race for it is told by the database, and tries again."""
+    last: int = connection.execute(select(func.coalesce(func.max(manifests.c.position), 0))).scalar_one()
+    return last + 1
 
 
 def get(connection: Connection, sha256: str) -> SignedManifest:
@@ -53,7 +64,7 @@ def get(connection: Connection, sha256: str) -> SignedManifest:
 def resolve(connection: Connection, release: str) -> ReleaseManifest:
     """Return the manifest of a sha256, or the newest of a release's name."""
     column = manifests.c.sha256 if _SHA256.fullmatch(release) else manifests.c.name
-    query = select(manifests.c.body).where(column == release).order_by(manifests.c.id.desc()).limit(1)
+    query = select(manifests.c.body).where(column == release).order_by(manifests.c.position.desc()).limit(1)
     body = connection.execute(query).scalar()
     if body is None:
         raise _unknown(connection, release)
@@ -71,7 +82,7 @@ def resolve_supplied(connection: Connection, release: str, node: int | None) -> 
         select(manifests.c.body)
         .join_from(manifests, supplies, supplies.c.manifest == manifests.c.sha256)
         .where(manifests.c.name == release, supplies.c.state == SupplyState.AVAILABLE)
-        .order_by(manifests.c.id.desc())
+        .order_by(manifests.c.position.desc())
         .limit(1)
     )
     if node is not None:
@@ -81,15 +92,15 @@ def resolve_supplied(connection: Connection, release: str, node: int | None) -> 
 
 
 def every(connection: Connection, before: int | None, limit: int) -> list[tuple[int, ReleaseInfo]]:
-    """Return releases with their number, the newest first, those with a number below ``before``."""
-    query = select(manifests).order_by(manifests.c.id.desc()).limit(limit)
+    """Return releases with their position, the newest first, those with a position below ``before``."""
+    query = select(manifests).order_by(manifests.c.position.desc()).limit(limit)
     if before is not None:
-        query = query.where(manifests.c.id < before)
+        query = query.where(manifests.c.position < before)
     found = []
     for row in connection.execute(query):
         signed = loads(SignedManifest, row.body)
         kinds = tuple(sorted(signed.manifest.software_types))
-        found.append((row.id, ReleaseInfo(row.name, row.sha256, row.added, bool(signed.signatures), kinds)))
+        found.append((row.position, ReleaseInfo(row.name, row.sha256, row.added, bool(signed.signatures), kinds)))
     return found
 
 

@@ -60,12 +60,13 @@ labels = Table(
 manifests = Table(
     "manifests",
     metadata,
-    Column("id", Integer, primary_key=True),  # the greatest of a name is the newest
+    Column("id", Integer, primary_key=True),
+    Column("position", Integer, nullable=False, unique=True),  # the greatest of a name is the newest
     Column("sha256", String(64), nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("body", Text, nullable=False),  # the signed manifest's canonical JSON
     Column("added", Float, nullable=False),
-    Index(None, "name", "id"),
+    Index(None, "name", "position"),
 )
 
 supplies = Table(

@@ -10,6 +10,8 @@ from allotment.codec import decode, encode
 from allotment.messages.manifest import SignedManifest
 from allotment_testfarm.db.schema import manifests
 
+_NEWEST_FIRST = (manifests.c.created.desc(), manifests.c.id.desc())
+
 
 @dataclass(frozen=True)
 class StoredManifest:
@@ -18,25 +20,27 @@ class StoredManifest:
     sha256: str
     name: str
     signed: SignedManifest
-    attempt: int  # id of the attempt that first made it
-    created: float
+    attempt: int  # id of the attempt that last made it
+    created: float  # when that was signed
     offered: float | None  # when the master accepted it
     problem: str  # why the last offer failed
 
 
 def add(connection: sa.Connection, signed: SignedManifest, attempt: int, now: float) -> bool:
-    """Keep a signed manifest; False when it is known: two revisions may well give the same one."""
-    sha256 = signed.manifest.sha256
-    if connection.execute(sa.select(manifests.c.id).where(manifests.c.sha256 == sha256)).first() is not None:
+    """Keep a signed manifest, to be offered; False when it is its release's newest already.
+
+    Two revisions may well give the same one. After a revert that is an older one, which is offered anew: for the
+    master the one that came last is the newest.
+    """
+    sha256, name = signed.manifest.sha256, signed.manifest.name
+    newest = sa.select(manifests.c.sha256).where(manifests.c.name == name)
+    if connection.execute(newest.order_by(*_NEWEST_FIRST).limit(1)).scalar() == sha256:
         return False
-    values = {
-        "sha256": sha256,
-        "name": signed.manifest.name,
-        "document": encode(signed),
-        "attempt_id": attempt,
-        "created": now,
-    }
-    connection.execute(sa.insert(manifests).values(values))
+    values: dict[str, Any] = {"attempt_id": attempt, "created": now, "offered": None}
+    known = connection.execute(sa.update(manifests).where(manifests.c.sha256 == sha256).values(values))
+    if known.rowcount == 0:
+        values |= {"sha256": sha256, "name": name, "document": encode(signed)}
+        connection.execute(sa.insert(manifests).values(values))
     return True
 
 
@@ -48,7 +52,7 @@ def get(connection: sa.Connection, sha256: str) -> StoredManifest | None:
 
 def to_offer(connection: sa.Connection) -> tuple[StoredManifest, ...]:
     """Return the manifests that the master has not accepted, oldest first."""
-    query = sa.select(manifests).where(manifests.c.offered.is_(None)).order_by(manifests.c.id)
+    query = sa.select(manifests).where(manifests.c.offered.is_(None)).order_by(manifests.c.created, manifests.c.id)
     return tuple(_stored(row) for row in connection.execute(query))
 
 

@@ -49,14 +49,16 @@ def _add_manifests() -> None:
     op.create_table(
         "manifests",
         sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("name", sa.String(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("added", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_manifests"),
+        sa.UniqueConstraint("position", name="uq_manifests_position"),
         sa.UniqueConstraint("sha256", name="uq_manifests_sha256"),
     )
-    op.create_index("ix_manifests_name_id", "manifests", ["name", "id"])
+    op.create_index("ix_manifests_name_position", "manifests", ["name", "position"])
 
 
 def _add_nodes() -> None:
