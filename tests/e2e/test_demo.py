@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -36,6 +37,22 @@ def test_demo_once_takes_a_commit_to_a_url_and_leaves_no_process(scratch: Path, 
     assert summary["verdicts"] == {"helloworld": "passed"}
     assert set(summary["urls"]) == {"results", "master", "hello"}
     assert set(summary["seconds"]) == {"start", "prove", "deploy", "verify"}
+    assert processes_below(scratch / "demo") == []
+
+
+def test_demo_of_a_release_that_fails_names_the_jobs_log(
+    scratch: Path, repository: Path, commit: Callable[[Path, str], str]
+) -> None:
+    (repository / "software/helloworld/test/test_helloworld.py").write_text("def test_nothing():\n    assert 1 == 2\n")
+    commit(repository, "software: break it")
+    command = [sys.executable, "-m", "allotment", "demo", "--once", "--folder", str(scratch / "demo")]
+    done = subprocess.run(
+        [*command, "--repository", str(repository)], capture_output=True, text=True, timeout=500, check=False
+    )
+    log = scratch / "demo/farm/logs/1/1.log"
+    assert done.returncode == 1
+    assert done.stderr == f"error: the farm's verdict on helloworld is failed; the job's log is {log}.\n"
+    assert "assert 1 == 2" in log.read_text()
     assert processes_below(scratch / "demo") == []
 
 

@@ -36,6 +36,10 @@ _DEPLOY_SECONDS = 180.0
 Services = Literal["attached", "detached"]
 
 
+class NotProvedError(AllotmentError):
+    """The farm has tested a release, and it is not green."""
+
+
 class Demo:
     """One run of the whole path; use it as a context manager: leaving it stops every program."""
 
@@ -155,7 +159,8 @@ class Demo:
         outcome: str = self.programs.wait(f"a verdict on {release}", verdict, _PROVE_SECONDS, 0.2)
         self._step(f"{release}: {outcome}")
         if outcome != "passed":
-            raise AllotmentError(f"the farm's verdict on {release} is {outcome}", f"Look at {self.farm}")
+            log = self.folder / "farm" / (self.newest_job(release) or {})["attempts"][-1]["log"]
+            raise NotProvedError(f"the farm's verdict on {release} is {outcome}; the job's log is {log}")
         return outcome
 
     def newest_job(self, release: str) -> dict[str, Any] | None:

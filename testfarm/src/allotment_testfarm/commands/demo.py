@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``allot demo``: the whole path on one machine, from a commit of this repository to a URL that answers."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import click
 
 from allotment.errors import AllotmentError
-from allotment_testfarm.demo import Demo
+from allotment_testfarm.demo import Demo, NotProvedError
 
 
 @click.command("demo")
@@ -26,10 +27,17 @@ def command(folder: Path, repository: Path, once: bool) -> None:
         )
     demo = Demo(folder.resolve(), repository.resolve(), click.echo)
     with _terminated_like_interrupted(), demo:
-        summary = demo.run()
+        try:
+            summary = demo.run()
+        except NotProvedError as error:
+            if once:
+                raise
+            click.echo(f"{error} The results page stays up: {demo.farm}\n\nCtrl-C stops everything.")
+            _stay(demo)
+            sys.exit(1)
         if not once:
             _invite(summary["urls"])
-            demo.watch()
+            _stay(demo)
     if once:
         click.echo(json.dumps(summary))
         sys.stdout.flush()
@@ -41,6 +49,12 @@ def _invite(urls: dict[str, str]) -> None:
     click.echo(f"  master        {urls['master']}")
     click.echo(f"  hello         {urls['hello']}")
     click.echo("\nCtrl-C stops everything.")
+
+
+def _stay(demo: Demo) -> None:
+    """Keep everything running until Ctrl-C, which is how a demo is meant to end."""
+    with contextlib.suppress(KeyboardInterrupt):
+        demo.watch()
 
 
 @contextmanager
