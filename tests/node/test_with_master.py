@@ -18,6 +18,7 @@ from allotment.messages.desired_state import InstanceStatus
 from allotment.messages.instance import InstancePublished, InstanceRequests
 from allotment.secret import Secret
 from allotment_node.agent import Agent
+from allotment_node.documents import Changes
 from allotment_node.folder import NodeFolder
 from allotment_node.masters import connect
 
@@ -109,8 +110,11 @@ def test_a_master_that_comes_back_hears_what_happened(
     engines.promises["part0"] = {"up": ("passed", "")}
     supplied.request("hello", "hello")
     until(lambda: supplied.instance("hello").status is InstanceStatus.GREEN)
+    identifier = supplied.instance("hello").instance
     program.stop()
-    agent.watch.services("part0", {"web": "Exited too quickly"})
-    until(lambda: agent.observations.instance("part0").promises[-1].name == "service web")  # type: ignore[union-attr]
+    engines.promises["part0"] = {"up": ("failed", "nothing listens")}
+    agent.watch.deployed("part0", identifier)  # so that its promises are due
+    agent.plan(Changes(("part0",), ()))
+    until(lambda: agent.observations.instance("part0").promises[0].status == "failed")  # type: ignore[union-attr]
     program.start()
-    until(lambda: "service web" in [item.name for item in supplied.instance("hello").promises], 40.0)
+    until(lambda: [item.message for item in supplied.instance("hello").promises] == ["nothing listens"], 60.0)
