@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import zc.buildout.configparser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allotment_recipes import reach
@@ -114,6 +114,7 @@ def test_profiles_that_extend_each_other_end() -> None:
     assert set(reached(files).files) == set(files)
 
 
+@settings(max_examples=1000, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

@@ -82,8 +82,8 @@ def links(text: str) -> Links:
     extends: list[str] = []
     section, is_extends = "", False
     for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith(("#", ";")):
-            continue  # neither ends an option
+        if not line.strip() or line.startswith(("#", ";")):
+            continue  # neither ends an option; an indented comment is none for buildout
         if line[0].isspace():
             extends += line.split() if is_extends else ()
         elif header := _HEADER.match(line):
