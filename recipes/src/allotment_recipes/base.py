@@ -93,14 +93,25 @@ class GenericBaseRecipe(Generic[O]):
         """Return what the built part depends on beyond its own options: pins, patches."""
         return {}
 
-    def store_path(self, name: str, version: str) -> Path:
-        """Return where this part is built to: the store under our driver, ``parts`` under upstream's command."""
+    def store_path(self, name: str, version: str, *, shared: bool = False) -> Path:
+        """Return where this part is built to: a store under our driver, ``parts`` under upstream's command.
+
+        A ``shared`` part goes to the store of all releases, the others to the release's own.
+        """
         hasher = getattr(self.buildout, "part_hash", None)
         if hasher is None:
             return self.folder / "parts" / self.name
-        from allotment_recipes.store import part_path
+        from allotment_recipes.store import padded_root, part_path
 
-        return part_path(self.folder / "store", name, version, hasher(self.name, self))
+        root = self.folder / "store"
+        if shared and self.run.store is not None:
+            root = padded_root(self.run.store)
+        return part_path(root, name, version, hasher(self.name, self))
+
+    def referred_parts(self) -> list[Path]:
+        """Return the ``location`` of each part that this section refers to, directly or through variables."""
+        names = getattr(self.buildout, "parts_of", lambda name: ())(self.name)
+        return [Path(self.buildout[name]["location"]) for name in names if "location" in self.buildout[name]]
 
     @contextlib.contextmanager
     def building(self, location: Path) -> Iterator[Path | None]:

@@ -4,6 +4,7 @@
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -26,6 +27,8 @@ from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.python_scripts import base_python
+from allotment_recipes.shared_store import Store
+from allotment_recipes.store import padded_root
 from allotment_recipes.tokens import Tokens, load_key
 
 _REFERENCED_FILE = re.compile(r"\$\{:" + BASE_LOCATION + r"\}/([^\s'\"#;,]+)")
@@ -48,9 +51,9 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     closure = Path(request["closure"])
     folder.mkdir(parents=True, exist_ok=True)
     lock(folder / ".lock")
-    for leftover in (folder / "store").glob(".*"):  # of a build that was killed
-        shutil.rmtree(leftover)
-    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure)
+    shared = Path(request["store"]) if request.get("store") else None
+    _sweep(folder, shared)
+    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared)
     buildout = Buildout(closure / request["profile"], context, _settings(development=request["development"]))
     buildout.prepare_parts()
     if buildout.waiting:
@@ -65,6 +68,17 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
         if buildout._installed:
             buildout.save()
     return {"parts": parts, "distributions": took_part(recipes)}
+
+
+def _sweep(folder: Path, shared: Path | None) -> None:
+    """Remove what a build that was killed has left."""
+    for leftover in (folder / "store").glob(".*-*"):
+        if leftover.suffix != ".new":
+            shutil.rmtree(leftover)
+    Store(folder / "store").sweep()
+    if shared is not None:
+        with contextlib.suppress(AllotmentError):  # its path is too long: nothing was ever built there
+            Store(padded_root(shared)).sweep()
 
 
 def instance(request: Mapping[str, Any]) -> dict[str, Any]:
