@@ -28,7 +28,6 @@ LOCATION = "@@LOCATION@@"
 class Options:
     sha256sum: str  # 64 hexadecimal digits: what decides whether bytes are accepted
     url: str = ""  # address of the source archive: http, https or file URL, or a path
-    url: str = ""  # address of the source archive: http, https or file URL, or a path
     md5sum: str = ""  # checked as well when given
     alternates: Lines = Lines(())  # further URLs, one a line, tried in order
     debian_source: str = ""  # package, version and suite in the distribution's source archive
@@ -70,7 +69,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def prepare(self) -> None:
         self.source = self._source()
-        self.patches = read_patches(options.patches, self.path)
+        self.patches = read_patches(self.options.patches, self.path)
         self.variables = self._variables()
         if self.options.shared:
             self._check_relocatable()
