@@ -22,7 +22,7 @@ from allotment_recipes.sources import MovedError, NotMine, Source
 
 TIMEOUT: Final = 600.0  # seconds, for one call of apt
 FRESH: Final = 24 * 3600.0  # seconds for which a suite's lists are taken as they are
-STALE: Final = 300.0  # seconds after which lists are loaded again before a pin is said to have moved
+STALE: Final = 300.0  # seconds after which lists are loaded again before a pin or a file is given up
 _HELPER: Final = Path("/usr/lib/apt/apt-helper")
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _CONFIGURATION: Final = """\
@@ -59,16 +59,26 @@ def fetch(source: Source, blobs: BlobStore) -> None:
         raise NotMine("it is not in the source archive")
     if shutil.which("apt-get") is None or not _HELPER.exists():
         raise AllotmentError("apt is not installed on this machine")
-    package, version, suite = source.debian.split()
-    folder = blobs.folder.absolute() / ".apt" / suite
+    folder = blobs.folder.absolute() / ".apt" / source.debian.split()[2]
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _fetch(source, blobs, folder, FRESH)
+    except MovedError:
+        raise
+    except AllotmentError:
+        _fetch(source, blobs, folder, STALE)  # the mirror may have dropped a file that older lists have
+
+
+def _fetch(source: Source, blobs: BlobStore, folder: Path, age: float) -> None:
+    package, version, suite = source.debian.split()
     with (folder / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lists = _Lists(folder, suite)
+        lists.load(age)
         file = lists.find(package, version, source.sha256)
-        uri = f"{lists.mirror}{file.place}/{file.name}"
     with tempfile.TemporaryDirectory(prefix="allotment-apt-") as temporary:
         path = Path(temporary) / "file"
+        uri = f"{lists.mirror}{file.place}/{file.name}"
         done = lists.run(str(_HELPER), "download-file", uri, str(path), f"SHA256:{source.sha256}")
         if not path.is_file():  # the exit code says less than the bytes do
             raise AllotmentError(f"apt can't bring {file.name}: {reason(done)}")
@@ -92,10 +102,9 @@ class _Lists:
 
     def find(self, package: str, version: str, sha256: str) -> File:
         """Return the package's file with this sha256: of the pinned version, or of a later one that has it still."""
-        self._load(FRESH)
         files = self._files(package)
         if not any(file.sha256 == sha256 for file in files):
-            self._load(STALE)
+            self.load(STALE)
             files = self._files(package)
         for file in files:
             if file.sha256 == sha256:
@@ -107,7 +116,8 @@ class _Lists:
         words = [command[0], "-c", str(self._folder / "apt.conf"), *command[1:]]
         return _run(words)
 
-    def _load(self, age: float) -> None:
+    def load(self, age: float) -> None:
+        """Load the lists unless they are younger than ``age`` seconds."""
         if self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < age:
             return
         done = self.run("apt-get", "update", "-qq", "--error-on=any")
