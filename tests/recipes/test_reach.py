@@ -114,7 +114,7 @@ def test_profiles_that_extend_each_other_end() -> None:
     assert set(reached(files).files) == set(files)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

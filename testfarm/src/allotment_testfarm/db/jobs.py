@@ -7,7 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from allotment.codec import canonical
 from allotment.messages.job import Job, JobState, Outcome
+from allotment_testfarm.db import inputs
 from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.verdicts import Colour, Verdict
@@ -34,6 +36,8 @@ class JobSummary:
     cancelled: bool
     attempts: int
     node: str | None  # of the newest attempt
+    input_hash: str | None = None  # of all that it can see; None before a test node took it, or when it can't be told
+    proved_by: int | None = None  # job with the same inputs: this one was not run and has ended as that one did
 
     @property
     def seconds(self) -> float | None:
@@ -47,7 +51,8 @@ def create(
     """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
     made = []
     for release in releases:
-        key = {"revision_id": revision, "release": release.name, "kind": release.kind, "platform": release.platform}
+        which = {"release": release.name, "kind": release.kind, "platform": release.platform}
+        key = {"revision_id": revision, **which}
         if connection.execute(sa.select(jobs.c.id).filter_by(**key)).first() is not None:
             continue
         values = {
@@ -59,9 +64,18 @@ def create(
             "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
+            "files": None if release.files is None else inputs.put(connection, _seen(release)),
+            "files_problem": release.problem,
+            "compared_with": inputs.last_conclusive(connection, project, **which),
         }
         made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     return tuple(made)
+
+
+def _seen(release: Release) -> dict[str, str]:
+    """Return what a job sees of its commit, and of what it is told to do."""
+    options = {f"option {name}": canonical(value).decode() for name, value in release.options.items()}
+    return {**(release.files or {}), **options}
 
 
 def cancel(connection: sa.Connection, job: int, now: float) -> bool:
@@ -177,6 +191,8 @@ def summary(row: Any) -> JobSummary:
         cancelled=row.cancelled,
         attempts=row.attempt_count,
         node=row.node,
+        input_hash=row.input_hash,
+        proved_by=row.proved_by,
     )
 
 

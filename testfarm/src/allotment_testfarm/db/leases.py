@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from allotment.codec import encode
 from allotment.errors import RefusedError
 from allotment.messages.job import RETRIED, JobState, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import events, jobs
+from allotment_testfarm.db import events, inputs, jobs
 from allotment_testfarm.db.schema import attempts, test_cases
 from allotment_testfarm.db.schema import jobs as jobs_table
 
@@ -81,6 +81,7 @@ def claim(
         "log": f"logs/{row.id}/{number}.log",
     }
     lease = connection.execute(sa.insert(attempts).values(values).returning(attempts.c.id)).scalar_one()
+    inputs.meet(connection, row.id, node)
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": node, "attempt": number})
     job = jobs.message_of(connection, row.id)
     return Lease(lease, job, number, node, fencing, values["expires"], terms.seconds)

@@ -97,7 +97,7 @@ def following(connection: sa.Connection, job: int) -> int | None:
 
 
 def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
-    tries = attempts.of_job(connection, row.id)
+    tries = attempts.of_job(connection, row.proved_by or row.id)
     outcome = Outcome(row.outcome)  # of the job: a lost attempt of a cancelled job is a cancelled one
     if not tries:
         return Attempt(row.id, 0, "", row.created, row.ended, outcome, "cancelled before it started")

@@ -159,6 +159,7 @@ class Engine:
             self._mirror,
             Discovery(self._mirror, self._settings.job_timeout).find,
             on_jobs=self._leases.notice,
+            rules=self._rules,
             interval=self._settings.poll,
         )
 
