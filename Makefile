@@ -41,6 +41,7 @@ lock: python
 	@$(PYTHON) requirements/lock.py --uv "$(CURDIR)/var/env/lock/bin/uv" $(if $(UPGRADE),--upgrade)
 
 clean:
+	@if [ -d var ]; then chmod -R u+w var; fi  # the parts in a store are read-only
 	@rm -rf var .tox docs/_build docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	@find . -name .git -prune -o -name .venv -prune -o \
 	    \( -name __pycache__ -o -name '*.egg-info' \) -type d -prune -exec rm -rf {} +

@@ -180,8 +180,11 @@ def remove(folder: Path) -> None:
         return
     import shutil
 
-    for name, _, _ in os.walk(folder):
-        Path(name).chmod(0o700)
+    folder.chmod(0o700)
+    for name, folders, _ in os.walk(folder):
+        for path in (Path(name, item) for item in folders):  # before os.walk looks into them
+            if not path.is_symlink():
+                path.chmod(0o700)
     shutil.rmtree(folder)
 
 

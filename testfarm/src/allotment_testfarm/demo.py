@@ -2,7 +2,6 @@
 """The whole path on one machine: commit, farm, verdict, signed manifest, master, node, promises, URL."""
 
 import re
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -24,6 +23,7 @@ from allotment.secret import Secret
 from allotment_node.commands.register import register
 from allotment_node.config import NodeConfig
 from allotment_node.folder import NodeFolder
+from allotment_recipes.shared_store import remove
 from allotment_testfarm.programs import Program, Programs
 
 RELEASES = ("helloworld",)  # what production deploys once the farm has proved it
@@ -65,7 +65,7 @@ class Demo:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
             raise AllotmentError(f"a demo is running in {self.folder}", "Stop it, or give another --folder") from None
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
         self.folder.mkdir(parents=True)
         return self
 

@@ -30,7 +30,7 @@ _TESTS_FAILED = 1
 
 def run_release(context: JobContext) -> None:
     """Build the release, deploy it on an embedded master and node until it is green, and run its tests there."""
-    with Fleet(context.scratch, context.sources) as fleet:
+    with Fleet(context.scratch, context.sources, context.store) as fleet:
         with context.step("build"):
             built = _build(context)
             context.add_cases(_said(context, checks.check_release(built.manifest)))
@@ -63,6 +63,7 @@ def _build(context: JobContext) -> BuiltRelease:
             context.sources,
             engine,
             log,
+            store=context.store,
         )
 
 
