@@ -10,6 +10,7 @@ RECIPES = {
     "promise": "promise",
     "publish": "publish",
     "python.scripts": "python_scripts",
+    "replicate": "replicate",
     "request": "request",
     "slapconfiguration": "slapconfiguration",
     "template.jinja2": "template",
