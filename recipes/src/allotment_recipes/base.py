@@ -101,12 +101,17 @@ class GenericBaseRecipe(Generic[O]):
         hasher = getattr(self.buildout, "part_hash", None)
         if hasher is None:
             return self.folder / "parts" / self.name
-        from allotment_recipes.store import padded_root, part_path
+        from allotment_recipes.store import part_path
 
-        root = self.folder / "store"
+        return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
+
+    def store_root(self, *, shared: bool) -> Path:
+        """Return the store of all releases, if the run has one, or else the release's own."""
         if shared and self.run.store is not None:
-            root = padded_root(self.run.store)
-        return part_path(root, name, version, hasher(self.name, self))
+            from allotment_recipes.store import padded_root
+
+            return padded_root(self.run.store)
+        return self.folder / "store"
 
     def referred_parts(self) -> list[Path]:
         """Return the ``location`` of each part that this section refers to, directly or through variables."""

@@ -17,7 +17,7 @@ from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import build_environment, read_variables
 from allotment_recipes.build_steps import Workshop
-from allotment_recipes.part_checks import PartError, check_part
+from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.patches import read_patches
 from allotment_recipes.shared_store import Place, Store
 
@@ -199,8 +199,11 @@ class Recipe(GenericBaseRecipe[Options]):
             option: text for option, text in self.raw.items() if option not in self.not_inputs and option[0] != "_"
         }
         texts["environment"] = "\n".join(self.variables.values())
+        elsewhere = [str(folder) for folder in (self.run.closure, self.store_root(shared=True)) if folder is not None]
         for option, text in texts.items():
-            if str(self.folder) in (text.replace(str(self.run.closure), "") if self.run.closure else text):
+            for folder in elsewhere:
+                text = text.replace(folder, "")
+            if names_folder(text, self.folder):
                 raise OptionProblem(
                     option, f"names {self.folder}, and a shared part is for all releases", "Write 'shared = false'"
                 )

@@ -69,7 +69,7 @@ def _problems(path: Path, location: Path, root: Path, traces: tuple[Path, ...]) 
     data = path.read_bytes()
     if b"\0" not in data[:_TEXT_SAMPLE]:
         for trace in _named(data, traces):
-            line = next(number for number, text in enumerate(data.split(b"\n"), 1) if str(trace).encode() in text)
+            line = next(number for number, text in enumerate(data.split(b"\n"), 1) if names_folder(text, trace))
             yield f"{name}, line {line} names {trace}, which goes away: replace it in post-install, or remove the file"
 
 
@@ -92,5 +92,11 @@ def _library_fix(library: str, location: Path) -> str:
     return "refer to the part that builds it (${<part>:location}), or configure without it"
 
 
+def names_folder(text: str | bytes, folder: Path) -> bool:
+    """Tell whether a text names a folder or something in it, not only one whose name begins alike."""
+    data = text.encode() if isinstance(text, str) else text
+    return re.search(re.escape(str(folder).encode()) + rb"(?![-\w.])", data) is not None
+
+
 def _named(data: bytes, traces: tuple[Path, ...]) -> list[Path]:
-    return [trace for trace in traces if str(trace).encode() in data]
+    return [trace for trace in traces if names_folder(data, trace)]
