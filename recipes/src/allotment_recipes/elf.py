@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an ELF file asks of the loader: the few fields of its dynamic section, read without a library for it."""
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,5 +96,7 @@ def _text(file: IO[bytes], offset: int) -> str:
 
 
 def _at(file: IO[bytes], offset: int, size: int) -> bytes:
+    if not 0 <= offset <= os.fstat(file.fileno()).st_size:
+        raise ValueError("a damaged ELF file: it refers to what is beyond its end")
     file.seek(offset)
     return file.read(size)
