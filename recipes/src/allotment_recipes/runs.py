@@ -17,6 +17,7 @@ from typing import Any
 import zc.buildout
 
 from allotment.atomic import read_limited, write_bytes
+from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstancePublished, InstanceRequests
@@ -25,6 +26,7 @@ from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
+from allotment_recipes.prefetch import prefetch
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.python_scripts import base_python
 from allotment_recipes.shared_store import Store
@@ -62,6 +64,7 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
         )
     parts = {name: buildout.part_hash(name) for name in buildout._parts}
     recipes = [buildout[name]["recipe"] for name in buildout._parts]
+    prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(context.sources))
     try:
         buildout.run_parts()
     finally:
