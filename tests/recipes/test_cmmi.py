@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from allotment_recipes.engine import BuildRequest, BuildResult
+from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.store import ROOT_LENGTH, padded_root
 
 CONFIGURE = """\
@@ -345,3 +346,26 @@ def test_the_compile_folder_is_kept_when_asked(yard: Yard) -> None:
     (work,) = (yard.store / ".work").iterdir()
     assert (work / "source/answer.c").is_file()
     assert (yard.place / "built/.build/other").readlink() == work
+
+
+def test_what_is_installed_elsewhere_has_the_hash_that_was_proved(
+    yard: Yard, write_tiny: Callable[[Path], Path]
+) -> None:
+    """A node has another folder and another store; the part's name is the same, and it is built for its place."""
+    profile = write_tiny(yard.place / "tree")
+    text = profile.read_text().replace("parts = profile", "parts = profile answer")
+    profile.write_text(f"{text}\n[answer]\nrecipe = allotment.recipes:cmmi\n{yard.archive('answer', LIBRARY)}\n")
+    place, engine, sources = yard.place, yard.release.engine, yard.release.sources
+    built = build_release(profile, place / "tree", place / "farm", sources, engine, place / "log", store=place / "s")
+    node = place / "node/store"
+    result = install_release(
+        built.manifest, built.closure, place / "node/sr", sources, engine, place / "log2", store=node
+    )
+    assert result.error == ""
+    (there,) = padded_root(node).glob("answer-*")
+    assert there.name == yard.part("answer").name
+    again = install_release(
+        built.manifest, built.closure, place / "node/sr2", sources, engine, place / "log3", store=place / "s"
+    )
+    assert again.error == ""
+    assert "building answer" not in (place / "log3").read_text(), "it is in that store already"

@@ -12,6 +12,7 @@ from allotment.codec import encode
 from allotment.errors import AllotmentError
 from allotment_recipes.build_steps import ENVIRONMENT
 from allotment_recipes.engine import BuildEngine
+from allotment_recipes.follow import Follow
 from allotment_recipes.manifest import build_release
 
 
@@ -42,7 +43,7 @@ def command(
     if part is not None:
         _shell(part, folder)
     log = folder / "build.log"
-    with BuildEngine() as engine:
+    with BuildEngine() as engine, Follow(log, lambda data: click.echo(data, nl=False, err=True)):
         built = build_release(
             profile,
             root or tree_root(profile),

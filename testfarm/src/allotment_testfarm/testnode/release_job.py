@@ -14,12 +14,12 @@ from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.job import CaseOutcome, TestCase
 from allotment.secret import find, mark
 from allotment_recipes.engine import BuildEngine
+from allotment_recipes.follow import Follow
 from allotment_recipes.manifest import BuiltRelease, build_release
 from allotment_testfarm.jobs import InfrastructureError, JobContext
 from allotment_testfarm.programs import ProgramError
 from allotment_testfarm.testnode import checks, junit
 from allotment_testfarm.testnode.embedded import Fleet
-from allotment_testfarm.testnode.follow import Follow
 
 DEFAULT_INSTANCE = "default"
 _INSTALL_SECONDS = 3600.0
@@ -55,7 +55,7 @@ def _own_trouble() -> Iterator[None]:
 def _build(context: JobContext) -> BuiltRelease:
     log = context.scratch / "build.log"
     log.touch()
-    with closing(BuildEngine()) as engine, Follow(log):
+    with closing(BuildEngine()) as engine, Follow(log, _print):
         return build_release(
             context.source / context.job.profile,
             context.source,
@@ -65,6 +65,11 @@ def _build(context: JobContext) -> BuiltRelease:
             log,
             store=context.store,
         )
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _deploy(context: JobContext, built: BuiltRelease, fleet: Fleet) -> str:
