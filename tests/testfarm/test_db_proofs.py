@@ -9,6 +9,7 @@ import pytest
 
 from allotment.messages.job import JobState, Outcome
 from allotment.plugins import plugins
+from allotment_recipes.reach import Group
 from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes
 from allotment_testfarm.db.inputs import InputChange, InputChanges
 from allotment_testfarm.discovery import Release
@@ -29,7 +30,8 @@ class Farm:
 
     def commit(self, files: Mapping[str, str] | None = FILES, **details: Any) -> int:
         """Add a revision; return its job."""
-        (job,) = self.filled.revision("a", files=files, **details).jobs
+        groups = None if files is None else {"software/a": Group(files)}
+        (job,) = self.filled.revision("a", files=groups, **details).jobs
         return int(job)
 
     def node(self, name: str = "n1", environment: Mapping[str, str] = PYTHON) -> None:
@@ -156,7 +158,7 @@ def test_a_test_node_that_does_not_say_what_it_has_proves_nothing(farm: Farm) ->
 def test_another_release_or_project_with_the_same_files_is_run(farm: Farm) -> None:
     farm.commit()
     farm.run()
-    other = farm.filled.revision("b", files=FILES)
+    other = farm.filled.revision("b", files={"software/a": Group(FILES)})
     assert farm.prove(of=other.jobs) == ()
 
 
@@ -196,6 +198,14 @@ def test_what_changed_is_told_file_by_file_and_version_by_version(farm: Farm) ->
     third = farm.commit({"same": "100644 1"})
     assert [change.name for change in farm.changes(third).files] == ["added", "changed"]
     assert farm.filled.run(attempts.detail, second).changes.environment == (python,)
+
+
+def test_a_file_that_comes_another_way_has_not_changed(farm: Farm) -> None:
+    files, other = Group({"x/y": "100644 1"}), Group({"x/y": "100644 1", "x/z": "100644 1"})
+    farm.filled.revision("a", files={"": files})
+    farm.run()
+    (job,) = farm.filled.revision("a", files={"x": other}).jobs
+    assert farm.changes(job).files == (InputChange("x/z", None, "100644 1"),)
 
 
 def test_a_release_that_can_t_be_told_says_why(farm: Farm) -> None:

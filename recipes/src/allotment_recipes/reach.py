@@ -5,14 +5,17 @@ Never less than the closure of :mod:`allotment_recipes.closure`, which is what a
 Nothing of buildout is imported, so the farm's engine stays small. Paths are those of a tree: relative, with slashes.
 """
 
+import hashlib
 import posixpath
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Final
 
+from allotment.codec import canonical
 from allotment_recipes.closure import is_ignored
 
 MISSING: Final = "missing"  # stands for a profile that is extended and not there
@@ -32,11 +35,31 @@ class Links:
 
 
 @dataclass(frozen=True)
-class Reached:
-    """What a release can read; ``files`` maps paths to what the tree says of them, or to ``missing``."""
+class Group:
+    """Files that a release can read, by path: what the tree says of each, or ``missing``."""
 
     files: Mapping[str, str]
-    problem: str = ""  # why it can't be told; ``files`` is empty then
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of the group's canonical JSON."""
+        return hashlib.sha256(canonical(self.files)).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a release can read, a group for each folder; the one of "" has single files from anywhere.
+
+    Releases share the groups of what they both extend, so that a large repository takes little time and space.
+    """
+
+    groups: Mapping[str, Group]
+    problem: str = ""  # why it can't be told; there are no groups then
+
+    @property
+    def files(self) -> dict[str, str]:
+        """All files by path."""
+        return {path: entry for group in self.groups.values() for path, entry in group.files.items()}
 
 
 class Tree:
@@ -46,20 +69,12 @@ class Tree:
         self.entries = entries
         self._paths = sorted(entries)
         self._links = [path for path, entry in entries.items() if entry.startswith(_LINK)]
-        self._closures: dict[str, tuple[str, ...]] = {}
+        self._groups: dict[tuple[str, bool], Group] = {}
+        self._targets: dict[str, tuple[str, ...]] = {}
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file of this name."""
         return self.entries.get(path, "").startswith(_FILE)
-
-    def closure_of(self, folder: str) -> tuple[str, ...]:
-        """Return every path below a folder that a closure would take of it."""
-        if folder not in self._closures:
-            start = len(folder) + 1
-            self._closures[folder] = tuple(
-                path for path in self.below(folder) if not any(map(is_ignored, path[start:].split("/")))
-            )
-        return self._closures[folder]
 
     def below(self, folder: str) -> Sequence[str]:
         """Return every path below a folder; "" is the whole tree."""
@@ -68,8 +83,35 @@ class Tree:
         begin = bisect_left(self._paths, f"{folder}/")
         return self._paths[begin : bisect_left(self._paths, f"{folder}0", begin)]  # "0" comes after "/"
 
+    def group(self, folder: str, *, is_own: bool) -> Group:
+        """Return the files of a release's own folder, or of another's what a closure would take of it."""
+        key = (folder, is_own)
+        if key not in self._groups:
+            start = len(folder) + 1
+            paths = self.below(folder)
+            if not is_own:
+                paths = [path for path in paths if not any(map(is_ignored, path[start:].split("/")))]
+            self._groups[key] = self.pick(paths)
+        return self._groups[key]
+
+    def pick(self, paths: Iterable[str]) -> Group:
+        """Return a group of single files; what a symbolic link leads to is not known."""
+        files = {path: self.entries.get(path, MISSING) for path in sorted(paths)}
+        if link := next((path for path, entry in files.items() if entry.startswith(_LINK)), None):
+            raise _UntoldError(f"{link} is a symbolic link")
+        return Group(files)
+
+    def targets(self, path: str, found: Links) -> tuple[str, ...]:
+        """Return the paths that a profile extends."""
+        if path not in self._targets:
+            targets = [_target(path, text) for text in found.extends]
+            self._targets[path] = tuple(target for target in targets if target is not None)
+        return self._targets[path]
+
     def link_on_the_way(self, path: str) -> str | None:
         """Return the symbolic link that a path is, or leads through."""
+        if not self._links:
+            return None
         return next((link for link in self._links if path == link or path.startswith(f"{link}/")), None)
 
 
@@ -110,23 +152,34 @@ def reach(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Reached
     own = posixpath.dirname(profile)
     try:
         found = dict(_profiles(profile, tree, links_of))
-        paths = {*tree.below(own), *_conftests(own, tree)}
-        folders = {posixpath.dirname(path) for path in found}
+        groups = {own: tree.group(own, is_own=True)}
+        single = set(_conftests(own, tree))
         names = {name for item in found.values() for name in item.named}
         leaving = {name for name in names if ".." in name.split("/")}
-        for folder in folders:
+        folders = {path: path.rpartition("/")[0] for path in found}
+        for folder in set(folders.values()):
             is_above = _is_above(folder, own)  # it holds other releases: only what is named there counts
-            paths.update(() if is_above else tree.closure_of(folder))
+            if not is_above and folder not in groups:
+                groups[folder] = tree.group(folder, is_own=False)
             for name in names if is_above else leaving:  # in any folder: a macro's text counts where it is used
-                paths.update(_named(folder, name, tree))
-        if link := next((path for path in sorted(paths) if tree.entries[path].startswith(_LINK)), None):
-            raise _UntoldError(f"{link} is a symbolic link")
+                single.update(_named(folder, name, tree))
+        nowhere = Group({})
+        single.update(path for path, folder in folders.items() if path not in groups.get(folder, nowhere).files)
+        groups[""] = tree.pick(single)
     except _UntoldError as error:
         return Reached({}, str(error))
-    return Reached({path: tree.entries.get(path, MISSING) for path in sorted({*paths, *found})})
+    return Reached({folder: groups[folder] for folder in sorted(groups) if groups[folder].files})
 
 
-def extended(path: str, text: str) -> str | None:
+def next_profiles(path: str, found: Links, tree: Tree) -> tuple[str, ...]:
+    """Return the paths that a profile extends; none where :func:`reach` will find fault with one."""
+    try:
+        return tree.targets(path, found)
+    except _UntoldError:
+        return ()
+
+
+def _target(path: str, text: str) -> str | None:
     """Return the path that a profile at ``path`` means by ``extends = text``; None for a URL, whose pin is its text."""
     if "://" in text:
         if "#sha256=" in text or "#md5=" in text:
@@ -138,17 +191,6 @@ def extended(path: str, text: str) -> str | None:
     return target
 
 
-def next_profiles(path: str, found: Links) -> tuple[str, ...]:
-    """Return the paths that a profile extends, without those that :func:`reach` will find fault with."""
-    targets = []
-    for text in found.extends:
-        try:
-            targets.append(extended(path, text))
-        except _UntoldError:
-            continue
-    return tuple(target for target in targets if target is not None)
-
-
 def _profiles(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Iterator[tuple[str, Links]]:
     seen = {profile}
     todo = [profile]
@@ -158,9 +200,8 @@ def _profiles(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Ite
             raise _UntoldError(f"{link} is a symbolic link")
         found = links_of(path) if tree.is_file(path) else Links((), ())
         yield path, found
-        for text in found.extends:
-            target = extended(path, text)
-            if target is not None and target not in seen:
+        for target in tree.targets(path, found):
+            if target not in seen:
                 seen.add(target)
                 todo.append(target)
 

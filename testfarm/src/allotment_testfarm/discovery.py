@@ -27,7 +27,7 @@ class Release:
     platform: str = "any"
     timeout: float = 3600.0  # seconds
     options: Mapping[str, Json] = field(default_factory=dict)  # for the job kind
-    files: Mapping[str, str] | None = None  # all that its job can read: path -> git's mode and hash; None: not known
+    files: Mapping[str, reach.Group] | None = None  # all that its job can read, by folder; None: not known
     problem: str = ""  # why ``files`` can't be told
 
 
@@ -47,7 +47,7 @@ class Discovery:
         found = []
         for release in releases:
             reached = reach.reach(release.profile, tree, links.__getitem__)
-            known = None if reached.problem else reached.files
+            known = None if reached.problem else reached.groups
             found.append(replace(release, files=known, problem=reached.problem))
         return tuple(found)
 
@@ -63,7 +63,7 @@ class Discovery:
             for path, blob in blobs.items():
                 known = kept.get(blob) or self._links.get(blob)
                 links[path] = kept[blob] = known or reach.links(texts[blob].decode(errors="replace"))
-            targets = {target for path in todo for target in reach.next_profiles(path, links[path])}
+            targets = {target for path in todo for target in reach.next_profiles(path, links[path], tree)}
             todo = {path for path in targets if path not in links and tree.is_file(path)}
         self._links = kept
         return links

@@ -307,8 +307,10 @@ def _inputs(builder: Builder, before: int, after: int) -> None:
     """Other inputs of two jobs, the names of some being markup."""
     same = {"software/kvm/software.cfg": "100644 1"}
     with builder.database.write() as connection:
-        old = inputs.put(connection, {**same, "components/qemu/buildout.cfg": "100644 1", "gone.patch": "100644 1"})
-        new = inputs.put(connection, {**same, "components/qemu/buildout.cfg": "100644 2", HOSTILE: "100644 1"})
+        before_files = {**same, "components/qemu/buildout.cfg": "100644 1", "gone.patch": "100644 1"}
+        old = inputs.put(connection, {"software/kvm/": inputs.put(connection, before_files)})
+        after_files = {**same, "components/qemu/buildout.cfg": "100644 2", HOSTILE: "100644 1"}
+        new = inputs.put(connection, {"software/kvm/": inputs.put(connection, after_files)})
         python = inputs.put(connection, {"python": "3.11.2", HOSTILE: "1"})
         newer = inputs.put(connection, {"python": "3.13.5", HOSTILE: HOSTILE})
     builder.change(before, files=old, environment=python)

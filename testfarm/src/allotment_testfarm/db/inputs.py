@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inputs: all that a job can see, as documents that their hash names, so that equal ones are stored once.
 
-A job has two: the files of its release, told from the commit, and the environment of the test node that took it.
+A job has two: the files of its release, told from the commit, and the environment of the test node that took it. The
+first holds ``<folder>/`` -> the hash of a document of that folder's files, because releases share most of them.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from allotment.codec import canonical
 from allotment.messages.job import Outcome
+from allotment_recipes.reach import Group
 from allotment_testfarm.db.schema import inputs, jobs, nodes, revisions
 
 CONCLUSIVE = (Outcome.PASSED, Outcome.FAILED)  # what says something about the software
@@ -39,12 +41,28 @@ class InputChanges:
 
 def put(connection: sa.Connection, document: Mapping[str, str]) -> str:
     """Store a document and return its hash; it may be there already."""
-    data = canonical(document)
-    sha256 = hashlib.sha256(data).hexdigest()
-    values = {"sha256": sha256, "document": dict(document)}
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(insert(inputs).values(values).on_conflict_do_nothing())
+    sha256 = hashlib.sha256(canonical(document)).hexdigest()
+    _insert(connection, {sha256: document})
     return sha256
+
+
+def put_groups(connection: sa.Connection, groups: Iterable[Group]) -> None:
+    """Store the files of many releases; what they share, once."""
+    wanted = {group.sha256: group for group in {id(group): group for group in groups}.values()}
+    known = connection.execute(sa.select(inputs.c.sha256).where(inputs.c.sha256.in_(list(wanted)))).scalars()
+    _insert(connection, {sha256: wanted[sha256].files for sha256 in sorted(wanted.keys() - set(known))})
+
+
+def put_files(connection: sa.Connection, files: Mapping[str, Group], options: Mapping[str, str]) -> str:
+    """Store which files and options a job sees, and return the hash; its groups are stored by :func:`put_groups`."""
+    return put(connection, {**{f"{folder}/": group.sha256 for folder, group in files.items()}, **options})
+
+
+def _insert(connection: sa.Connection, documents: Mapping[str, Mapping[str, str]]) -> None:
+    if documents:
+        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+        values = [{"sha256": sha256, "document": dict(document)} for sha256, document in documents.items()]
+        connection.execute(insert(inputs).on_conflict_do_nothing(), values)
 
 
 def get(connection: sa.Connection, sha256: str | None) -> Mapping[str, str]:
@@ -52,8 +70,8 @@ def get(connection: sa.Connection, sha256: str | None) -> Mapping[str, str]:
     return connection.execute(sa.select(inputs.c.document).where(inputs.c.sha256 == sha256)).scalar() or {}
 
 
-def meet(connection: sa.Connection, job: int, node: str) -> None:
-    """Note in which environment a job is about to run: its inputs are complete, and compared anew."""
+def complete(connection: sa.Connection, job: int, node: str) -> dict[str, object]:
+    """Return the columns of a job that is about to run on a test node: now all inputs are known, and compared anew."""
     row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
     environment = connection.execute(sa.select(nodes.c.environment).where(nodes.c.name == node)).scalar() or None
     hashed = None
@@ -61,8 +79,7 @@ def meet(connection: sa.Connection, job: int, node: str) -> None:
         whole = {"release": row.release, "kind": row.kind, "files": row.files, "environment": environment}
         hashed = hashlib.sha256(canonical(whole)).hexdigest()
     last = last_conclusive(connection, row.project_id, row.release, row.kind, row.platform)
-    values = {"environment": environment, "input_hash": hashed, "compared_with": last}
-    connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
+    return {"environment": environment, "input_hash": hashed, "compared_with": last}
 
 
 def last_conclusive(connection: sa.Connection, project: int, release: str, kind: str, platform: str) -> int | None:
@@ -94,15 +111,24 @@ def changes(connection: sa.Connection, job: int) -> InputChanges | None:
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    files = _difference(connection, row.other_files, row.files)
+    files = _difference(*_changed_files(connection, row.other_files, row.files))
     known = row.environment is not None and row.other_environment is not None
-    environment = _difference(connection, row.other_environment, row.environment) if known else ()
+    before, after = (row.other_environment, row.environment) if known else (None, None)
+    environment = _difference(get(connection, before), get(connection, after))
     return InputChanges(row.id, row.commit, files, environment)
 
 
-def _difference(connection: sa.Connection, before: str, after: str) -> tuple[InputChange, ...]:
-    if before == after:
-        return ()
-    old, new = get(connection, before), get(connection, after)
+def _changed_files(connection: sa.Connection, before: str, after: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the files of the folders that differ, and the options, as they were and as they are."""
+    sides = get(connection, before), get(connection, after)
+    common = sides[0].items() & sides[1].items()
+    found: tuple[dict[str, str], dict[str, str]] = {}, {}
+    for side, files in zip(sides, found, strict=True):
+        for name, value in side.items() - common:
+            files.update(get(connection, value) if name.endswith("/") else {name: value})
+    return found
+
+
+def _difference(old: Mapping[str, str], new: Mapping[str, str]) -> tuple[InputChange, ...]:
     names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
     return tuple(InputChange(name, old.get(name), new.get(name)) for name in names)

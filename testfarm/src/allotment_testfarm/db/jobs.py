@@ -49,6 +49,8 @@ def create(
     connection: sa.Connection, project: int, revision: int, position: int, releases: Iterable[Release], now: float
 ) -> tuple[int, ...]:
     """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
+    releases = tuple(releases)
+    inputs.put_groups(connection, (group for release in releases for group in (release.files or {}).values()))
     made = []
     for release in releases:
         which = {"release": release.name, "kind": release.kind, "platform": release.platform}
@@ -64,7 +66,7 @@ def create(
             "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
-            "files": None if release.files is None else inputs.put(connection, _seen(release)),
+            "files": _files(connection, release),
             "files_problem": release.problem,
             "compared_with": inputs.last_conclusive(connection, project, **which),
         }
@@ -72,10 +74,12 @@ def create(
     return tuple(made)
 
 
-def _seen(release: Release) -> dict[str, str]:
-    """Return what a job sees of its commit, and of what it is told to do."""
+def _files(connection: sa.Connection, release: Release) -> str | None:
+    """Store what a job sees of its commit, and of what it is told to do; None when that can't be told."""
+    if release.files is None:
+        return None
     options = {f"option {name}": canonical(value).decode() for name, value in release.options.items()}
-    return {**(release.files or {}), **options}
+    return inputs.put_files(connection, release.files, options)
 
 
 def cancel(connection: sa.Connection, job: int, now: float) -> bool:

@@ -66,9 +66,10 @@ def claim(
     number = connection.execute(count).scalar_one() + 1
     fencing = row.fencing + 1
     started = now if row.started is None else row.started
-    connection.execute(
-        sa.update(jobs_table).where(c.id == row.id).values(state=JobState.LEASED, fencing=fencing, started=started)
-    )
+    job = {"state": JobState.LEASED, "fencing": fencing, "started": started}
+    job |= inputs.complete(connection, row.id, node)
+    # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
+    connection.execute(sa.update(jobs_table).where(c.id == row.id).values(**job))
     values = {
         "job_id": row.id,
         "number": number,
@@ -81,10 +82,9 @@ def claim(
         "log": f"logs/{row.id}/{number}.log",
     }
     lease = connection.execute(sa.insert(attempts).values(values).returning(attempts.c.id)).scalar_one()
-    inputs.meet(connection, row.id, node)
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": node, "attempt": number})
-    job = jobs.message_of(connection, row.id)
-    return Lease(lease, job, number, node, fencing, values["expires"], terms.seconds)
+    message = jobs.message_of(connection, row.id)
+    return Lease(lease, message, number, node, fencing, values["expires"], terms.seconds)
 
 
 def give_back(connection: sa.Connection, lease: int, now: float) -> None:

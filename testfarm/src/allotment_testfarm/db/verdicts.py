@@ -29,7 +29,7 @@ def take_turn(connection: sa.Connection, job: int) -> None:
     PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
     """
     project = sa.select(jobs.c.project_id).where(jobs.c.id == job).scalar_subquery()
-    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
+    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update(key_share=True))
 
 
 def case(connection: sa.Connection, job: int) -> Case:
