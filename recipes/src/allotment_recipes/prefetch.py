@@ -12,8 +12,7 @@ from allotment_recipes import sources
 def prefetch(recipes: Iterable[Any], blobs: BlobStore) -> None:
     """Bring the sources of those parts that are not built yet; sources that are in ``blobs`` are not asked for."""
     missing = [source for recipe in recipes for source in sources_of(recipe) if source.sha256 not in blobs]
-    if len(missing) > 1:
-        sources.fetch_all(missing, blobs)
+    sources.fetch_all(missing, blobs)
 
 
 def sources_of(recipe: Any) -> Iterator[sources.Source]:
