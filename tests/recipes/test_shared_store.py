@@ -227,18 +227,20 @@ def test_threads_of_one_process_build_a_part_once(tmp_path: Path) -> None:
 
 
 def test_sealing_keeps_programs_and_links(tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/run").write_text("")
-    (tmp_path / "bin/run").chmod(0o4755)
-    (tmp_path / "bin/secret").write_text("")
-    (tmp_path / "bin/secret").chmod(0o600)
-    (tmp_path / "bin/link").symlink_to("nowhere")
-    seal(tmp_path)
-    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (tmp_path / "bin").iterdir()}
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "bin").mkdir()
+    (part / "bin/run").write_text("")
+    (part / "bin/run").chmod(0o4755)
+    (part / "bin/secret").write_text("")
+    (part / "bin/secret").chmod(0o600)
+    (part / "bin/link").symlink_to("nowhere")
+    seal(part)
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (part / "bin").iterdir()}
     assert (modes["run"], modes["secret"]) == (0o555, 0o444)
-    assert stat.S_IMODE((tmp_path / "bin").stat().st_mode) == 0o555
-    remove(tmp_path / "bin")
-    assert not (tmp_path / "bin").exists()
+    assert stat.S_IMODE((part / "bin").stat().st_mode) == 0o555
+    remove(part)
+    assert not part.exists()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.references import references
+from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.waiting import Waiting
 
@@ -242,12 +243,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _uninstall(self, installed: str) -> None:
         """Leave files to the journal, so that a run that fails later removes nothing; folders go at once."""
-        folders = []
         for name in filter(None, installed.split("\n")):
             path = Path(self._buildout_path(name))
             if path.is_dir() and not path.is_symlink():
-                folders.append(name)
+                remove(path)
             else:
                 self.run.journal.remove(path)
-        if folders:
-            super()._uninstall("\n".join(folders))
