@@ -7,6 +7,7 @@ RECIPES = {
     "cmmi": "cmmi",
     "download": "download",
     "mkdirectory": "mkdirectory",
+    "password": "password",
     "promise": "promise",
     "publish": "publish",
     "python.scripts": "python_scripts",
