@@ -164,6 +164,16 @@ def _signed(lock: int, builder: str) -> int:
     return lock
 
 
+def built_parts(root: Path) -> list[dict[str, Any]]:
+    """Return the name, version, seconds and bytes of every whole part of a store, as noted by who built it."""
+    found = []
+    for path in sorted(root.glob(".built/*.json")):
+        if Store(root).holds(root / path.stem):
+            note = json.loads(path.read_bytes())
+            found.append({"name": note["part"], **{key: note[key] for key in ("version", "seconds", "bytes")}})
+    return found
+
+
 def seal(folder: Path) -> None:
     """Make all of a part read-only; links are let alone."""
     for name, _, files in os.walk(folder, topdown=False):
