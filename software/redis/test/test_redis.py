@@ -171,7 +171,8 @@ def test_a_full_server_refuses_to_forget(request_instance: Callable[..., Any]) -
 
 
 @pytest.mark.parametrize(
-    "password", ["short", "with a space and more", 'quotes"quotes"quotes', "lines\nsave 1 1 lines"]
+    "password",
+    ["short", "with a space and more", 'quotes"quotes"quotes', "lines\nsave 1 1 lines", "a-line-with-its-end\n"],
 )
 def test_a_password_that_needs_quoting_is_refused(password: str, default_instance: Any, master: Any) -> None:
     with pytest.raises(AllotmentError) as caught:
