@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The two commands: `make demo` and `make test`. Needs Debian's python3, python3-venv, git, gcc and make.
+# The commands: `make demo`, `make test` and `make nightly`. Needs Debian's python3, python3-venv, git, gcc and make.
 
 PYTHON ?= python3
 # what `allot demo` takes: ONCE=1 verifies, shuts down and prints one JSON line
@@ -8,12 +8,13 @@ demo_options = $(if $(filter-out 0,$(ONCE)),--once)
 tox_options = $(if $(ENV),-e $(ENV))
 UV = uv==0.13.9
 
-.PHONY: help setup demo test lock clean python
+.PHONY: help setup demo test nightly lock clean python
 
 help:
 	@echo "make demo          a test farm, a master and a production node on this machine; Ctrl-C ends it"
 	@echo "make demo ONCE=1   the same, verified and shut down; the last line is one JSON object"
 	@echo "make test          every check: lint, types, unit, e2e, docs, dropped (ENV=lint,unit for some)"
+	@echo "make nightly       every release and component built from an empty store, a table of parts; may take an hour"
 	@echo "make setup         only prepare both virtualenvs"
 	@echo "make lock          write requirements/*.lock anew from the pyproject.toml files (UPGRADE=1: newest versions)"
 	@echo "make clean         remove what the commands above have made"
@@ -35,12 +36,17 @@ test: python
 	@$(PYTHON) requirements/environment.py tests
 	@var/env/tests/bin/python -m tox run $(tox_options)
 
+nightly: python
+	@$(PYTHON) requirements/environment.py demo
+	@var/env/demo/bin/python -m allotment nightly
+
 lock: python
 	@test -x var/env/lock/bin/uv || { $(PYTHON) -m venv var/env/lock && \
 	    var/env/lock/bin/python -m pip install -qq --disable-pip-version-check "$(UV)"; }
 	@$(PYTHON) requirements/lock.py --uv "$(CURDIR)/var/env/lock/bin/uv" $(if $(UPGRADE),--upgrade)
 
 clean:
+	@if [ -d var ]; then chmod -R u+w var; fi  # the parts in a store are read-only
 	@rm -rf var .tox docs/_build docs/reference/generated .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	@find . -name .git -prune -o -name .venv -prune -o \
 	    \( -name __pycache__ -o -name '*.egg-info' \) -type d -prune -exec rm -rf {} +

@@ -9,10 +9,12 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
+from allotment.plugins import plugins
 from allotment_testfarm.db import jobs, projects, revisions
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.git import Commit, GitError
+from allotment_testfarm.verdicts import rules
 
 FIRST = Commit("1" * 40, "a" * 40, "Ada", 1.0, "first")
 SECOND = Commit("2" * 40, "b" * 40, "Ada", 2.0, "second")
@@ -60,7 +62,7 @@ def polled(filled_sqlite: Any, workers: Any, clock: Clock) -> Any:
     repository, notices, lines = FakeRepository(), list[int](), list[str]()
     project = filled_sqlite.run(projects.ensure, "main", "/repository", "", 0.0)
     poll = GitPoll(
-        clock, workers, project, repository, repository.find, on_jobs=lambda: notices.append(1), interval=5.0
+        clock, workers, project, repository, repository.find, lambda: notices.append(1), rules(plugins()), interval=5.0
     )
 
     def observe(event: LogEvent) -> None:
@@ -90,7 +92,7 @@ def test_a_restarted_engine_does_not_schedule_again(polled: Any, filled_sqlite: 
     polled.poll.startService()
     project = filled_sqlite.run(projects.get, "main")
     again = GitPoll(
-        polled.clock, workers, project, polled.repository, polled.repository.find, lambda: polled.notices.append(2)
+        polled.clock, workers, project, polled.repository, polled.repository.find, lambda: polled.notices.append(2), ()
     )
     again.startService()
     again.stopService()

@@ -41,7 +41,7 @@ def test_a_rewritten_branch_is_followed_and_kept_commits_stay_readable(mirror: M
     repository.git("branch", "--quiet", "-D", "main")
     new = repository.release("new")
     assert mirror.fetch().hash == new
-    assert [file.path for file in mirror.files(old, "software")] == ["software/old/software.cfg"]
+    assert list(mirror.tree(old)) == ["software/old/software.cfg"]
 
 
 def test_an_archive_holds_the_committed_bytes_whatever_attributes_say(
@@ -66,15 +66,24 @@ def test_an_archive_holds_the_committed_bytes_whatever_attributes_say(
     assert list(tmp_path.glob(".new-*")) == []
 
 
-def test_files_are_regular_files_only(mirror: Mirror, repository: Any) -> None:
-    repository.release("a")
-    (repository.path / "software" / "b").mkdir()
-    (repository.path / "software" / "b" / "software.cfg").symlink_to("../a/software.cfg")
-    repository.put("software/ü/software.cfg", "x")
+def test_a_tree_has_every_file_with_its_mode_and_contents(mirror: Mirror, repository: Any) -> None:
+    repository.put("ü/text", "one\ntwo\n")
+    repository.put("empty", "")
+    (repository.path / "link").symlink_to("empty")
+    (repository.path / "tool").write_bytes(b"\0\n\xff")
+    (repository.path / "tool").chmod(0o755)
     head = repository.commit()
     mirror.fetch()
-    paths = [file.path for file in mirror.files(head, "software")]
-    assert paths == ["software/a/software.cfg", "software/ü/software.cfg"]
+    tree = mirror.tree(head)
+    modes = {path: entry.split()[0] for path, entry in tree.items()}
+    assert modes == {"ü/text": "100644", "empty": "100644", "link": "120000", "tool": "100755"}
+    contents = mirror.contents([entry.split()[1] for entry in tree.values()])
+    assert {path: contents[entry.split()[1]] for path, entry in tree.items()} == {
+        "ü/text": b"one\ntwo\n",
+        "empty": b"",
+        "link": b"empty",
+        "tool": b"\0\n\xff",
+    }
 
 
 def test_no_hook_and_no_monitor_of_the_repository_runs(mirror: Mirror, repository: Any, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_release_with_good_tests_passes(tree: Tree) -> None:
     assert {("test.test_hello", "test_default"), ("checks", "has promises")} <= names
     assert len(result["manifest"]) == 64
     assert processes_in(tree.root) == []
-    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources"]
+    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources", "store"]
 
 
 def test_release_with_bad_tests_fails_and_shows_no_secret(tree: Tree) -> None:
@@ -183,7 +183,7 @@ def test_interrupted_command_leaves_nothing(tree: Tree, number: signal.Signals) 
     assert (process.returncode, error) == (130, "\nstopped\n")
     assert processes_in(tree.root) == []
     assert list(tree.root.glob("job-*")) == []
-    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources"]
+    assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources", "store"]
 
 
 def test_path_without_a_release_is_an_error(tmp_path: Path) -> None:

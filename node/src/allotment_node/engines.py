@@ -31,8 +31,9 @@ class Engines(Protocol):
 class RealEngines:
     """The engines of ``allotment.recipes`` and ``allotment.promises``, imported at the first use of each."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, store: Path | None = None) -> None:
         self._config = config
+        self._store = store  # of the parts that releases share
         self._lock = threading.Lock()
         self._builder: BuildEngine | None = None
         self._launcher: Launcher | None = None
@@ -52,6 +53,7 @@ class RealEngines:
             log,
             timeout=self._config.build_timeout,
             development=development,
+            store=self._store,
         )
 
     def verify(self, signed: SignedManifest, trusted: Iterable[str]) -> None:

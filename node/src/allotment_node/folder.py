@@ -38,6 +38,7 @@ class NodeFolder:
         self.partitions = self.root / "partitions"
         self.software = self.root / "software"
         self.blobs = self.root / "blobs"
+        self.store = self.root / "store"  # of built parts, for all releases
         self.logs = self.root / "log"
         self.service_logs = self.logs / "services"
         self.usage = self.root / "usage"
@@ -55,6 +56,7 @@ class NodeFolder:
             self.partitions,
             self.software,
             self.blobs,
+            self.store,
             self.logs,
             self.service_logs,
             self.usage,

@@ -93,14 +93,30 @@ class GenericBaseRecipe(Generic[O]):
         """Return what the built part depends on beyond its own options: pins, patches."""
         return {}
 
-    def store_path(self, name: str, version: str) -> Path:
-        """Return where this part is built to: the store under our driver, ``parts`` under upstream's command."""
+    def store_path(self, name: str, version: str, *, shared: bool = False) -> Path:
+        """Return where this part is built to: a store under our driver, ``parts`` under upstream's command.
+
+        A ``shared`` part goes to the store of all releases, the others to the release's own.
+        """
         hasher = getattr(self.buildout, "part_hash", None)
         if hasher is None:
             return self.folder / "parts" / self.name
         from allotment_recipes.store import part_path
 
-        return part_path(self.folder / "store", name, version, hasher(self.name, self))
+        return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
+
+    def store_root(self, *, shared: bool) -> Path:
+        """Return the store of all releases, if the run has one, or else the release's own."""
+        if shared and self.run.store is not None:
+            from allotment_recipes.store import padded_root
+
+            return padded_root(self.run.store)
+        return self.folder / "store"
+
+    def referred_parts(self) -> list[Path]:
+        """Return the ``location`` of each part that this section refers to, directly or through variables."""
+        names = getattr(self.buildout, "parts_of", lambda name: ())(self.name)
+        return [Path(self.buildout[name]["location"]) for name in names if "location" in self.buildout[name]]
 
     @contextlib.contextmanager
     def building(self, location: Path) -> Iterator[Path | None]:

@@ -24,6 +24,7 @@ class RunContext:
     sources: Path  # blob folder in which sources are kept by sha256
     tokens: Tokens
     closure: Path | None = None  # root of the unpacked profiles, in a build
+    store: Path | None = None  # folder of the store that releases share, in a build
     instance: InstanceInput | None = None
     requests: dict[str, ChildRequest] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)

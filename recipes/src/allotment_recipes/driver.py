@@ -4,6 +4,7 @@
 tests/recipes/test_upstream_contract.py names every internal of zc.buildout that is used here.
 """
 
+import contextlib
 import functools
 import io
 import os
@@ -14,12 +15,13 @@ from typing import Any
 import zc.buildout.buildout as upstream
 
 from allotment.atomic import write_bytes
-from allotment.errors import nearest
+from allotment.errors import AllotmentError, nearest
 from allotment_recipes import recipe_loading, store
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.references import references
+from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.waiting import Waiting
 
@@ -114,6 +116,10 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         parts = set(self._parts)
         return {part: tuple(sorted(self._reachable(part, parts))) for part in self._parts}
 
+    def parts_of(self, name: str) -> list[str]:
+        """Return the parts that a section refers to; in a recipe's constructor, those that it has named so far."""
+        return sorted(self._reachable(name, set(self._parts)))
+
     def _reachable(self, section: str, parts: set[str]) -> set[str]:
         found: set[str] = set()
         seen = {section}
@@ -135,7 +141,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             recipe = recipe or self._data[name].recipe
             options = self._data[name]
             self._hashes[name] = store.part_hash(
-                {key: options.get(key) for key in options._raw},
+                {key: options.get(key) for key in options._raw if key not in getattr(recipe, "not_inputs", ())},
                 build_version=getattr(recipe, "build_version", 0),
                 references=self._reference_hashes(name),
                 inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
@@ -149,7 +155,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             raise ProfileError(f"[{name}] refers to itself: {circle}", "Take one of these references out")
         self._hashing.append(name)
         try:
-            return [self.part_hash(part) for part in sorted(self._reachable(name, set(self._parts)))]
+            return [self.part_hash(part) for part in self.parts_of(name)]
         finally:
             self._hashing.pop()
 
@@ -157,6 +163,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         roots = {str(self.run.folder): "@release@", self["buildout"]["executable"]: "@python@"}
         if self.run.closure is not None:
             roots[str(self.run.closure)] = "@closure@"
+        if self.run.store is not None:
+            with contextlib.suppress(AllotmentError):  # its path is too long: said to whoever wants to build there
+                roots[str(store.padded_root(self.run.store))] = "@store@"
         return roots
 
     # Running.
@@ -240,12 +249,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _uninstall(self, installed: str) -> None:
         """Leave files to the journal, so that a run that fails later removes nothing; folders go at once."""
-        folders = []
         for name in filter(None, installed.split("\n")):
             path = Path(self._buildout_path(name))
             if path.is_dir() and not path.is_symlink():
-                folders.append(name)
+                remove(path)
             else:
                 self.run.journal.remove(path)
-        if folders:
-            super()._uninstall("\n".join(folders))

@@ -47,6 +47,7 @@ class BuildRequest:
     sources: Path  # blob folder: the source cache
     timeout: float  # seconds
     development: bool = False
+    store: Path | None = None  # of the parts that all releases share; default: the release's own
 
 
 @dataclass(frozen=True)

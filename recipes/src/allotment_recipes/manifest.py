@@ -42,11 +42,13 @@ def build_release(
     *,
     timeout: float = TIMEOUT,
     development: bool = False,
+    store: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BuiltRelease:
     """Build the release of ``profile`` (a software.cfg on disk) into ``folder`` and return its manifest.
 
     It is built from an unpacked copy of the closure inside ``folder``, so nothing refers to ``root`` afterwards.
+    Parts that releases share go to ``store``, or are taken from it.
     """
     profile, root, folder = profile.resolve(), root.resolve(), folder.resolve()
     if not profile.is_file():
@@ -65,7 +67,9 @@ def build_release(
     path = BlobStore(sources).path(digest)
     place = profile.relative_to(root).as_posix()
     progress(f"building {description.name} in {folder}")
-    result = _build(path, digest, place, folder, sources, engine, log, timeout=timeout, development=development)
+    result = _build(
+        path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
+    )
     if not result.ok:
         raise BuildError(f"{description.name} can't be built: {result.error.removesuffix('.')}", f"See {log}")
     manifest = ReleaseManifest(
@@ -92,6 +96,7 @@ def install_release(
     *,
     timeout: float = TIMEOUT,
     development: bool = False,
+    store: Path | None = None,
 ) -> BuildResult:
     """Build what ``manifest`` says from its ``closure`` archive; other parts than it lists are a failure.
 
@@ -104,7 +109,7 @@ def install_release(
             raise BuildError(f"{closure} has the sha256 {found}, not {manifest.closure.sha256}", "Fetch it again")
         result = _build(
             closure, found, manifest.profile, folder.resolve(), sources, engine, log,
-            timeout=timeout, development=development,
+            timeout=timeout, development=development, store=store,
         )  # fmt: skip
         if result.ok:
             _check_parts(manifest, result.parts)
@@ -119,7 +124,7 @@ def install_release(
 
 def _build(
     archive: Path, digest: str, profile: str, folder: Path, sources: Path, engine: BuildEngine, log: Path,
-    *, timeout: float, development: bool,
+    *, timeout: float, development: bool, store: Path | None,
 ) -> BuildResult:  # fmt: skip
     place = folder / "closure"
     mark = folder / ".closure-sha256"
@@ -128,7 +133,7 @@ def _build(
         closures.unpack(archive, place)
         write_bytes(mark, digest.encode())
     name = closures.safe_name(profile, "the manifest's profile")
-    request = BuildRequest(place, str(name), folder, sources.resolve(), timeout, development)
+    request = BuildRequest(place, str(name), folder, sources.resolve(), timeout, development, store and store.resolve())
     return engine.build(request, log)
 
 

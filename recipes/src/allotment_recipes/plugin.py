@@ -4,11 +4,14 @@
 from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
+    "cmmi": "cmmi",
     "download": "download",
     "mkdirectory": "mkdirectory",
+    "password": "password",
     "promise": "promise",
     "publish": "publish",
     "python.scripts": "python_scripts",
+    "replicate": "replicate",
     "request": "request",
     "slapconfiguration": "slapconfiguration",
     "template.jinja2": "template",
@@ -26,7 +29,9 @@ def allotment_source_providers() -> tuple[SourceProvider, ...]:
     return (
         SourceProvider("cache", 0, "allotment_recipes.providers.cache:fetch"),
         SourceProvider("url", 10, "allotment_recipes.providers.url:fetch"),
+        SourceProvider("source archive", 30, "allotment_recipes.providers.source_archive:fetch"),
         SourceProvider("python index", 50, "allotment_recipes.providers.python_index:fetch"),
+        SourceProvider("npm", 60, "allotment_recipes.providers.npm:fetch"),
     )
 
 

@@ -4,6 +4,7 @@
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
 
+import contextlib
 import fcntl
 import os
 import re
@@ -16,6 +17,7 @@ from typing import Any
 import zc.buildout
 
 from allotment.atomic import read_limited, write_bytes
+from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstancePublished, InstanceRequests
@@ -24,8 +26,11 @@ from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
+from allotment_recipes.prefetch import prefetch
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.python_scripts import base_python
+from allotment_recipes.shared_store import Store
+from allotment_recipes.store import padded_root
 from allotment_recipes.tokens import Tokens, load_key
 
 _REFERENCED_FILE = re.compile(r"\$\{:" + BASE_LOCATION + r"\}/([^\s'\"#;,]+)")
@@ -48,9 +53,9 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     closure = Path(request["closure"])
     folder.mkdir(parents=True, exist_ok=True)
     lock(folder / ".lock")
-    for leftover in (folder / "store").glob(".*"):  # of a build that was killed
-        shutil.rmtree(leftover)
-    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure)
+    shared = Path(request["store"]) if request.get("store") else None
+    _sweep(folder, shared)
+    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared)
     buildout = Buildout(closure / request["profile"], context, _settings(development=request["development"]))
     buildout.prepare_parts()
     if buildout.waiting:
@@ -59,12 +64,24 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
         )
     parts = {name: buildout.part_hash(name) for name in buildout._parts}
     recipes = [buildout[name]["recipe"] for name in buildout._parts]
+    prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(context.sources))
     try:
         buildout.run_parts()
     finally:
         if buildout._installed:
             buildout.save()
     return {"parts": parts, "distributions": took_part(recipes)}
+
+
+def _sweep(folder: Path, shared: Path | None) -> None:
+    """Remove what a build that was killed has left."""
+    for leftover in (folder / "store").glob(".*-*"):
+        if leftover.suffix != ".new":
+            shutil.rmtree(leftover)
+    Store(folder / "store").sweep()
+    if shared is not None:
+        with contextlib.suppress(AllotmentError):  # its path is too long: nothing was ever built there
+            Store(padded_root(shared)).sweep()
 
 
 def instance(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,17 @@ HASH_DIGITS: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._+]*")
 
 
+def padded_root(folder: Path) -> Path:
+    """Return the store's root below ``folder``: a path of exactly ``ROOT_LENGTH`` characters, links resolved."""
+    place = folder.resolve()
+    missing = ROOT_LENGTH - len(str(place).encode()) - 1
+    if missing < 1:
+        raise AllotmentError(
+            f"the store's folder {place} is longer than {ROOT_LENGTH - 2} bytes", "Choose a folder with a shorter path"
+        )
+    return place / ("_" * missing)
+
+
 def part_path(root: Path, name: str, version: str, digest: str) -> Path:
     """Return the folder of a built part under a store's root."""
     for word in (name, version):

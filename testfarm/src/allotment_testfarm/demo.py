@@ -2,18 +2,11 @@
 """The whole path on one machine: commit, farm, verdict, signed manifest, master, node, promises, URL."""
 
 import re
-import shutil
-import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
-
-import filelock
-import httpx2
+from typing import Any, Literal
 
 from allotment.client import MasterClient
 from allotment.errors import AllotmentError
@@ -24,7 +17,7 @@ from allotment.secret import Secret
 from allotment_node.commands.register import register
 from allotment_node.config import NodeConfig
 from allotment_node.folder import NodeFolder
-from allotment_testfarm.programs import Program, Programs
+from allotment_testfarm.local_farm import LocalFarm
 
 RELEASES = ("helloworld",)  # what production deploys once the farm has proved it
 NODE = "production-1"
@@ -40,7 +33,7 @@ class NotProvedError(AllotmentError):
     """The farm has tested a release, and it is not green."""
 
 
-class Demo:
+class Demo(LocalFarm):
     """One run of the whole path; use it as a context manager: leaving it stops every program."""
 
     def __init__(
@@ -51,34 +44,9 @@ class Demo:
         services: Services = "attached",
     ) -> None:
         """``services`` is the production node's setting: attached ones end with it, so that Ctrl-C leaves nothing."""
-        self.folder = folder
-        self.programs = Programs()
+        super().__init__(folder, repository, say)
         self.master = ""  # URL, once started
-        self.farm = ""  # URL of the results page, once started
-        self.revision = ""  # the commit that is proved
-        self._repository = repository
-        self._say = say
         self._services = services
-        self._seconds: dict[str, float] = {}
-        self._began = time.monotonic()
-        self._lock = filelock.FileLock(folder.with_name(f"{folder.name}.lock"))
-
-    def __enter__(self) -> Self:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise AllotmentError(f"a demo is running in {self.folder}", "Stop it, or give another --folder") from None
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._step("stopping every program")
-        self.programs.__exit__(kind, error, trace)
-        self._lock.release()
 
     def run(self) -> dict[str, Any]:
         """Take the newest commit to a URL that answers; return the summary that ``--once`` prints."""
@@ -101,36 +69,14 @@ class Demo:
 
     def start(self) -> None:
         """Start every program; each is ready when this returns."""
-        self.revision, subject = self._head()
-        self._step(f"the farm will prove commit {self.revision[:7]}, {subject} (committed files only)")
+        self.read_head()
         token = str(self.folder / "master/admin.token")
         self.master = self._start("master", "allotment_master", ["run"], "master.json")["url"]
         self._step(f"master at {self.master}")
-        arguments = ["run", "--repository", str(self._repository), "--poll", "2"]
-        offer = ["--master", self.master, "--master-token-file", token]
-        farm = self._start("farm", "allotment_testfarm", [*arguments, *offer], "farm.json")
-        self.farm = farm["url"]
-        self._step(f"farm at {self.farm}")
-        for number in (1, 2):
-            self.start_test_node(f"test-node-{number}", farm["wire"])
+        self.start_farm("--master", self.master, "--master-token-file", token)
         self._register(self.folder / NODE)
         self._start(NODE, "allotment_node", ["run"], "node.json")
         self._step(f"{NODE} joined the master; it trusts what this farm signs, and nothing else")
-
-    def start_test_node(self, name: str, wire: str) -> None:
-        """Start one test node of the farm."""
-        token = str(self.folder / "farm/node.token")
-        arguments = ["node", "--farm", wire, "--token-file", token, "--name", name]
-        self._start(name, "allotment_testfarm", arguments, "test-node.json")
-        self._step(f"{name} joined the farm")
-
-    def _head(self) -> tuple[str, str]:
-        git = ["git", "-C", str(self._repository), "log", "-1", "--format=%H %s"]
-        head = subprocess.run(git, capture_output=True, text=True, check=False)
-        if head.returncode != 0:
-            raise AllotmentError(f"git can't read {self._repository}: {head.stderr.strip()}", "Commit something first")
-        revision, _, subject = head.stdout.strip().partition(" ")
-        return revision, subject
 
     def _register(self, node: Path) -> None:
         config = NodeConfig(
@@ -149,11 +95,7 @@ class Demo:
             job = self.newest_job(release)
             if job is None:
                 return None
-            attempts = job.get("attempts") or []
-            for step in attempts[-1]["steps"] if attempts else []:
-                if step["name"] not in said:
-                    said.add(step["name"])
-                    self._step(f"{release}: {step['name']} on {attempts[-1]['node']}")
+            self.say_steps(job, said)
             return str(job["outcome"]) if job["state"] == "done" else None
 
         outcome: str = self.programs.wait(f"a verdict on {release}", verdict, _PROVE_SECONDS, 0.2)
@@ -162,14 +104,6 @@ class Demo:
             log = self.folder / "farm" / (self.newest_job(release) or {})["attempts"][-1]["log"]
             raise NotProvedError(f"the farm's verdict on {release} is {outcome}; the job's log is {log}")
         return outcome
-
-    def newest_job(self, release: str) -> dict[str, Any] | None:
-        """Return the farm's newest job of a release at the revision, with its attempts, as the JSON API shows it."""
-        query = {"release": release, "revision": self.revision, "limit": "1"}
-        with httpx2.Client(base_url=self.farm, timeout=10.0) as client:
-            found = client.get("/api/v1/jobs", params=query).json()["items"]
-            detail = client.get(f"/api/v1/jobs/{found[0]['id']}").json() if found else None
-        return {**detail["job"], "attempts": detail["attempts"]} if detail else None
 
     def client(self) -> MasterClient:
         """Return a client of the master with every right."""
@@ -222,19 +156,5 @@ class Demo:
         self._step(f"{url} answers: {heading[1] if heading else text[:80]}")
         return url
 
-    def _start(self, name: str, module: str, arguments: list[str], ready: str) -> dict[str, Any]:
-        folder = self.folder / name
-        program = Program(name, module, [*arguments, "--folder", str(folder)], folder, ready)
-        return self.programs.start(program)
-
     def _token(self, path: str) -> Secret:
         return Secret((self.folder / path).read_text().strip())
-
-    def _step(self, text: str) -> None:
-        self._say(f"[{time.monotonic() - self._began:6.1f} s] {text}")
-
-    @contextmanager
-    def _phase(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        yield
-        self._seconds[name] = round(time.monotonic() - start, 2)

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding the software releases of a revision: each ``software/<name>/software.cfg``, without a checkout."""
+"""Finding the software releases of a revision, ``software/<name>/software.cfg``, and what each of them reads.
+
+There is no checkout: all is told from git's tree and the text of the profiles.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from allotment.codec import Json
+from allotment_recipes import reach
 from allotment_testfarm.git import Mirror
 
 FOLDER = "software"
@@ -23,11 +27,46 @@ class Release:
     platform: str = "any"
     timeout: float = 3600.0  # seconds
     options: Mapping[str, Json] = field(default_factory=dict)  # for the job kind
+    files: Mapping[str, reach.Group] | None = None  # all that its job can read, by folder; None: not known
+    problem: str = ""  # why ``files`` can't be told
 
 
-def discover(mirror: Mirror, commit: str, timeout: float = 3600.0) -> tuple[Release, ...]:
-    """Return the releases of a commit by name; none is no error."""
-    return releases_among((file.path for file in mirror.files(commit, FOLDER)), timeout)
+class Discovery:
+    """Finds the releases of one repository's commits; remembers what each profile says, by the hash of its text."""
+
+    def __init__(self, mirror: Mirror, timeout: float = 3600.0) -> None:
+        self._mirror = mirror
+        self._timeout = timeout  # seconds for each job
+        self._links: dict[str, reach.Links] = {}  # of the profiles of the last commit, by their blobs
+
+    def find(self, commit: str) -> tuple[Release, ...]:
+        """Return the releases of a commit by name, with what they read; none is no error. Blocks."""
+        tree = reach.Tree(self._mirror.tree(commit))
+        releases = releases_among(filter(tree.is_file, tree.entries), self._timeout)
+        links = self._read([release.profile for release in releases], tree)
+        found = []
+        for release in releases:
+            reached = reach.reach(release.profile, tree, links.__getitem__)
+            known = None if reached.problem else reached.groups
+            found.append(replace(release, files=known, problem=reached.problem))
+        return tuple(found)
+
+    def _read(self, profiles: Iterable[str], tree: reach.Tree) -> dict[str, reach.Links]:
+        """Return what each profile that is reached says, by path; one call of git for each step of extending."""
+        links: dict[str, reach.Links] = {}
+        kept: dict[str, reach.Links] = {}
+        todo = set(profiles)
+        while todo:
+            blobs = {path: tree.entries[path].partition(" ")[2] for path in todo}
+            unknown = {blob for blob in blobs.values() if blob not in self._links and blob not in kept}
+            texts = self._mirror.contents(sorted(unknown)) if unknown else {}
+            for path, blob in blobs.items():
+                known = kept.get(blob) or self._links.get(blob)
+                links[path] = kept[blob] = known or reach.links(texts[blob].decode(errors="replace"))
+            targets = {target for path in todo for target in reach.next_profiles(path, links[path], tree)}
+            todo = {path for path in targets if path not in links and tree.is_file(path)}
+        self._links = kept
+        return links
 
 
 def releases_among(paths: Iterable[str], timeout: float = 3600.0) -> tuple[Release, ...]:

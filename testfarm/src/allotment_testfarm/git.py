@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -52,14 +52,6 @@ class Commit:
     author: str
     time: float  # UTC epoch, seconds
     subject: str
-
-
-@dataclass(frozen=True)
-class TreeFile:
-    """A regular file of a commit."""
-
-    path: str
-    blob: str  # hash of its contents
 
 
 class Mirror:
@@ -113,16 +105,26 @@ class Mirror:
         """Keep a commit's files even when its branch is rewritten."""
         self._git("update-ref", f"refs/farm/kept/{_checked(commit)}", commit)
 
-    def files(self, commit: str, folder: str) -> tuple[TreeFile, ...]:
-        """Return the regular files below ``folder`` at a commit, by path; links and submodules are left out."""
-        text = self._git("ls-tree", "-r", "-z", "--full-tree", _checked(commit), "--", f"{folder}/")
-        found = []
-        for entry in filter(None, text.split("\0")):
+    def tree(self, commit: str) -> dict[str, str]:
+        """Return everything at a commit, links and submodules too: path -> mode and hash, as git writes them."""
+        entries = {}
+        for entry in filter(None, self._git("ls-tree", "-r", "-z", "--full-tree", _checked(commit)).split("\0")):
             described, _, path = entry.partition("\t")
             mode, _, blob = described.split(" ")
-            if mode in ("100644", "100755"):
-                found.append(TreeFile(path, blob))
-        return tuple(found)
+            entries[path] = f"{mode} {blob}"
+        return entries
+
+    def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """Return the contents of blobs by their hashes, all at once."""
+        asked = "".join(f"{_checked(blob)}\n" for blob in blobs).encode()
+        answer = self._run(("cat-file", "--batch"), timeout=QUICK, standard_input=asked)
+        found, place = {}, 0
+        for blob in blobs:
+            end = answer.index(b"\n", place)
+            size = int(answer[place:end].split()[2])
+            found[blob] = answer[end + 1 : end + 1 + size]
+            place = end + 1 + size + 1
+        return found
 
     def archive(self, commit: str, target: Path) -> None:
         """Write a commit's files to ``target`` as an uncompressed tar: the whole file, or none."""
@@ -180,14 +182,20 @@ class Mirror:
         return self._run(arguments, timeout=timeout, mirror=mirror).decode(errors="replace")
 
     def _run(
-        self, arguments: tuple[str, ...], *, timeout: float, stdout: object = subprocess.PIPE, mirror: bool = True
+        self,
+        arguments: tuple[str, ...],
+        *,
+        timeout: float,
+        stdout: object = subprocess.PIPE,
+        mirror: bool = True,
+        standard_input: bytes = b"",
     ) -> bytes:
         place = (f"--git-dir={self._folder}",) if mirror else ()
         word = next((item for item in arguments if not item.startswith("-")), "")
         try:
             done = subprocess.run(
                 ("git", *_FIXED, *place, *arguments),
-                stdin=subprocess.DEVNULL,
+                input=standard_input,
                 stdout=stdout,  # type: ignore[call-overload]  # a file or PIPE
                 stderr=subprocess.PIPE,
                 env=self._environment(),

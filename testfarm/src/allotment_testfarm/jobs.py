@@ -70,6 +70,7 @@ class JobContext:
         self.source = source  # the revision's files; left as they are
         self.scratch = scratch  # an empty folder, removed afterwards
         self.sources = sources  # blob folder of pinned downloads; outlives the job
+        self.store = sources.parent / "store"  # of built parts; outlives the job too
         self.report = report
         self.steps: list[Step] = []
         self.cases: list[TestCase] = []

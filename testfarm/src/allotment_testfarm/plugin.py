@@ -8,6 +8,11 @@ from allotment.hookspecs import Command, JobKind, VerdictRule, hookimpl
 def allotment_commands() -> tuple[Command, ...]:
     return (
         Command(("demo",), "allotment_testfarm.commands.demo:command", "Take a commit the whole way, on this machine."),
+        Command(
+            ("nightly",),
+            "allotment_testfarm.commands.nightly:command",
+            "Build and test everything from an empty store, on this machine.",
+        ),
         Command(("farm", "run"), "allotment_testfarm.commands.run:command", "Run a farm: its engine and its pages."),
         Command(("farm", "cancel"), "allotment_testfarm.commands.cancel:command", "Cancel a job."),
         Command(("farm", "node"), "allotment_testfarm.commands.node:command", "Take part in a test farm."),

@@ -148,11 +148,15 @@ class Programs:
             time.sleep(interval)
         raise ProgramError(f"{what} did not happen within {timeout:g} s", "Look into the programs' logs")
 
+    def stop(self) -> None:
+        """Stop each and wait for it; harmless when it has ended."""
+        for program in reversed(self._programs.values()):
+            program.stop()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for program in reversed(self._programs.values()):
-            program.stop()
+        self.stop()

@@ -19,7 +19,8 @@ node drops the job. Bytes of a log at an offset that the engine has already are 
 gap is 416 with the acknowledged offset in :class:`LogAnswer`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from allotment.codec import message
 from allotment.messages.job import Outcome, Step, TestCase
@@ -35,6 +36,7 @@ class NodeHello:
     platform: str
     slots: int = 1  # jobs at a time
     version: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)  # what its jobs see of it, such as versions, by name
 
 
 @message("node-welcome", format=1)

@@ -23,7 +23,7 @@ from allotment.codec import encode
 from allotment.messages.job import JobState, Outcome, Step
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest, SoftwareType
 from allotment_master.kit.database import Database, sqlite_url
-from allotment_testfarm.db import manifests, nodes, projects
+from allotment_testfarm.db import inputs, manifests, nodes, projects
 from allotment_testfarm.db.schema import attempts, jobs, revisions, test_cases
 
 HOSTILE = "<script>alert('owned')</script>\"><img src=x onerror=alert(1)>"
@@ -67,6 +67,8 @@ class Sample:
     hostile: int  # whoever could write a text has written markup and control characters
     hostile_commit: str
     long: int  # a log that no page shows whole
+    proved: int  # not run, because ``proof`` had the same inputs
+    proof: int
 
 
 class Builder:
@@ -301,6 +303,20 @@ def _unfinished(builder: Builder, running: int, waiting: int) -> None:
     builder.change(waiting, state=JobState.WAITING, created=builder.now - 47, started=None, **nothing)
 
 
+def _inputs(builder: Builder, before: int, after: int) -> None:
+    """Other inputs of two jobs, the names of some being markup."""
+    same = {"software/kvm/software.cfg": "100644 1"}
+    with builder.database.write() as connection:
+        before_files = {**same, "components/qemu/buildout.cfg": "100644 1", "gone.patch": "100644 1"}
+        old = inputs.put(connection, {"software/kvm/": inputs.put(connection, before_files)})
+        after_files = {**same, "components/qemu/buildout.cfg": "100644 2", HOSTILE: "100644 1"}
+        new = inputs.put(connection, {"software/kvm/": inputs.put(connection, after_files)})
+        python = inputs.put(connection, {"python": "3.11.2", HOSTILE: "1"})
+        newer = inputs.put(connection, {"python": "3.13.5", HOSTILE: HOSTILE})
+    builder.change(before, files=old, environment=python)
+    builder.change(after, files=new, environment=newer, compared_with=before, input_hash="e" * 64)
+
+
 def _nodes(builder: Builder) -> None:
     with builder.database.write() as connection:
         for index, platform in enumerate(("x86_64-linux-gnu", "x86_64-linux-gnu", "aarch64-linux-gnu"), 1):
@@ -325,6 +341,8 @@ def sample() -> Iterator[Sample]:
         _hostile(builder, big[50, "kvm"])
         _green(builder, small[9, "helloworld"])
         _unfinished(builder, big[100, "kvm"], big[100, "wendelin"])
+        _inputs(builder, big[49, "kvm"], big[50, "kvm"])
+        builder.change(small[8, "helloworld"], proved_by=small[7, "helloworld"], started=None)
         builder.attempt(big[99, "zope"], 1, "node-1")
         builder.log(big[99, "zope"], 1, [f"line {index} of a long build" for index in range(1, 60_001)])
         with database.read() as connection:
@@ -341,6 +359,8 @@ def sample() -> Iterator[Sample]:
             hostile=big[50, "kvm"],
             hostile_commit=commits[big[50, "kvm"]],
             long=big[99, "zope"],
+            proved=small[8, "helloworld"],
+            proof=small[7, "helloworld"],
         )
 
 

@@ -54,7 +54,7 @@ def get(client: httpx2.Client, path: str, status: int = 200) -> Page:
 
 @pytest.fixture
 def addresses(sample: Any) -> list[str]:
-    numbers = (sample.red, sample.green, sample.running, sample.waiting, sample.hostile, sample.long)
+    numbers = (sample.red, sample.green, sample.running, sample.waiting, sample.hostile, sample.long, sample.proved)
     jobs = [f"/jobs/{number}" for number in numbers]
     return ["/", "/?revisions=100", "/?project=hello", "/nodes", f"/revisions/{sample.hostile_commit}", *jobs]
 
@@ -131,6 +131,31 @@ def test_a_green_job_shows_what_was_signed(client: httpx2.Client, sample: Any) -
     assert "ed25519:AAAA" in page.text and "Apache-2.0" in page.text and "48.2 kB" in page.text
     manifest = next(link for link in page.links if link.startswith("/api/v1/manifests/"))
     assert client.get(manifest).json()["manifest"]["name"] == "helloworld"
+
+
+def test_a_job_that_was_not_run_leads_to_the_one_that_proved_it(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, f"/jobs/{sample.proved}")
+    assert re.search(rf"Not run again: job {sample.proof} at \w{{10}} ran with the same inputs and passed\.", page.text)
+    assert f"/jobs/{sample.proof}" in page.links and f"/jobs/{sample.proof}#log" in page.links
+    assert f"It was not run: job {sample.proof} ran with the same inputs." in page.text
+    assert f"= by job {sample.proof}" in get(client, "/?project=hello").text
+    data = client.get(f"/api/v1/jobs/{sample.proved}").json()
+    assert (data["job"]["proved_by"], data["changes"], data["attempts"]) == (sample.proof, None, [])
+    revision = get(client, f"/revisions/{data['revision']['commit']}")
+    assert f"as job {sample.proof}" in revision.text
+    matrix = client.get("/api/v1/matrix?project=hello").json()["matrix"]["rows"][0]["cells"]
+    assert [cell["proved_by"] for cell in matrix if cell["job"] == sample.proved] == [sample.proof]
+
+
+def test_a_job_that_was_run_says_which_inputs_changed(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, f"/jobs/{sample.hostile}")
+    assert "5 inputs changed since the last job that passed or failed" in page.text
+    assert "components/qemu/buildout.cfg changed" in page.text and "gone.patch removed" in page.text
+    assert f"{HOSTILE} added" in page.text
+    assert "test node: python changed: 3.11.2 → 3.13.5" in page.text
+    changes = client.get(f"/api/v1/jobs/{sample.hostile}").json()["changes"]
+    assert [change["name"] for change in changes["environment"]] == [HOSTILE, "python"]
+    assert f"/jobs/{changes['job']}" in page.links
 
 
 def test_unfinished_jobs_say_where_they_are(client: httpx2.Client, sample: Any) -> None:

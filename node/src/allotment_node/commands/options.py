@@ -36,5 +36,5 @@ def locked_agent(folder: Path) -> Iterator[Agent]:
     place = NodeFolder(folder)
     config = place.load_config()
     with FolderLock(place):
-        with Agent(place, config, connect(config.masters, place.token), RealEngines(config)) as agent:
+        with Agent(place, config, connect(config.masters, place.token), RealEngines(config, place.store)) as agent:
             yield agent

@@ -1,35 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources by URL (http, https, file) or by a file's path, with a time limit and a size limit."""
+"""Sources by URL (http, https, file) or by a file's path, with a time limit and a size limit.
+
+What came over http before a connection was lost is kept beside the blobs, and the next attempt, of this run or of a
+later one, asks for the rest only.
+"""
 
 import http.client
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from allotment import __version__
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes.progress import Progress
 from allotment_recipes.sources import NotMine, Source
 
 TIMEOUT = 30.0  # seconds without a byte
-CHUNK = 1 << 20  # bytes
+CHUNK: Final = 1 << 18  # bytes
+ATTEMPTS: Final = 5  # connections that may be lost, each after it brought something, before a URL is given up
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
-    """Try each of the source's URLs in turn."""
-    if not source.urls:
+    """Try each of the source's URLs in turn, then its alternates."""
+    urls = (*source.urls, *source.alternates)
+    if not urls:
         raise NotMine("it has no URL")
     reasons = []
-    for url in source.urls:
+    for url in urls:
         try:
-            with tempfile.TemporaryFile() as file:
-                _download(url, file, source.size_limit)
-                file.seek(0)
-                blobs.write(iter(lambda file=file: file.read(CHUNK), b""), source.sha256)  # type: ignore[misc]
+            _fetch(url, source, blobs)
             return
         except AllotmentError as error:
             reasons.append(f"{shown(url)}: {error.what}")
@@ -44,10 +47,17 @@ def shown(url: str) -> str:
     return parts.geturl()
 
 
-def _download(url: str, target: IO[bytes], limit: int) -> None:
+def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("", "file", "http", "https"):
+        raise AllotmentError(f"the scheme '{parts.scheme}' is not read; write http, https or file")
     try:
-        for chunk in _chunks(url, limit):
-            target.write(chunk)
+        if parts.scheme in ("", "file"):
+            path = Path(urllib.parse.unquote(parts.path) if parts.scheme else url)
+            with path.open("rb") as stream:
+                blobs.write(_limited(stream, source.size_limit), source.sha256)
+        else:
+            _fetch_http(url, source, blobs)
     except urllib.error.HTTPError as error:
         raise AllotmentError(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
@@ -59,22 +69,76 @@ def _download(url: str, target: IO[bytes], limit: int) -> None:
         raise AllotmentError(f"it can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _chunks(url: str, limit: int) -> Iterator[bytes]:
-    with _open(url) as stream:
-        size = 0
-        while chunk := stream.read(CHUNK):
-            size += len(chunk)
-            if size > limit:
-                raise AllotmentError(f"it is larger than {limit} bytes")
-            yield chunk
+def _fetch_http(url: str, source: Source, blobs: BlobStore) -> None:
+    blobs.folder.mkdir(parents=True, exist_ok=True)
+    partial = blobs.folder / f".partial-{source.sha256}"
+    resumed = partial.exists() and partial.stat().st_size > 0
+    _download(url, source, partial)
+    try:
+        blobs.add(partial, source.sha256)
+    except AllotmentError:
+        partial.unlink()
+        if not resumed:
+            raise
+        _download(url, source, partial)  # its beginning may have come from another URL: once more, from nothing
+        try:
+            blobs.add(partial, source.sha256)
+        finally:
+            partial.unlink()
+        return
+    partial.unlink()
 
 
-def _open(url: str) -> IO[bytes]:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme in ("", "file"):
-        return Path(urllib.parse.unquote(parts.path) if parts.scheme else url).open("rb")
-    if parts.scheme not in ("http", "https"):
-        raise AllotmentError(f"the scheme '{parts.scheme}' is not read; write http, https or file")
-    request = urllib.request.Request(url, headers={"User-Agent": f"allotment/{__version__}"})
-    answer: IO[bytes] = urllib.request.urlopen(request, timeout=TIMEOUT)
-    return answer
+def _download(url: str, source: Source, partial: Path) -> None:
+    """Complete ``partial``; a lost connection is made anew as long as each brings something."""
+    for attempt in range(1, ATTEMPTS + 1):
+        before = partial.stat().st_size if partial.exists() else 0
+        try:
+            _transfer(url, source, partial)
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before:
+                raise
+            partial.unlink()  # it is as long as the whole or longer, and not right
+        except (OSError, http.client.HTTPException):
+            if attempt == ATTEMPTS or not partial.exists() or partial.stat().st_size <= before:
+                raise
+    raise AllotmentError("the connection was lost again and again")
+
+
+def _transfer(url: str, source: Source, partial: Path) -> None:
+    headers = {"User-Agent": f"allotment/{__version__}", "Accept-Encoding": "identity"}
+    have = partial.stat().st_size if partial.exists() else 0
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+        if have and not _goes_on(answer, have):
+            have = 0
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdigit() else 0
+        progress = Progress(source.name, total, have)
+        try:
+            with partial.open("ab" if have else "wb") as file:
+                for chunk in _limited(answer, source.size_limit, have):
+                    file.write(chunk)
+                    progress.add(len(chunk))
+                size = file.tell()
+        except AllotmentError:
+            partial.unlink()  # too large: nothing of it is worth keeping
+            raise
+    if total and size < total:  # urllib takes an early end for the end
+        raise http.client.IncompleteRead(b"", total - size)
+
+
+def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
+    """Say whether the answer is the rest that was asked for, and not the whole."""
+    content_range = answer.headers.get("Content-Range", "")
+    return answer.status == http.HTTPStatus.PARTIAL_CONTENT and content_range.startswith(f"bytes {have}-")
+
+
+def _limited(stream: IO[bytes] | http.client.HTTPResponse, limit: int, size: int = 0) -> Iterator[bytes]:
+    while chunk := stream.read(CHUNK):
+        size += len(chunk)
+        if size > limit:
+            raise AllotmentError(f"it is larger than {limit} bytes")
+        yield chunk

@@ -3,15 +3,12 @@
 
 import contextlib
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
-from allotment.errors import AllotmentError
+from allotment_testfarm.commands.local_programs import check_checkout, terminated_like_interrupted
 from allotment_testfarm.demo import Demo, NotProvedError
 
 
@@ -21,12 +18,9 @@ from allotment_testfarm.demo import Demo, NotProvedError
 @click.option("--once", is_flag=True, help="Verify, shut down, print one JSON summary.")
 def command(folder: Path, repository: Path, once: bool) -> None:
     """Run farm, two test nodes, master and production node here, and take a commit the whole way."""
-    if (repository / ".git").exists() is False:
-        raise AllotmentError(
-            f"{repository.resolve()} is not a git checkout", "Clone the repository with git; the farm tests commits"
-        )
+    check_checkout(repository)
     demo = Demo(folder.resolve(), repository.resolve(), click.echo)
-    with _terminated_like_interrupted(), demo:
+    with terminated_like_interrupted(), demo:
         try:
             summary = demo.run()
         except NotProvedError as error:
@@ -55,21 +49,3 @@ def _stay(demo: Demo) -> None:
     """Keep everything running until Ctrl-C, which is how a demo is meant to end."""
     with contextlib.suppress(KeyboardInterrupt):
         demo.watch()
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Make SIGTERM and SIGHUP stop the demo as Ctrl-C does, so that nothing is left running."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("stopped", err=True)
-        sys.exit(130)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

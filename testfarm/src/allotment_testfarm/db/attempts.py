@@ -8,10 +8,12 @@ import sqlalchemy as sa
 
 from allotment.codec import decode
 from allotment.messages.job import CaseOutcome, Outcome, Step, TestCase
-from allotment_testfarm.db import jobs, revisions
+from allotment_testfarm.db import inputs, jobs, revisions
+from allotment_testfarm.db.inputs import InputChanges
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.db.schema import attempts, projects, test_cases
+from allotment_testfarm.db.schema import jobs as jobs_table
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class JobDetail:
     job: JobSummary
     revision: Revision
     attempts: tuple[AttemptDetail, ...]
+    changes: InputChanges | None = None  # of its inputs; None when there is nothing to compare
+    problem: str = ""  # why its inputs can't be told
 
 
 def detail(connection: sa.Connection, job: int) -> JobDetail | None:
@@ -56,7 +60,8 @@ def detail(connection: sa.Connection, job: int) -> JobDetail | None:
     if tries:
         newest = connection.execute(sa.select(attempts).where(attempts.c.id == tries[-1].id)).one()
         tries = (*tries[:-1], _attempt(newest, cases_of(connection, newest.id)))
-    return JobDetail(found, revision, tries)
+    problem = connection.execute(sa.select(jobs_table.c.files_problem).where(jobs_table.c.id == job)).scalar_one()
+    return JobDetail(found, revision, tries, inputs.changes(connection, job), problem)
 
 
 def of_job(connection: sa.Connection, job: int) -> tuple[AttemptDetail, ...]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from allotment.codec import canonical
 from allotment.messages.job import Job, JobState, Outcome
-from allotment_testfarm.db import events
+from allotment_testfarm.db import events, inputs
 from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.verdicts import Colour, Verdict
@@ -35,6 +36,8 @@ class JobSummary:
     cancelled: bool
     attempts: int
     node: str | None  # of the newest attempt
+    input_hash: str | None = None  # of all that it can see; None before a test node took it, or when it can't be told
+    proved_by: int | None = None  # job with the same inputs: this one was not run and has ended as that one did
 
     @property
     def seconds(self) -> float | None:
@@ -46,9 +49,12 @@ def create(
     connection: sa.Connection, project: int, revision: int, position: int, releases: Iterable[Release], now: float
 ) -> tuple[int, ...]:
     """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
+    releases = tuple(releases)
+    inputs.put_groups(connection, (group for release in releases for group in (release.files or {}).values()))
     made = []
     for release in releases:
-        key = {"revision_id": revision, "release": release.name, "kind": release.kind, "platform": release.platform}
+        which = {"release": release.name, "kind": release.kind, "platform": release.platform}
+        key = {"revision_id": revision, **which}
         if connection.execute(sa.select(jobs.c.id).filter_by(**key)).first() is not None:
             continue
         values = {
@@ -60,9 +66,20 @@ def create(
             "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
+            "files": _files(connection, release),
+            "files_problem": release.problem,
+            "compared_with": inputs.last_conclusive(connection, project, **which),
         }
         made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     return tuple(made)
+
+
+def _files(connection: sa.Connection, release: Release) -> str | None:
+    """Store what a job sees of its commit, and of what it is told to do; None when that can't be told."""
+    if release.files is None:
+        return None
+    options = {f"option {name}": canonical(value).decode() for name, value in release.options.items()}
+    return inputs.put_files(connection, release.files, options)
 
 
 def cancel(connection: sa.Connection, job: int, now: float) -> bool:
@@ -181,6 +198,8 @@ def summary(row: Any) -> JobSummary:
         cancelled=row.cancelled,
         attempts=row.attempt_count,
         node=row.node,
+        input_hash=row.input_hash,
+        proved_by=row.proved_by,
     )
 
 

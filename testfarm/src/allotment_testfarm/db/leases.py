@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from allotment.codec import encode
 from allotment.errors import RefusedError
 from allotment.messages.job import RETRIED, JobState, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import events, jobs
+from allotment_testfarm.db import events, inputs, jobs
 from allotment_testfarm.db.schema import attempts, test_cases
 from allotment_testfarm.db.schema import jobs as jobs_table
 
@@ -66,9 +66,10 @@ def claim(
     number = connection.execute(count).scalar_one() + 1
     fencing = row.fencing + 1
     started = now if row.started is None else row.started
-    connection.execute(
-        sa.update(jobs_table).where(c.id == row.id).values(state=JobState.LEASED, fencing=fencing, started=started)
-    )
+    job = {"state": JobState.LEASED, "fencing": fencing, "started": started}
+    job |= inputs.complete(connection, row.id, node)
+    # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
+    connection.execute(sa.update(jobs_table).where(c.id == row.id).values(**job))
     values = {
         "job_id": row.id,
         "number": number,
@@ -82,8 +83,8 @@ def claim(
     }
     lease = connection.execute(sa.insert(attempts).values(values).returning(attempts.c.id)).scalar_one()
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": node, "attempt": number})
-    job = jobs.message_of(connection, row.id)
-    return Lease(lease, job, number, node, fencing, values["expires"], terms.seconds)
+    message = jobs.message_of(connection, row.id)
+    return Lease(lease, message, number, node, fencing, values["expires"], terms.seconds)
 
 
 def give_back(connection: sa.Connection, lease: int, now: float) -> None:

@@ -24,6 +24,7 @@ class Cell:
     outcome: Outcome | None
     verdict: Verdict | None
     seconds: float | None
+    proved_by: int | None = None  # job with the same inputs, in whose place this one was not run
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ _COLUMNS = (
     jobs.c.outcome,
     jobs.c.started,
     jobs.c.ended,
+    jobs.c.proved_by,
     jobs.c.verdict,
     jobs.c.colour,
     jobs.c.verdict_detail,
@@ -85,11 +87,12 @@ def matrix(connection: sa.Connection, project: int, limit: int = 30, before: int
     query = sa.select(*_COLUMNS).where(
         jobs.c.project_id == project, jobs.c.position.between(window[-1].position, window[0].position)
     )
+    rows_found = connection.execute(query)
     rows: dict[tuple[str, str, str], list[Cell | None]] = defaultdict(lambda: [None] * len(window))
-    for release, kind, platform, position, job, state, outcome, started, ended, *verdict in connection.execute(query):
+    for release, kind, platform, position, job, state, outcome, started, ended, by, *verdict in rows_found:
         seconds = None if started is None or ended is None else ended - started
         result = None if outcome is None else _OUTCOMES[outcome]
-        cell = Cell(job, _STATES[state], result, _verdict(*verdict), seconds)
+        cell = Cell(job, _STATES[state], result, _verdict(*verdict), seconds, by)
         rows[release, kind, platform][columns[position]] = cell
     return Matrix(window, tuple(Row(*key, tuple(cells)) for key, cells in sorted(rows.items())))
 

@@ -2,10 +2,12 @@
 """Test nodes: who has said hello, how they are, what they work on."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from allotment_testfarm.db import inputs
 from allotment_testfarm.db.schema import attempts, jobs, nodes
 
 SILENCE = 60.0  # seconds without a word after which a test node counts as not connected
@@ -39,9 +41,18 @@ class TestNode:
     current: tuple[CurrentJob, ...] = ()
 
 
-def hello(connection: sa.Connection, name: str, platform: str, slots: int, version: str, now: float) -> bool:
-    """Remember a test node; True when it is new."""
-    values = {"platform": platform, "slots": slots, "version": version, "last_seen": now}
+def hello(
+    connection: sa.Connection,
+    name: str,
+    platform: str,
+    slots: int,
+    version: str,
+    now: float,
+    environment: Mapping[str, str] | None = None,
+) -> bool:
+    """Remember a test node; True when it is new. Without an environment nothing that it runs proves anything else."""
+    stored = inputs.put(connection, {"platform": platform, **environment}) if environment else ""
+    values = {"platform": platform, "slots": slots, "version": version, "last_seen": now, "environment": stored}
     if connection.execute(sa.update(nodes).where(nodes.c.name == name).values(**values)).rowcount:
         return False
     connection.execute(sa.insert(nodes).values(name=name, first_seen=now, **values))
@@ -79,7 +90,7 @@ def all_nodes(connection: sa.Connection, now: float) -> tuple[TestNode, ...]:
     )
     for row in connection.execute(query):
         working[row.node].append(CurrentJob(id=row.id, release=row.release, attempt=row.number))
-    columns = [column for column in nodes.c if column.name != "id"]
+    columns = [column for column in nodes.c if column.name not in ("id", "environment")]
     return tuple(
         TestNode(**row._mapping, is_connected=now - row.last_seen < SILENCE, current=tuple(working.get(row.name, ())))
         for row in connection.execute(sa.select(*columns).order_by(nodes.c.name))

@@ -56,7 +56,7 @@ jobs = sa.Table(
     sa.Column("platform", sa.Text, nullable=False),
     sa.Column("timeout", sa.Float, nullable=False),
     sa.Column("options", sa.JSON, nullable=False),
-    sa.Column("input_hash", sa.Text),
+    sa.Column("input_hash", sa.Text),  # of files and environment
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("outcome", sa.Text),  # of the last attempt, once the job is done
     sa.Column("verdict", sa.Text),
@@ -70,10 +70,23 @@ jobs = sa.Table(
     sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("avoid", sa.Text, nullable=False, server_default=""),  # test node that could not do its part ...
     sa.Column("avoid_until", sa.Float, nullable=False, server_default="0"),  # ... is passed over until then
+    sa.Column("files", sa.Text),  # sha256 of the inputs that the commit holds; None: they can't be told
+    sa.Column("files_problem", sa.Text, nullable=False, server_default=""),  # why they can't
+    sa.Column("environment", sa.Text),  # sha256 of the inputs that the test node of the newest attempt holds
+    sa.Column("proved_by", sa.Integer),  # job with the same inputs, for whose sake this one was not run
+    sa.Column("compared_with", sa.Integer),  # the last job of the release that passed or failed
     sa.UniqueConstraint("revision_id", "release", "kind", "platform"),
     sa.Index(None, "state", "id"),
     sa.Index(None, "project_id", "release", "kind", "platform", "position"),
+    sa.Index(None, "files"),
     sqlite_autoincrement=True,
+)
+
+inputs = sa.Table(
+    "inputs",
+    metadata,
+    sa.Column("sha256", sa.Text, primary_key=True),
+    sa.Column("document", sa.JSON, nullable=False),  # what it is -> which one it is
 )
 
 attempts = sa.Table(
@@ -126,6 +139,7 @@ nodes = sa.Table(
     sa.Column("load", sa.Float),
     sa.Column("memory_free", sa.BigInteger),  # bytes
     sa.Column("disk_free", sa.BigInteger),  # bytes
+    sa.Column("environment", sa.Text, nullable=False, server_default=""),  # sha256 of inputs; "": it has not said
 )
 
 manifests = sa.Table(

@@ -29,7 +29,7 @@ def take_turn(connection: sa.Connection, job: int) -> None:
     PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
     """
     project = sa.select(jobs.c.project_id).where(jobs.c.id == job).scalar_subquery()
-    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update())
+    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update(key_share=True))
 
 
 def case(connection: sa.Connection, job: int) -> Case:
@@ -97,7 +97,7 @@ def following(connection: sa.Connection, job: int) -> int | None:
 
 
 def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
-    tries = attempts.of_job(connection, row.id)
+    tries = attempts.of_job(connection, row.proved_by or row.id)
     outcome = Outcome(row.outcome)  # of the job: a lost attempt of a cancelled job is a cancelled one
     if not tries:
         return Attempt(row.id, 0, "", row.created, row.ended, outcome, "cancelled before it started")

@@ -14,6 +14,7 @@ from allotment_testfarm.db import jobs, leases, nodes, verdicts
 from allotment_testfarm.db.leases import Ended, LeaseTerms
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.verdicts import Rule
@@ -83,9 +84,7 @@ class Leases(RepeatingService):
 
     async def hello(self, hello: NodeHello) -> NodeWelcome:
         """Make a test node known."""
-        is_new = await self._workers.write(
-            nodes.hello, hello.name, hello.platform, hello.slots, hello.version, self._clock.seconds()
-        )
+        is_new = await self._workers.write(self._greet, hello, self._clock.seconds())
         self._log.info("test node {name} {how}", name=hello.name, how="is new" if is_new else "is back")
         return NodeWelcome(heartbeat=self._terms.seconds / 4)
 
@@ -171,6 +170,11 @@ class Leases(RepeatingService):
                 self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
                 size = await self._workers.blocking(self._logs.seal, attempt.log)
                 await self._workers.write(leases.note_log_size, attempt.attempt, size)
+
+    def _greet(self, connection: sqlalchemy.Connection, hello: NodeHello, now: float) -> bool:
+        is_new = nodes.hello(connection, hello.name, hello.platform, hello.slots, hello.version, now, hello.environment)
+        prove_waiting(connection, self._rules, now)  # by what ran in an environment like this one
+        return is_new
 
     def _end_expired(self, connection: sqlalchemy.Connection, now: float) -> tuple[Ended, ...]:
         ended = leases.expire(connection, now, self._terms)

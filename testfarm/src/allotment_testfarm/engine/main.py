@@ -25,7 +25,7 @@ from allotment_master.kit.program import only_one
 from allotment_testfarm import verdicts
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
-from allotment_testfarm.discovery import Release, discover
+from allotment_testfarm.discovery import Discovery
 from allotment_testfarm.engine import log_lines
 from allotment_testfarm.engine.http import Connections, WireSite
 from allotment_testfarm.engine.leases import Leases
@@ -152,16 +152,14 @@ class Engine:
         return Offers(self._reactor, self._workers, to_master(self._client, self._blobs))
 
     def _poll(self, project: Project) -> GitPoll:
-        def find(commit: str) -> tuple[Release, ...]:
-            return discover(self._mirror, commit, self._settings.job_timeout)
-
         return GitPoll(
             self._reactor,
             self._workers,
             project,
             self._mirror,
-            find,
+            Discovery(self._mirror, self._settings.job_timeout).find,
             on_jobs=self._leases.notice,
+            rules=self._rules,
             interval=self._settings.poll,
         )
 

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Watching a repository: its branch's newest commit is looked for again and again, and a new one becomes jobs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import sqlalchemy
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.schedule import Scheduled, schedule
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.git import Commit, GitError
+from allotment_testfarm.verdicts import Rule
 
 
 class Source(Protocol):
@@ -45,6 +48,7 @@ class GitPoll(RepeatingService):
         source: Source,
         find: Callable[[str], tuple[Release, ...]],
         on_jobs: Callable[[], None],
+        rules: Sequence[Rule],
         interval: float = 5.0,
     ) -> None:
         super().__init__(clock, self._poll, interval)
@@ -54,6 +58,7 @@ class GitPoll(RepeatingService):
         self._source = source
         self._find = find  # releases of a commit
         self._on_jobs = on_jobs
+        self._rules = rules
         self._newest = ""
         self._dirty = 0
         self._problem = ""
@@ -74,16 +79,30 @@ class GitPoll(RepeatingService):
         await self._workers.blocking(self._source.keep, commit.hash)
         releases = await self._workers.blocking(self._find, commit.hash)
         now = self._clock.seconds()
-        scheduled = await self._workers.write(schedule, self._project.id, commit, releases, now)
+        found = await self._workers.write(self._schedule, commit, releases, now)
         self._newest = commit.hash
-        if scheduled is not None:
-            self._say(scheduled)
+        if found is not None:
+            self._say(*found)
             self._on_jobs()
 
-    def _say(self, scheduled: Scheduled) -> None:
+    def _schedule(
+        self, connection: sqlalchemy.Connection, commit: Commit, releases: tuple[Release, ...], now: float
+    ) -> tuple[Scheduled, tuple[int, ...]] | None:
+        """Record a commit with its jobs, and end those that need not run; all is seen at once, or nothing."""
+        scheduled = schedule(connection, self._project.id, commit, releases, now)
+        if scheduled is None:
+            return None
+        return scheduled, prove_waiting(connection, self._rules, now, of=scheduled.jobs)
+
+    def _say(self, scheduled: Scheduled, proved: tuple[int, ...]) -> None:
         revision = scheduled.revision
         if scheduled.jobs:
-            self._log.info("revision {short}: {count} jobs", short=revision.short, count=len(scheduled.jobs))
+            self._log.info(
+                "revision {short}: {count} jobs, {proved} proved before",
+                short=revision.short,
+                count=len(scheduled.jobs),
+                proved=len(proved),
+            )
         else:
             self._log.warn("revision {short} holds no software/*/software.cfg: nothing to test", short=revision.short)
 

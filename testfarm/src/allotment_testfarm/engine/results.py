@@ -20,6 +20,7 @@ from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.leases import Ended, LeaseTerms
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.verdicts import Colour, Rule
 from allotment_testfarm.wire import JobResult
@@ -115,6 +116,8 @@ class Results:
         if ended.is_done:
             judge_jobs(connection, (ended.job,), self._rules, now)
         is_signed = self._sign(connection, ended, result.manifest, now)
+        if ended.is_done:
+            prove_waiting(connection, self._rules, now, by=ended.job)
         return Accepted(ended, is_signed)
 
     def _sign(

@@ -17,6 +17,7 @@ from allotment.messages.job import Lease
 from allotment.plugins import plugins
 from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
+from allotment_testfarm.testnode.environment import environment
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import LeaseRequest, NodeHello
@@ -41,6 +42,7 @@ class TestNode:
         self._stopping = threading.Event()
         self._attempts: set[Attempt] = set()
         self._changed = threading.Condition()
+        self._environment: dict[str, str] = {}  # as at the start: what is installed later counts after a restart
         self._heartbeat = 0.0  # seconds, as the engine said; 0 before it has
         self._kinds = tuple(kind.name for kind in plugins().items("allotment_job_kinds"))
 
@@ -78,7 +80,8 @@ class TestNode:
         return False
 
     def _hello(self) -> None:
-        hello = NodeHello(self._name, host.platform(), self._slots, __version__)
+        self._environment = self._environment or environment()
+        hello = NodeHello(self._name, host.platform(), self._slots, __version__, self._environment)
         self._heartbeat = self._wire.hello(hello).heartbeat
         _log.info("joined %s as %s", self._wire.url, self._name)
 

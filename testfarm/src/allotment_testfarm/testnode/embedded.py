@@ -37,9 +37,10 @@ class Fleet:
     killed, not stopped: nobody needs what they keep, and the guard that a job runs under takes what they started.
     """
 
-    def __init__(self, folder: Path, sources: Path) -> None:
+    def __init__(self, folder: Path, sources: Path, store: Path) -> None:
         self.token_file = folder / "master/admin.token"
         self._sources = sources
+        self._store = store
         self._master = _program("master", folder)
         self._node = _program("node", folder)
         self._client: MasterClient | None = None
@@ -72,11 +73,12 @@ class Fleet:
         self._node.wait_ready()
 
     def _register(self, url: str) -> None:
-        """Write the node's settings; it shares the test node's downloads, which are verified at each use."""
+        """Write the node's settings; it shares the test node's downloads, verified at each use, and its built parts."""
         folder = self._node.folder
         folder.mkdir(parents=True, mode=0o700)
-        self._sources.mkdir(parents=True, exist_ok=True)
-        (folder / "blobs").symlink_to(self._sources)
+        for name, shared in (("blobs", self._sources), ("store", self._store)):
+            shared.mkdir(parents=True, exist_ok=True)
+            (folder / name).symlink_to(shared)
         config = NodeConfig(
             name=NODE, masters=Lines((url,)), partitions=PARTITIONS, services="attached", allow_development=True
         )

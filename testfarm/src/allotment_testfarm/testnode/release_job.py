@@ -14,12 +14,12 @@ from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.job import CaseOutcome, TestCase
 from allotment.secret import find, mark
 from allotment_recipes.engine import BuildEngine
+from allotment_recipes.follow import Follow
 from allotment_recipes.manifest import BuiltRelease, build_release
 from allotment_testfarm.jobs import InfrastructureError, JobContext
 from allotment_testfarm.programs import ProgramError
 from allotment_testfarm.testnode import checks, junit
 from allotment_testfarm.testnode.embedded import Fleet
-from allotment_testfarm.testnode.follow import Follow
 
 DEFAULT_INSTANCE = "default"
 _INSTALL_SECONDS = 3600.0
@@ -30,7 +30,7 @@ _TESTS_FAILED = 1
 
 def run_release(context: JobContext) -> None:
     """Build the release, deploy it on an embedded master and node until it is green, and run its tests there."""
-    with Fleet(context.scratch, context.sources) as fleet:
+    with Fleet(context.scratch, context.sources, context.store) as fleet:
         with context.step("build"):
             built = _build(context)
             context.add_cases(_said(context, checks.check_release(built.manifest)))
@@ -55,7 +55,7 @@ def _own_trouble() -> Iterator[None]:
 def _build(context: JobContext) -> BuiltRelease:
     log = context.scratch / "build.log"
     log.touch()
-    with closing(BuildEngine()) as engine, Follow(log):
+    with closing(BuildEngine()) as engine, Follow(log, _print):
         return build_release(
             context.source / context.job.profile,
             context.source,
@@ -63,7 +63,13 @@ def _build(context: JobContext) -> BuiltRelease:
             context.sources,
             engine,
             log,
+            store=context.store,
         )
+
+
+def _print(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def _deploy(context: JobContext, built: BuiltRelease, fleet: Fleet) -> str:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from allotment.messages.job import CaseOutcome, JobState, Step, TestCase
 from allotment_testfarm.db import attempts, jobs, manifests, nodes, projects, revisions
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
+from allotment_testfarm.db.inputs import InputChange
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
@@ -60,6 +61,14 @@ class AttemptView:
 
 
 @dataclass(frozen=True)
+class ChangeView:
+    """An input that is not what it was."""
+
+    name: str
+    how: str
+
+
+@dataclass(frozen=True)
 class ManifestView:
     """What a job proved, in the words of its manifest."""
 
@@ -95,10 +104,14 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
         "attempt": chosen,
         "attempts": tuple(_attempt(item, now) for item in detail.attempts),
         "steps": _steps(chosen, now),
-        "why_no_steps": "The test node has not begun a step yet." if chosen else "No test node has taken this job yet.",
+        "why_no_steps": _why_no_steps(detail.job, chosen),
         "is_moving": detail.job.state is not JobState.DONE,
         "commands": commands(detail.job),
         "manifest": _manifest(connection, chosen),
+        "proof": _proof(connection, detail.job),
+        "changes": detail.changes,
+        "changed": _changed(detail),
+        "problem": detail.problem,
         **_case_groups(cases),
         **_history(connection, project.id, detail),
     }
@@ -182,6 +195,32 @@ def _why_waiting(connection: sa.Connection, job: JobSummary, now: float) -> str:
     if not free:
         return f"{len(fitting)} test node{' is' if len(fitting) == 1 else 's are'} connected, all busy."
     return "A test node is free: it should start at once."
+
+
+def _why_no_steps(job: JobSummary, attempt: AttemptDetail | None) -> str:
+    if job.proved_by is not None:
+        return f"It was not run: job {job.proved_by} ran with the same inputs."
+    return "No test node has taken this job yet." if attempt is None else "The test node has not begun a step yet."
+
+
+def _proof(connection: sa.Connection, job: JobSummary) -> JobSummary | None:
+    """Return the job that has proved this one."""
+    return None if job.proved_by is None else jobs.get(connection, job.proved_by)
+
+
+def _changed(detail: JobDetail) -> tuple[ChangeView, ...]:
+    """Return a row for each input that is not what it was; a file's hash tells people nothing."""
+    if detail.changes is None:
+        return ()
+    rows = [ChangeView(item.name, _how(item)) for item in detail.changes.files]
+    for item in detail.changes.environment:
+        versions = f"{item.before} → {item.after}" if item.before and item.after else item.before or item.after
+        rows.append(ChangeView(f"test node: {item.name}", f"{_how(item)}: {versions}"))
+    return tuple(rows)
+
+
+def _how(change: InputChange) -> str:
+    return "added" if change.before is None else "removed" if change.after is None else "changed"
 
 
 def _took(job: JobSummary, now: float) -> float | None:

@@ -16,6 +16,7 @@ from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web.look import Look, brief_duration, duration, look
 
 Time = Callable[[float | None], str]
+NOT_RUN = "="  # in place of the time of a job that another one has proved
 FEW = 6  # up to so many releases have cells wide enough for words
 
 
@@ -36,6 +37,7 @@ class CellView:
     word: str
     colour: str
     time: str
+    proved_by: int | None  # job with the same inputs, in whose place this one was not run
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _rows(table: Matrix, shown: tuple[Revision, ...], time: Time) -> tuple[RowVi
 
 def _cell(cell: matrix.Cell, time: str) -> CellView:
     shown = job_look(cell)
-    return CellView(cell.job, shown.glyph, shown.word, shown.colour, "" if cell.seconds is None else time)
+    text = NOT_RUN if cell.proved_by is not None else "" if cell.seconds is None else time
+    return CellView(cell.job, shown.glyph, shown.word, shown.colour, text, cell.proved_by)
 
 
 def _activity(table: Matrix) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Copy what is appended to a file to the job's log while other work goes on."""
+"""Copy what is appended to a file to another place while other work goes on."""
 
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,11 +11,12 @@ _INTERVAL = 0.1  # seconds
 
 
 class Follow:
-    """A context manager: from its beginning to its end, new lines of ``path`` appear on standard output."""
+    """A context manager: from its beginning to its end, ``write`` gets what is appended to ``path``, on a thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, write: Callable[[bytes], object]) -> None:
         self._path = path
-        self._place = 0
+        self._write = write
+        self._place = path.stat().st_size if path.exists() else 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"follow-{path.name}", daemon=True)
 
@@ -39,8 +40,7 @@ class Follow:
             with self._path.open("rb") as file:
                 file.seek(self._place)
                 while data := file.read(1 << 16):
-                    sys.stdout.buffer.write(data)
+                    self._write(data)
                     self._place += len(data)
-                sys.stdout.buffer.flush()
         except FileNotFoundError:
             pass

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment of a build: nothing of ours, the referred parts where compilers look, and the rpath set."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from allotment.options import OptionProblem
+
+_VARIABLE = re.compile(r"[A-Za-z_]\w*")
+_INSERTED = re.compile(r"%\((\w+)\)s")
+_EPOCH = "315532800"  # 1980-01-01, the first date that every archive format can hold
+
+
+def build_environment(
+    location: Path, parts: Sequence[Path], work: Path, variables: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment in which the part ``location`` is built.
+
+    ``parts`` are the parts it refers to. ``variables`` come from the profile; ``%(NAME)s`` in them stands for the
+    value that NAME would have without them. LDFLAGS always ends with our rpath: a program that finds its libraries
+    only on this machine is of no use in the store.
+    """
+    base = {
+        **_basics(work),
+        **_compiler(location, parts),
+    }
+    linking = base.pop("LDFLAGS")
+    found = {**base, **{name: _insert(name, text, {**base, "LDFLAGS": ""}) for name, text in variables.items()}}
+    found["LDFLAGS"] = f"{found.get('LDFLAGS', '')} {linking}".strip()
+    return found
+
+
+def read_variables(text: str, option: str = "environment") -> dict[str, str]:
+    """Return lines like ``NAME = value`` as variables."""
+    found = {}
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        name, sign, value = (word.strip() for word in line.partition("="))
+        if not sign or not _VARIABLE.fullmatch(name):
+            raise OptionProblem(option, f"{line!r} is not NAME=value", "Write one variable a line, or a section's name")
+        found[name] = value
+    return found
+
+
+def _basics(work: Path) -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(work / "home"),
+        "TMPDIR": str(work / "tmp"),
+        "LC_ALL": "C",
+        "TZ": "UTC",
+        "SOURCE_DATE_EPOCH": _EPOCH,
+        # Autoconf's own default has -g, which writes the sources' folder into each object.
+        "CFLAGS": "-O2",
+        "CXXFLAGS": "-O2",
+    }
+
+
+def _compiler(location: Path, parts: Sequence[Path]) -> dict[str, str]:
+    """Return where headers and libraries are, for build systems that ask and, by gcc's variables, those that don't.
+
+    LD_RUN_PATH counts only where the command line has no -rpath at all, and libtool writes one: hence LDFLAGS too.
+    """
+    run_path = [f"{folder}/lib" for folder in (location, *parts)]
+    found = {
+        "LDFLAGS": " ".join([*(f"-L{part}/lib" for part in parts), *(f"-Wl,-rpath={item}" for item in run_path)]),
+        "LD_RUN_PATH": ":".join(run_path),
+        # Set also when there are no parts: the machine's own packages are none of ours.
+        "PKG_CONFIG_LIBDIR": ":".join(f"{part}/{name}/pkgconfig" for part in parts for name in ("lib", "share")),
+    }
+    if parts:
+        found["CPATH"] = ":".join(f"{part}/include" for part in parts)
+        found["LIBRARY_PATH"] = ":".join(run_path[1:])
+        found["CMAKE_PREFIX_PATH"] = ":".join(map(str, parts))
+    return found
+
+
+def _insert(name: str, text: str, base: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in base:
+            raise OptionProblem("environment", f"{name} asks for %({match[1]})s, which is not set", "Write the value")
+        return base[match[1]]
+
+    return _INSERTED.sub(value, text)

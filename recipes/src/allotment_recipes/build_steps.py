@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that build a part, one after the other, with one log; and what a person needs when one fails."""
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.atomic import write_bytes
+from allotment.errors import AllotmentError
+
+_TELLING = re.compile(
+    r"\b(error|fatal|undefined reference|cannot|can't|not found|no such|denied|failed|No rule)\b", re.IGNORECASE
+)
+_LAST = 5  # lines of the log's end that are always shown
+_MOST = 15  # lines shown at most
+_READ = 1 << 18  # bytes of the log's end that are looked at
+ENVIRONMENT = "environment.json"  # in the work folder; `allot build --shell` reads it
+
+
+class StepError(AllotmentError):
+    """A command that builds a part failed."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where the commands of one part run."""
+
+    part: str
+    folder: Path  # the sources
+    work: Path
+    environment: Mapping[str, str]
+    log: Path
+    lock: int
+    release: Path  # for the line that says how to enter the same environment
+    say: Callable[[str], None]
+
+    def prepare(self) -> None:
+        """Make the private folders, begin the log, and keep the environment for whoever wants to look."""
+        for name in ("home", "tmp"):
+            (self.work / name).mkdir(exist_ok=True)
+        self.log.write_bytes(b"")
+        self.enter(self.folder)
+
+    def enter(self, folder: Path) -> None:
+        """Note the folder that `allot build --shell` goes to."""
+        document = {"format": 1, "folder": str(folder), "environment": dict(self.environment)}
+        write_bytes(self.work / ENVIRONMENT, json.dumps(document, indent=2).encode(), 0o600, sync=False)
+
+    def run(self, step: str, command: str) -> None:
+        """Run a shell command, which ends at its first failing line; its output goes to the part's log."""
+        self.say(f"{step}")
+        began = time.monotonic()
+        with self.log.open("ab") as log:
+            log.write(f"== {step}\n$ {command}\n".encode())
+            log.flush()
+            code = subprocess.run(
+                ["/bin/sh", "-ec", command],
+                cwd=self.folder,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=(self.lock,),  # whatever outlives us keeps others from building this part over it
+                check=False,
+            ).returncode
+            log.write(f"== {step} ended with {code} after {time.monotonic() - began:.1f} s\n".encode())
+        if code != 0:
+            raise self._failure(step, command, code)
+
+    def _failure(self, step: str, command: str, code: int) -> StepError:
+        ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        shown = "".join(f"\n  | {line}" for line in last_relevant_lines(self.log))
+        return StepError(
+            f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}\n  folder: {self.folder}\n"
+            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}"
+        )
+
+
+def last_relevant_lines(log: Path) -> list[str]:
+    """Return the lines of the log's end that tell of an error, and the last ones, in order.
+
+    With make at work on several things at once, the reason stands well above the end.
+    """
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _READ))
+        text = file.read().decode(errors="replace")
+    lines = [line.rstrip()[:300] for line in text.splitlines()]
+    while lines and (not lines[-1] or lines[-1].startswith("== ")):
+        lines.pop()
+    start = max((number for number, line in enumerate(lines) if line.startswith("== ")), default=-1) + 1
+    last = set(range(max(start, len(lines) - _LAST), len(lines)))
+    telling = [number for number in range(start, len(lines)) if _TELLING.search(lines[number]) and number not in last]
+    return [lines[number] for number in sorted({*telling[-(_MOST - _LAST) :], *last})]
+
+
+def _shortened(command: str) -> str:
+    line = " ".join(command.split())
+    return line if len(line) <= 300 else f"{line[:297]}..."

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store of built parts: one builds a part and the others wait, and what has its final name is whole.
+
+While a part is built, its final name is a link to the temporary folder beside it: programs are configured for the
+final name, install there, and may be run at once. At the end the folder takes the link's place. A link, then, is a
+build at work or one that was killed; a real folder is a whole part.
+
+    <root>/zlib-1.3.1-<hash>/        a part, read-only
+    <root>/.zlib-1.3.1-<hash>.new/   what is being installed
+    <root>/.work/zlib-1.3.1-<hash>/  its sources and the like; kept when the build fails
+    <root>/.log/, .lock/, .built/    its log, its lock, and a note of how it was built
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allotment.atomic import write_bytes
+from allotment.errors import AllotmentError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one part is being built."""
+
+    location: Path  # its final name; already usable
+    work: Path  # a folder for what is needed to build it
+    log: Path
+    lock: int  # for the programs that build: as long as one of them lives, nobody else builds this part
+
+
+class Store:
+    """One store, used by any number of processes at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def holds(self, location: Path) -> bool:
+        """Tell whether a part is there, whole."""
+        return location.is_dir() and not location.is_symlink()
+
+    def work(self, location: Path) -> Path:
+        """Return the folder in which a part is, or was, built."""
+        return self.root / ".work" / location.name
+
+    def log(self, location: Path) -> Path:
+        """Return the log of the last build of a part."""
+        return self.root / ".log" / f"{location.name}.log"
+
+    @contextlib.contextmanager
+    def building(
+        self, location: Path, builder: str, say: Callable[[str], None], *, keep_work: bool = False
+    ) -> Iterator[Place | None]:
+        """Give the place to build a part in, or None when it is there already, perhaps since another built it now.
+
+        ``builder`` is what others read who wait for us. The work folder stays when the block raises.
+        """
+        if self.holds(location):
+            yield None
+            return
+        try:
+            for name in (".work", ".log", ".lock", ".built"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            with self._locked(location.name, builder, say) as lock:
+                if self.holds(location):
+                    yield None
+                    return
+                yield from self._build(location, lock)
+                if not keep_work:
+                    remove(self.work(location))
+        except OSError as error:
+            reason = f"{error.filename or self.root}: {os.strerror(error.errno or 0)}"
+            raise AllotmentError(
+                f"{location.name} can't be built: {reason}", "Mend that and build again: what is whole is kept"
+            ) from error
+
+    def sweep(self) -> None:
+        """Remove what builds that were killed have left; a part that somebody is building is let alone."""
+        if not self.root.is_dir():
+            return
+        for folder in self.root.glob(".*.new"):
+            name = folder.name[1 : -len(".new")]
+            with _try_lock(self.root / ".lock" / name) as lock:
+                if lock is not None:
+                    self._clear(self.root / name)
+
+    def note(self, location: Path, fields: Mapping[str, Any]) -> None:
+        """Write down how a part was built; ``seconds``, ``bytes`` and the like, for reports."""
+        text = json.dumps({"format": 1, **fields}, sort_keys=True, indent=2)
+        write_bytes(self.root / ".built" / f"{location.name}.json", text.encode() + b"\n")
+
+    def _build(self, location: Path, lock: int) -> Iterator[Place]:
+        self._clear(location)
+        folder, work = self._temporary(location), self.work(location)
+        remove(work)
+        work.mkdir(parents=True)
+        folder.mkdir()
+        location.symlink_to(folder.name)
+        try:
+            yield Place(location, work, self.log(location), lock)
+            seal(folder)
+            _sync_file_system(folder)
+            location.unlink()
+            folder.rename(location)
+            _sync_folder(self.root)
+        except BaseException:
+            self._clear(location)
+            raise
+
+    def _clear(self, location: Path) -> None:
+        """Remove the link and the temporary folder; the caller holds the lock."""
+        if location.is_symlink():
+            location.unlink()
+        remove(self._temporary(location))
+
+    def _temporary(self, location: Path) -> Path:
+        return self.root / f".{location.name}.new"
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, builder: str, say: Callable[[str], None]) -> Iterator[int]:
+        path = self.root / ".lock" / name
+        with _try_lock(path) as lock:
+            if lock is not None:
+                yield _signed(lock, builder)
+                return
+        owner = path.read_text(errors="replace").strip() or "another process"
+        say(f"waiting for {name}, which is being built by {owner}")
+        began = time.monotonic()
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            say(f"waited {time.monotonic() - began:.1f} s for {name}")
+            yield _signed(handle, builder)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def _try_lock(path: Path) -> Iterator[int | None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        yield None
+        return
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _signed(lock: int, builder: str) -> int:
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} for {builder}\n".encode(), 0)
+    return lock
+
+
+def built_parts(root: Path) -> list[dict[str, Any]]:
+    """Return the name, version, seconds and bytes of every whole part of a store, as noted by who built it."""
+    found = []
+    for path in sorted(root.glob(".built/*.json")):
+        if Store(root).holds(root / path.stem):
+            note = json.loads(path.read_bytes())
+            found.append({"name": note["part"], **{key: note[key] for key in ("version", "seconds", "bytes")}})
+    return found
+
+
+def seal(folder: Path) -> None:
+    """Make all of a part read-only; links are let alone."""
+    for name, _, files in os.walk(folder, topdown=False):
+        for path in (*(Path(name, file) for file in files), Path(name)):
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                continue
+            path.chmod(stat.S_IMODE(status.st_mode) & 0o555 | 0o444 | (0o111 if path.is_dir() else 0))
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of ours, also a read-only one; none there is fine."""
+    if not folder.exists():
+        return
+    import shutil
+
+    folder.chmod(0o700)
+    for name, folders, _ in os.walk(folder):
+        for path in (Path(name, item) for item in folders):  # before os.walk looks into them
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def _sync_file_system(folder: Path) -> None:
+    """Bring all that was written to the disk in one call; a file at a time takes minutes for a large part."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.syncfs(handle) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unpack archives so that nothing in them reaches outside of the target: the one place where it is done.
+
+Our own extractor, because Python 3.11.2 has no ``tarfile.data_filter``. Nothing of a refused archive stays.
+"""
+
+import bz2
+import gzip
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, Final, cast
+
+from allotment.errors import AllotmentError
+
+_CHUNK: Final = 1 << 18  # bytes
+_HEADER_LIMIT: Final = 1 << 20  # bytes: tarfile reads one extended header into memory at once
+_MAGIC: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+_OTHERS: Final = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip"), (b"\x1f\x9d", "compress"), (b"7z\xbc\xaf", "7z"))
+
+
+class UnpackError(AllotmentError):
+    """An archive is damaged, or holds what no archive should hold."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What an archive may hold."""
+
+    size: int = 4 << 30  # bytes, of all files together
+    count: int = 200_000  # files, folders and links
+    links: bool = True  # symbolic and hard links that stay inside
+    times: bool = True  # keep each file's time: make compares them, and sources hold generated files
+
+
+SOURCE: Final = Rules()  # an archive of sources, accepted by its hash
+
+
+def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rules = SOURCE) -> None:
+    """Unpack a tar (plain, gz, bz2, xz) or zip to ``target``, which is replaced in one step.
+
+    The kind is known by the first bytes, not by the name. With ``strip_top_level`` a single folder that holds all
+    else is left out. Of the modes only the executable bit is kept; owners are ignored.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        place = _Place(temporary / "new", str(archive), rules)
+        with archive.open("rb") as file:
+            _extract(file, place)
+        top = place.finish(strip_top_level)
+        if target.exists():
+            shutil.rmtree(target)
+        top.rename(target)
+    finally:
+        shutil.rmtree(temporary)
+
+
+def safe_name(name: str, where: str) -> PurePosixPath:
+    """Return a member's name when it is a plain relative path; absolute names, ``..`` and the like are errors."""
+    path = PurePosixPath(name)
+    bad = not name or path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts
+    if bad or any(ord(letter) < 32 for letter in name) or len(name) > 1000:
+        raise UnpackError(f"{where}: {name!r} is not a relative path inside it", "Nothing of it was unpacked")
+    return path
+
+
+class _Place:
+    """The folder that is filled. No member is ever written through a link, and no name comes twice."""
+
+    def __init__(self, root: Path, where: str, rules: Rules) -> None:
+        self._root = root
+        self.where = where
+        self._rules = rules
+        self._size = 0
+        self._count = 0
+        self._links: list[tuple[Path, str]] = []
+        self._times: list[tuple[Path, float]] = []
+        root.mkdir()
+
+    def count(self, size: int) -> None:
+        """Note one more member of ``size`` bytes, as its header says, before anything of it is written."""
+        self._count += 1
+        if size < 0 or self._count > self._rules.count or self._size + size > self._rules.size:
+            raise self._too_much()
+
+    def folder(self, name: str) -> None:
+        if name.rstrip("/") in (".", ""):
+            return
+        path = self._path(name.rstrip("/"))
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            raise self.refused(name, "is there twice", "Each file has one name")
+        path.mkdir(exist_ok=True)
+
+    def file(self, name: str, stream: IO[bytes], size: int, mode: int, time: float) -> None:
+        path = self._new(name)
+        with path.open("xb") as output:
+            written = 0
+            while chunk := stream.read(_CHUNK):
+                written += len(chunk)
+                self._size += len(chunk)
+                if self._size > self._rules.size:  # a zip's header may lie
+                    raise self._too_much()
+                output.write(chunk)
+        if written != size:
+            raise UnpackError(f"{self.where} ends inside {name!r}", "Fetch it again")
+        path.chmod(0o755 if mode & 0o100 else 0o644)
+        if self._rules.times:
+            self._times.append((path, time))
+
+    def symbolic_link(self, name: str, goal: str) -> None:
+        self._need_links(name)
+        path = self._new(name)
+        inside = os.path.normpath(self._root.joinpath(name).parent / goal)
+        if goal.startswith("/") or "\0" in goal or not goal or not _is_inside(inside, str(self._root)):
+            raise self.refused(name, f"is a link to {goal!r}, outside of it", "Nothing of it was unpacked")
+        path.symlink_to(goal)
+        self._links.append((path, name))
+
+    def hard_link(self, name: str, goal: str) -> None:
+        """Copy what an earlier member holds; the copy has that member's time."""
+        self._need_links(name)
+        source = self._path(str(safe_name(goal, self.where)))
+        if source.is_symlink() or not source.is_file():
+            raise self.refused(name, f"is a link to {goal!r}, which is no file before it", "Nothing of it was unpacked")
+        self.count(source.stat().st_size)
+        with source.open("rb") as stream:
+            status = source.stat()
+            time = dict(self._times).get(source, status.st_mtime)
+            self.file(name, stream, status.st_size, status.st_mode, time)
+
+    def finish(self, strip_top_level: bool) -> Path:
+        """Return the folder to keep, after a look at where its links really lead, one through the other."""
+        entries = list(self._root.iterdir())
+        top = entries[0] if strip_top_level and len(entries) == 1 else self._root
+        top = top if top.is_dir() and not top.is_symlink() else self._root
+        for path, name in self._links:
+            try:
+                leads_out = not _is_inside(os.path.realpath(path), os.path.realpath(top))
+            except OSError:  # a circle
+                leads_out = False
+            if leads_out:
+                raise self.refused(name, "is a link that leads out of it", "Nothing of it was unpacked")
+        for path, time in self._times:
+            os.utime(path, (max(0, time), max(0, time)))
+        top.chmod(0o755)
+        return top
+
+    def refused(self, name: str, why: str, fix: str) -> UnpackError:
+        return UnpackError(f"{self.where}: {name!r} {why}", fix)
+
+    def _need_links(self, name: str) -> None:
+        if not self._rules.links:
+            raise self.refused(name, "is a link or a device", "Only plain files are accepted")
+
+    def _new(self, name: str) -> Path:
+        path = self._path(name)
+        if path.is_symlink() or path.exists():
+            raise self.refused(name, "is there twice", "Each file has one name")
+        return path
+
+    def _path(self, name: str) -> Path:
+        """Return where a member goes, its folders made."""
+        path = self._root
+        *folders, last = safe_name(name, self.where).parts
+        for step in folders:
+            path = path / step
+            if path.is_symlink() or (path.exists() and not path.is_dir()):
+                raise self.refused(name, "passes through a link or a file", "Nothing of it was unpacked")
+            path.mkdir(exist_ok=True)
+        return path / last
+
+    def _too_much(self) -> UnpackError:
+        return UnpackError(
+            f"{self.where} holds more than {self._rules.count} files or {self._rules.size} bytes", "Make it smaller"
+        )
+
+
+class _Bounded:
+    """A stream of which no more than a limit is read at once: a header of a gigabyte is no header."""
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        self._stream = stream
+        self.where = where
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER_LIMIT:
+            raise UnpackError(f"{self.where} has a header of {size} bytes", "Nothing of it was unpacked")
+        return self._stream.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+
+def _extract(file: IO[bytes], place: _Place) -> None:
+    where = place.where
+    with _damage(where):
+        start = file.read(8)
+        file.seek(0)
+        for magic, name in _OTHERS:
+            if start.startswith(magic):
+                raise UnpackError(f"{where} is packed with {name}, which is not read", "Pin a tar.gz, tar.xz or zip")
+        if start.startswith(b"PK"):
+            _extract_zip(file, place)
+            return
+        opener = next((opener for magic, opener in _MAGIC if start.startswith(magic)), None)
+        stream = cast(IO[bytes], opener(file, "rb")) if opener else file
+        _extract_tar(stream, place, where)
+
+
+@contextmanager
+def _damage(where: str) -> Iterator[None]:
+    """Turn what the libraries say of damaged bytes into one kind of error."""
+    try:
+        yield
+    except (
+        tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, UnicodeError, ValueError,
+        OverflowError, RuntimeError,  # RuntimeError: a zip with a password, or packed in a way that is not read
+    ) as error:  # fmt: skip
+        raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
+    except OSError as error:
+        if error.errno is None:  # bz2 says so of bytes that it can't read
+            raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
+        raise
+
+
+def _extract_tar(stream: IO[bytes], place: _Place, where: str) -> None:
+    with tarfile.open(fileobj=cast(Any, _Bounded(stream, where)), mode="r:", errorlevel=2) as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # else each header would stay in memory
+            place.count(member.size if member.isreg() else 0)
+            if member.isdir():
+                place.folder(member.name)
+            elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE) and not member.issparse():
+                source = archive.extractfile(member)
+                assert source is not None
+                place.file(member.name, source, member.size, member.mode, member.mtime)
+            elif member.issym():
+                place.symbolic_link(member.name, member.linkname)
+            elif member.islnk():
+                place.hard_link(member.name, member.linkname)
+            else:
+                raise place.refused(member.name, "is a link or a device", "Only plain files are accepted")
+
+
+def _extract_zip(file: IO[bytes], place: _Place) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            place.count(info.file_size)
+            mode = info.external_attr >> 16
+            time = _zip_time(info)
+            kind = stat.S_IFMT(mode)
+            if info.is_dir():
+                place.folder(info.orig_filename)
+            elif kind not in (0, stat.S_IFREG, stat.S_IFLNK):
+                raise place.refused(info.orig_filename, "is a link or a device", "Only plain files are accepted")
+            elif kind == stat.S_IFLNK:
+                with archive.open(info) as stream:
+                    place.symbolic_link(info.orig_filename, stream.read(4096).decode())
+            else:
+                with archive.open(info) as stream:
+                    place.file(info.orig_filename, stream, info.file_size, mode, time)
+
+
+def _zip_time(info: zipfile.ZipInfo) -> float:
+    """Return the time in a zip's entry, taken as UTC: the machine's zone is no input of a build."""
+    import calendar
+
+    return calendar.timegm((*info.date_time, 0, 0, 0))
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")

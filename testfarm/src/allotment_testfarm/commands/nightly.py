@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot nightly``: everything of the newest commit, built from nothing and tested by a farm on this machine."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from allotment_testfarm.commands.local_programs import check_checkout, terminated_like_interrupted
+from allotment_testfarm.nightly import Nightly, table
+
+
+@click.command("nightly")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("var/nightly"),
+    show_default=True,
+    help="Where everything is kept; emptied first.",
+)
+@click.option("--repository", type=click.Path(path_type=Path), default=Path(), help="The git repository to build.")
+@click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    default=Path("var/sources"),
+    show_default=True,
+    help="Source cache; it is kept.",
+)
+def command(folder: Path, repository: Path, sources: Path) -> None:
+    """Build and test every release and build every component, from an empty store; write summary.json.
+
+    Exits with 1 unless all is green.
+    """
+    check_checkout(repository)
+    nightly = Nightly(folder.resolve(), repository.resolve(), sources.resolve(), click.echo)
+    with terminated_like_interrupted(), nightly:
+        summary = nightly.run()
+    click.echo(f"\n{table(summary)}\n\n{nightly.folder / 'summary.json'}")
+    sys.exit(0 if summary["green"] else 1)

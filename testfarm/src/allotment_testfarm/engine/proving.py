@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Not running what is known: a waiting job whose inputs another one has proved ends at once, with its own verdict."""
+
+from collections.abc import Sequence
+
+import sqlalchemy
+
+from allotment_testfarm.db import proofs, verdicts
+from allotment_testfarm.engine.judging import judge_jobs
+from allotment_testfarm.verdicts import Rule
+
+
+def prove_waiting(
+    connection: sqlalchemy.Connection,
+    rules: Sequence[Rule],
+    now: float,
+    *,
+    of: tuple[int, ...] | None = None,
+    by: int | None = None,
+) -> tuple[int, ...]:
+    """End and judge the waiting jobs that are proved; return them. ``of`` and ``by`` say where to look.
+
+    Called when there are new jobs, when one has ended, and when a test node comes with an environment of its own.
+    """
+    ended = []
+    for proof in proofs.find(connection, now, of=of, by=by):
+        verdicts.take_turn(connection, proof.job)
+        if proofs.apply(connection, proof, now):
+            judge_jobs(connection, (proof.job,), rules, now)
+            ended.append(proof.job)
+    return tuple(ended)

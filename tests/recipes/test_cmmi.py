@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipe cmmi with the real compiler: small C libraries and programs that are written here."""
+
+import hashlib
+import io
+import json
+import re
+import stat
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment_recipes.engine import BuildRequest, BuildResult
+from allotment_recipes.manifest import build_release, install_release
+from allotment_recipes.store import ROOT_LENGTH, padded_root
+
+CONFIGURE = """\
+#!/bin/sh
+prefix=/usr/local
+for word in "$@"; do case "$word" in --prefix=*) prefix="${word#--prefix=}";; esac; done
+echo "configured with: $*"
+sed "s|@prefix@|$prefix|g" Makefile.in > Makefile
+"""
+LIBRARY = {
+    "configure": CONFIGURE,
+    "answer.h": "int answer(void);\n",
+    "answer.c": '#include "answer.h"\nint answer(void) { return 42; }\n',
+    "Makefile.in": """\
+all: libanswer.so.1
+libanswer.so.1: answer.c
+\t$(CC) $(CFLAGS) -shared -fPIC -Wl,-soname,libanswer.so.1 -o $@ answer.c
+install: all
+\tmkdir -p @prefix@/lib @prefix@/include
+\tcp libanswer.so.1 @prefix@/lib/
+\tln -sf libanswer.so.1 @prefix@/lib/libanswer.so
+\tcp answer.h @prefix@/include/
+""",
+}
+PROGRAM = {
+    "configure": CONFIGURE,
+    "ask.c": '#include <answer.h>\n#include <stdio.h>\nint main(void) { printf("%d\\n", answer()); return 0; }\n',
+    "Makefile.in": """\
+ask: ask.c
+\t$(CC) $(CFLAGS) -o $@ ask.c -lanswer
+install: ask
+\tmkdir -p @prefix@/bin
+\tcp ask @prefix@/bin/
+""",
+}
+
+
+@dataclass(frozen=True)
+class Yard:
+    """Releases that are built from archives made here, into one store."""
+
+    release: Any
+    place: Path
+
+    def archive(self, name: str, files: Mapping[str, str]) -> str:
+        """Write a source archive; return the lines of a section that pin it."""
+        path = self.place / f"{name}.tar.gz"
+        with tarfile.open(path, "w:gz") as archive:
+            for member, text in files.items():
+                info = tarfile.TarInfo(f"{name}-1.0/{member}")
+                info.size = len(text.encode())
+                info.mode = 0o755 if text.startswith("#!") else 0o644
+                archive.addfile(info, io.BytesIO(text.encode()))
+        return f"url = {path}\nsha256sum = {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+    def write(self, sections: Mapping[str, str]) -> None:
+        """Write software.cfg with a part for each section; lines that begin a section are added."""
+        text = f"[buildout]\nparts = {' '.join(sections)}\n"
+        for name, lines in sections.items():
+            text += f"[{name}]\nrecipe = allotment.recipes:cmmi\nversion = 1.0\n{lines}\n"
+        self.release.write("software.cfg", text)
+
+    def build(self, sections: Mapping[str, str], folder: str = "built") -> BuildResult:
+        """Build a release of these parts into ``folder``."""
+        self.write(sections)
+        return self.again(folder)
+
+    def again(self, folder: str = "built") -> BuildResult:
+        return self.release.engine.build(self.request(folder), self.place / folder / "build.log")
+
+    def request(self, folder: str) -> BuildRequest:
+        root, sources = self.release.root, self.release.sources
+        return BuildRequest(root, "software.cfg", self.place / folder, sources, 60.0, store=self.place / "s")
+
+    @property
+    def store(self) -> Path:
+        return padded_root(self.place / "s")
+
+    def part(self, name: str) -> Path:
+        (path,) = self.store.glob(f"{name}-*")
+        return path
+
+    def log(self, name: str) -> str:
+        return (self.store / ".log" / f"{self.part(name).name}.log").read_text()
+
+
+@pytest.fixture
+def yard(release: Any, short_path: Path) -> Yard:
+    return Yard(release, short_path)
+
+
+def test_a_program_finds_the_library_it_was_built_with(yard: Yard) -> None:
+    """No flag in the profile says where the library is, and none is needed to run."""
+    ask = yard.archive("ask", PROGRAM) + "\nenvironment =\n  ANSWER = ${answer:location}"
+    result = yard.build({"answer": yard.archive("answer", LIBRARY), "ask": ask})
+    assert result.error == ""
+    assert sorted(result.parts) == ["answer", "ask"]
+    done = subprocess.run([yard.part("ask") / "bin/ask"], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == "42\n"
+
+
+def test_the_store_s_root_has_one_length_and_parts_are_read_only(yard: Yard) -> None:
+    assert yard.build({"answer": yard.archive("answer", LIBRARY)}).error == ""
+    part = yard.part("answer")
+    assert len(str(part.parent)) == ROOT_LENGTH
+    assert re.fullmatch(r"answer-1\.0-[0-9a-f]{32}", part.name)
+    modes = {path.relative_to(part).as_posix(): stat.S_IMODE(path.stat().st_mode) for path in part.rglob("*")}
+    assert modes["include/answer.h"] == 0o444
+    assert modes["lib"] == 0o555
+    assert not any(mode & 0o222 for mode in modes.values())
+    assert not stat.S_IMODE(part.stat().st_mode) & 0o222
+    note = json.loads((part.parent / ".built" / f"{part.name}.json").read_text())
+    assert note["part"] == "answer"
+    assert note["bytes"] > 0
+
+
+def test_a_second_release_takes_the_part_from_the_store(yard: Yard) -> None:
+    sections = {"answer": yard.archive("answer", LIBRARY)}
+    first = yard.build(sections, "one")
+    written = yard.part("answer").stat().st_ctime_ns
+    second = yard.build(sections, "two")
+    assert (first.error, second.error) == ("", "")
+    assert first.parts == second.parts
+    assert yard.part("answer").stat().st_ctime_ns == written
+
+
+def test_a_changed_dependency_gives_its_users_another_name(yard: Yard) -> None:
+    ask = yard.archive("ask", PROGRAM) + "\nenvironment =\n  ANSWER = ${answer:location}"
+    first = yard.build({"answer": yard.archive("answer", LIBRARY), "ask": ask})
+    other = {**LIBRARY, "answer.c": LIBRARY["answer.c"].replace("42", "43")}
+    second = yard.build({"answer": yard.archive("answer", other), "ask": ask})
+    assert (first.error, second.error) == ("", "")
+    assert not set(first.parts.values()) & set(second.parts.values())
+    assert len(list(yard.store.glob("ask-*"))) == 2
+
+
+def test_what_is_only_said_about_a_part_does_not_rename_it(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    first = yard.build({"answer": lines})
+    said = yard.build(
+        {"answer": f"{lines}\ndescription = The answer\nlicence = MIT\npurl = pkg:generic/a\nalternates =\n  file:///x"}
+    )
+    assert said.error == ""
+    assert first.parts == said.parts
+
+
+def test_the_steps_run_in_order_in_a_clean_environment(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = """
+pre-configure = echo step pre-configure
+configure-options =
+  --with-one
+  --with-two="a b"
+pre-build = echo step pre-build $COLOUR
+pre-install = echo step pre-install
+post-install =
+  env > @@LOCATION@@/environment
+  echo step post-install
+environment =
+  COLOUR = green
+  PATH = /opt/none:%(PATH)s
+  LDFLAGS = -Wl,-O1
+"""
+    result = yard.build({"answer": yard.archive("answer", LIBRARY) + steps.replace("env >", "env | grep -v /.work/ >")})
+    assert result.error == ""
+    log = yard.log("answer")
+    assert re.findall(r"^step .*", log, re.MULTILINE) == [
+        "step pre-configure",
+        "step pre-build green",
+        "step pre-install",
+        "step post-install",
+    ]
+    part = yard.part("answer")
+    assert f"configured with: --prefix={part} --with-one --with-two=a b\n" in log
+    variables = dict(line.split("=", 1) for line in (part / "environment").read_text().splitlines())
+    assert variables["PATH"] == "/opt/none:/usr/bin:/bin"
+    assert variables["LDFLAGS"] == f"-Wl,-O1 -Wl,-rpath={part}/lib"
+    assert not {"HOME", "TMPDIR"} & set(variables), "they are in the work folder"
+    known = {"CFLAGS", "CXXFLAGS", "COLOUR", "LC_ALL", "LDFLAGS", "LD_RUN_PATH", "PATH", "PKG_CONFIG_LIBDIR"}
+    assert set(variables) - known == {"PWD", "SOURCE_DATE_EPOCH", "TZ"} - ({"PWD"} - set(variables))
+
+
+def test_location_is_replaced_in_options_that_others_read(yard: Yard) -> None:
+    reader = yard.archive("ask", LIBRARY) + "\npre-configure = echo other is ${answer:make-options}"
+    lines = yard.archive("answer", LIBRARY) + "\nmake-options = PREFIX=@@LOCATION@@"
+    assert yard.build({"answer": lines, "ask": reader}).error == ""
+    assert f"other is PREFIX={yard.part('answer')}\n" in yard.log("ask")
+
+
+def test_the_environment_may_be_a_section(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY) + "\nenvironment = variables\npre-build = echo colour $COLOUR"
+    yard.write({"answer": lines})
+    with (yard.release.root / "software.cfg").open("a") as file:
+        file.write("[variables]\nCOLOUR = @@LOCATION@@/red\n")
+    first = yard.again()
+    assert first.error == ""
+    assert f"colour {yard.part('answer')}/red\n" in yard.log("answer")
+    path = yard.release.root / "software.cfg"
+    path.write_text(path.read_text().replace("/red", "/blue"))
+    assert yard.again().parts != first.parts
+
+
+def test_a_patch_is_applied_and_is_an_input(yard: Yard) -> None:
+    text = (
+        "--- a/answer.c\n+++ b/answer.c\n@@ -1,2 +1,2 @@\n"
+        ' #include "answer.h"\n-int answer(void) { return 42; }\n+int answer(void) { return 7; }\n'
+    )
+    path = yard.release.write("answer.patch", text)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    patch = f"\npatches = ${{:_profile_base_location_}}/answer.patch#{digest}\npatch-options = -p1"
+    lines = yard.archive("answer", LIBRARY)
+    plain = yard.build({"answer": lines})
+    patched = yard.build({"answer": lines + patch})
+    assert patched.error == ""
+    assert plain.parts != patched.parts
+    path.write_text(text + "\n")
+    wrong = yard.again()
+    assert re.fullmatch(
+        r"\[answer\] patches: the checksum of .*/answer\.patch is \w{64}, not \w{64}\. Correct one of them\.",
+        wrong.error,
+    )
+
+
+def test_a_failed_build_says_what_where_and_how_to_go_on(yard: Yard) -> None:
+    broken = {**LIBRARY, "answer.c": "int answer(void) { return forty_two; }\n"}
+    result = yard.build({"answer": yard.archive("answer", broken)})
+    assert result.error.startswith("[answer] make failed with exit code 2: make -j")
+    assert "  | answer.c:1:27: error: 'forty_two' undeclared (first use in this function)\n" in result.error
+    log, folder = re.findall(r"^  (?:log|folder): (.*)$", result.error, re.MULTILINE)
+    assert "configured with:" in Path(log).read_text()
+    assert (Path(folder) / "answer.c").is_file()
+    assert f"  to try by hand: allot build --shell answer --folder {yard.place / 'built'}\n" in result.error
+    assert list(yard.store.glob("answer-*")) == [], "nothing has the part's name"
+    assert list(yard.store.glob(".*.new")) == []
+
+
+def test_shell_enters_the_environment_of_the_failed_build(yard: Yard) -> None:
+    broken = {**LIBRARY, "answer.c": "int answer(void) { return forty_two; }\n"}
+    yard.build({"answer": yard.archive("answer", broken) + "\nenvironment =\n  COLOUR = green"})
+    script = "pwd; echo $COLOUR $HOME; sed -i s/forty_two/42/ answer.c; make >&2 && echo mended\n"
+    command = [sys.executable, "-m", "allotment", "build", "--shell", "answer", "--folder", yard.place / "built"]
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=30, check=True)
+    place, values, *rest = done.stdout.splitlines()
+    assert place.endswith("/source")
+    assert values.startswith("green ") and values.endswith("/home")
+    assert rest == ["mended"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ("make-targets = nothing", "make install failed with exit code 2"),
+        ("configure-command = true\nmake-binary = true", "make install wrote nothing into"),
+        ("environment = nowhere", "[answer] refers to the section 'nowhere', which does not exist. Did you mean"),
+        ("environment =\n  A b", "[answer] environment: 'A b' is neither NAME=value nor a section. Write one of them."),
+        ("environment =\n  A = %(NONE)s", "A asks for %(NONE)s, which is not set"),
+        ("pre-build = test -e ${buildout:directory}", "[answer] pre-build: names "),
+        ("debian-source = nginx", "'nginx' is not 'package version suite'"),
+        ("md5sum = 12", "'12' is not an md5"),
+        ("patches = fix.patch", "[answer] patches: 'fix.patch' has no sha256. Write <path or URL>#<64 hex"),
+        ("url =", "[answer] url: missing option. Add 'url = ...' or 'debian-source = ...'."),
+        ("prefix = /usr", "[answer] prefix: unknown option."),
+    ],
+)  # fmt: skip
+def test_a_wrong_section_is_an_error_that_names_it(yard: Yard, sections: str, message: str) -> None:
+    assert message in yard.build({"answer": f"{yard.archive('answer', LIBRARY)}\n{sections}"}).error
+
+
+def test_a_part_of_the_release_s_own_is_removed_with_it(yard: Yard) -> None:
+    lines = (
+        yard.archive("answer", LIBRARY) + "\nshared = false\npost-install = echo ${buildout:directory} > @@LOCATION@@/x"
+    )
+    assert yard.build({"answer": lines}).error == ""
+    (part,) = (yard.place / "built/store").glob("answer-*")
+    assert (part / "lib/libanswer.so.1").is_file()
+    assert yard.build({"other": yard.archive("answer", LIBRARY)}).error == ""
+    assert not part.exists()
+    assert yard.part("other").is_dir()
+
+
+def test_a_store_whose_path_is_too_long_is_refused(yard: Yard) -> None:
+    yard.write({"answer": yard.archive("answer", LIBRARY)})
+    far = yard.place / ("x" * 90)
+    result = yard.release.engine.build(replace(yard.request("built"), store=far), yard.place / "log")
+    assert result.error == (
+        f"the store's folder {far} is longer than {ROOT_LENGTH - 2} bytes. Choose a folder with a shorter path."
+    )
+
+
+def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
+    """It is made outside and linked with, as a -dev package of the machine would be."""
+    outside = yard.place / "usr"
+    (outside / "lib").mkdir(parents=True)
+    (outside / "include").mkdir()
+    (outside / "include/answer.h").write_text(LIBRARY["answer.h"])
+    (outside / "answer.c").write_text("int answer(void) { return 1; }\n")
+    make = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libanswer.so", "-o", outside / "lib/libanswer.so", "answer.c"]
+    subprocess.run(make, cwd=outside, check=True)
+    flags = f"\nenvironment =\n  CFLAGS = -I{outside}/include\n  LDFLAGS = -L{outside}/lib"
+    link = {**PROGRAM, "Makefile.in": PROGRAM["Makefile.in"].replace("-lanswer", "$(LDFLAGS) -lanswer")}
+    result = yard.build({"ask": yard.archive("ask", link) + flags})
+    assert result.error == (
+        "[ask] is built, but is not fit for the store:\n  bin/ask needs libanswer.so, which is in no folder of its"
+        " rpath: refer to the part that builds it (${<part>:location}), or configure without it."
+    )
+    result = yard.build({"ask": yard.archive("ask", link) + flags + f" -Wl,-rpath={outside}/lib"})
+    assert f"bin/ask takes libanswer.so from {outside}/lib, outside the store: refer to the part" in result.error
+
+
+def test_a_text_that_names_the_build_folder_is_refused(yard: Yard) -> None:
+    lines = (
+        yard.archive("answer", LIBRARY)
+        + "\npost-install = (echo; pwd) > @@LOCATION@@/lib/answer.pc; ln -s $PWD @@LOCATION@@/src"
+    )
+    error = yard.build({"answer": lines}).error
+    assert re.search(
+        r"  lib/answer\.pc, line 2 names .*/\.work/answer-\S*, which goes away: replace it in post-install", error
+    )
+    assert re.search(r"  src is a link into .*/\.work/answer-\S*: link inside the part", error)
+
+
+def test_the_compile_folder_is_kept_when_asked(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    assert yard.build({"answer": lines}).error == ""
+    assert list((yard.store / ".work").iterdir()) == []
+    assert yard.build({"other": lines + "\nkeep-compile-dir = true"}).error == ""
+    (work,) = (yard.store / ".work").iterdir()
+    assert (work / "source/answer.c").is_file()
+    assert (yard.place / "built/.build/other").readlink() == work
+
+
+def test_what_is_installed_elsewhere_has_the_hash_that_was_proved(
+    yard: Yard, write_tiny: Callable[[Path], Path]
+) -> None:
+    """A node has another folder and another store; the part's name is the same, and it is built for its place."""
+    profile = write_tiny(yard.place / "tree")
+    text = profile.read_text().replace("parts = profile", "parts = profile answer")
+    profile.write_text(f"{text}\n[answer]\nrecipe = allotment.recipes:cmmi\n{yard.archive('answer', LIBRARY)}\n")
+    place, engine, sources = yard.place, yard.release.engine, yard.release.sources
+    built = build_release(profile, place / "tree", place / "farm", sources, engine, place / "log", store=place / "s")
+    node = place / "node/store"
+    result = install_release(
+        built.manifest, built.closure, place / "node/sr", sources, engine, place / "log2", store=node
+    )
+    assert result.error == ""
+    (there,) = padded_root(node).glob("answer-*")
+    assert there.name == yard.part("answer").name
+    again = install_release(
+        built.manifest, built.closure, place / "node/sr2", sources, engine, place / "log3", store=place / "s"
+    )
+    assert again.error == ""
+    assert "building answer" not in (place / "log3").read_text(), "it is in that store already"

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store under several builders, kills and a full disk; real builds with the real compiler."""
+
+import hashlib
+import io
+import os
+import random
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from allotment.errors import AllotmentError
+from allotment_recipes.shared_store import Store, remove, seal
+from allotment_recipes.store import padded_root
+
+FILES = {
+    "Makefile": """\
+all: one two three
+%: %.c
+\t$(CC) $(CFLAGS) -o $@ $<
+install: all
+\tmkdir -p $(PREFIX)/bin
+\tcp one $(PREFIX)/bin/
+\tcp two $(PREFIX)/bin/
+\tcp three $(PREFIX)/bin/
+""",
+    **{f"{name}.c": f"int main(void) {{ return {number}; }}\n" for number, name in enumerate(("one", "two", "three"))},
+}
+BUILD = """\
+import sys
+from pathlib import Path
+from allotment_recipes.engine import BuildEngine, BuildRequest
+place, folder = Path(sys.argv[1]), Path(sys.argv[2])
+with BuildEngine() as engine:
+    request = BuildRequest(place / "profiles", "software.cfg", folder, place / "sources", 60.0, store=Path(sys.argv[3]))
+    result = engine.build(request, folder / "build.log")
+print(result.error)
+sys.exit(not result.ok)
+"""
+
+
+@dataclass(frozen=True)
+class Yard:
+    """A profile of two parts, and builds of it in processes of their own."""
+
+    place: Path
+
+    def write(self, extra: str = "") -> None:
+        """Write the sources and the profile; ``extra`` lines go into the first part."""
+        path = self.place / "three.tar"
+        with tarfile.open(path, "w") as archive:
+            for name, text in FILES.items():
+                info = tarfile.TarInfo(f"three-1/{name}")
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text.encode()))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        common = f"recipe = allotment.recipes:cmmi\nurl = {path}\nsha256sum = {digest}\nconfigure-command = true\n"
+        common += "make-options = PREFIX=@@LOCATION@@\n"
+        second = "environment =\n  FIRST = ${first:location}\n"
+        profile = f"[buildout]\nparts = second\n[first]\n{common}{extra}\n[second]\n{common}{second}"
+        (self.place / "profiles").mkdir(exist_ok=True)  # the other files are no inputs of what is built
+        (self.place / "profiles/software.cfg").write_text(profile)
+
+    def start(self, folder: str, store: str = "store") -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", BUILD, self.place, self.place / folder, self.place / store]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+    def build(self, folder: str, store: str = "store") -> str:
+        """Build to the end; return the error."""
+        with self.start(folder, store) as process:
+            output, _ = process.communicate(timeout=60)
+        return output.strip()
+
+    def root(self, store: str = "store") -> Path:
+        return padded_root(self.place / store)
+
+    def log(self, folder: str) -> str:
+        path = self.place / folder / "build.log"
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def yard(short_path: Path) -> Yard:
+    found = Yard(short_path)
+    found.write()
+    return found
+
+
+def wait(until: Callable[[], object], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def contents(root: Path) -> dict[str, tuple[int, str]]:
+    """Return mode and bytes of all that a store's user sees."""
+    found = {}
+    for path in sorted(root.glob("[!.]*/**/*")):
+        data = path.read_bytes() if path.is_file() else b""
+        found[path.relative_to(root).as_posix()] = (stat.S_IMODE(path.stat().st_mode), hashlib.sha256(data).hexdigest())
+    return found
+
+
+def leftovers(root: Path) -> list[Path]:
+    return [*root.glob(".*.new"), *(path for path in root.iterdir() if path.is_symlink())]
+
+
+def kill_all(process: "subprocess.Popen[str]") -> None:
+    """Kill the builder, its zygote and the run at once; what the run has started is left alive."""
+    zygotes = psutil.Process(process.pid).children()
+    runs = [run for zygote in zygotes for run in zygote.children()]
+    for victim in (*zygotes, *runs, psutil.Process(process.pid)):
+        victim.suspend()
+    for victim in (*zygotes, *runs, psutil.Process(process.pid)):
+        victim.kill()
+    process.wait(10)
+
+
+HOLD = "\npre-build = echo x >> {place}/built; touch {place}/started; while [ ! -e {place}/go ]; do sleep 0.02; done"
+
+
+def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(yard: Yard) -> None:
+    yard.write(HOLD.format(place=yard.place))
+    with yard.start("one") as one:
+        wait((yard.place / "started").exists)
+        with yard.start("two") as two:
+            wait(lambda: "waiting for" in yard.log("two"))
+            (yard.place / "go").touch()
+            assert [process.communicate(timeout=60)[0] for process in (one, two)] == ["\n", "\n"]
+    (part,) = yard.root().glob("first-*")
+    line = next(line for line in yard.log("two").splitlines() if "waiting for" in line)
+    assert line.startswith(f"first: waiting for {part.name}, which is being built by process ")
+    assert line.endswith(f" for first of {yard.place / 'one'}")
+    assert (yard.place / "built").read_text() == "x\n", "it was built once"
+
+
+def test_a_build_that_is_killed_at_any_moment_is_finished_by_the_next(yard: Yard) -> None:
+    began = time.monotonic()
+    assert yard.build("calm") == ""
+    whole = time.monotonic() - began
+    undisturbed = contents(yard.root())
+    remove(yard.root())
+    for number in range(6):
+        with yard.start("stormy") as process:
+            time.sleep(random.uniform(0.3, 1.0) * whole)
+            process.kill()
+        root = yard.root()
+        for path in root.glob("[!.]*") if root.exists() else ():
+            assert path.is_symlink() or (path / "bin/three").exists(), f"half a part after kill {number}"
+    wait(lambda: yard.build("stormy") == "")  # the killed run's lock on its folder goes with its last process
+    assert contents(yard.root()) == undisturbed
+    assert leftovers(yard.root()) == []
+
+
+def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> None:
+    yard.write(HOLD.format(place=yard.place))
+    with yard.start("one") as one:
+        wait((yard.place / "started").exists)
+        kill_all(one)
+    with yard.start("two") as two:
+        wait(lambda: "waiting for" in yard.log("two"))
+        assert (yard.place / "built").read_text() == "x\n"
+        (yard.place / "go").touch()
+        assert two.communicate(timeout=60)[0] == "\n"
+    assert (yard.place / "built").read_text() == "x\nx\n"
+    assert leftovers(yard.root()) == []
+
+
+def test_the_next_build_removes_what_a_killed_one_left_of_another_part(yard: Yard) -> None:
+    root = yard.root()
+    (root / ".lock").mkdir(parents=True)
+    half = root / ".gone-1-abc.new/lib"
+    half.mkdir(parents=True)
+    half.chmod(0o555)
+    (root / "gone-1-abc").symlink_to(".gone-1-abc.new")
+    assert yard.build("one") == ""
+    assert leftovers(root) == []
+
+
+def test_a_sweep_leaves_alone_what_is_being_built(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with store.building(tmp_path / "a-1-x", "a test", print) as place:
+        assert place is not None
+        Store(tmp_path).sweep()
+        (tmp_path / "a-1-x/file").write_text("through its final name\n")
+    assert (tmp_path / "a-1-x/file").read_text() == "through its final name\n"
+    assert not (tmp_path / "a-1-x").is_symlink()
+
+
+def test_a_failure_inside_leaves_only_the_work_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with pytest.raises(AllotmentError, match="no"), store.building(tmp_path / "a-1-x", "a test", print) as place:
+        assert place is not None
+        (place.work / "source").mkdir()
+        raise AllotmentError("no")
+    assert not (tmp_path / "a-1-x").exists()
+    assert leftovers(tmp_path) == []
+    assert (store.work(tmp_path / "a-1-x") / "source").is_dir()
+
+
+def test_threads_of_one_process_build_a_part_once(tmp_path: Path) -> None:
+    built = []
+
+    def build() -> None:
+        with Store(tmp_path).building(tmp_path / "a-1-x", "a test", lambda line: None) as place:
+            if place is not None:
+                built.append(place)
+
+    threads = [threading.Thread(target=build) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(built) == 1
+
+
+def test_sealing_keeps_programs_and_links(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "bin").mkdir()
+    (part / "bin/run").write_text("")
+    (part / "bin/run").chmod(0o4755)
+    (part / "bin/secret").write_text("")
+    (part / "bin/secret").chmod(0o600)
+    (part / "bin/link").symlink_to("nowhere")
+    seal(part)
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (part / "bin").iterdir()}
+    assert (modes["run"], modes["secret"]) == (0o555, 0o444)
+    assert stat.S_IMODE((part / "bin").stat().st_mode) == 0o555
+    remove(part)
+    assert not part.exists()
+
+
+@pytest.fixture
+def small_disk(short_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | None]:
+    """A file system of 2 MB; None for an ordinary user, who has one in a namespace only: the test has run there."""
+    place = short_path / "disk"
+    place.mkdir()
+    if os.geteuid() != 0:
+        again = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider"]
+        inside = ["unshare", "--user", "--map-root-user", "--mount", *again, request.node.nodeid]
+        done = subprocess.run(inside, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield None
+        return
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, small_disk: Path | None) -> None:
+    if small_disk is None:
+        return
+    yard.write("\npost-install = head -c 100000000 /dev/zero > @@LOCATION@@/zeros || exit 3")
+    error = yard.build("one", "disk/s")
+    assert "[first] post-install failed with exit code 3" in error
+    assert "No space left on device" in error
+    assert leftovers(yard.root("disk/s")) == []
+    yard.write()
+    space = os.statvfs(small_disk)
+    (small_disk / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
+    error = yard.build("two", "disk/s")
+    assert re.search(r"can't be built: .*: No space left on device\. Mend that and build again: what is whole", error)
+    assert leftovers(yard.root("disk/s")) == []
+    (small_disk / "ballast").unlink()
+    assert yard.build("one", "disk/s") == ""
+
+
+def test_a_signal_that_ends_a_step_is_named(yard: Yard) -> None:
+    yard.write("\npre-build = kill -9 $$")
+    assert f"[first] pre-build was killed by signal {signal.SIGKILL:d}: kill -9 $$\n" in yard.build("one")

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E501 (hostile archives and what is said of them stand side by side, as a table)
+import bz2
+import gzip
+import io
+import lzma
+import re
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allotment_recipes.unpack import Rules, UnpackError, unpack
+
+FILE = b"content\n"
+Member = tuple[str, Any]  # name, and content or {attribute of TarInfo: value}
+
+
+def tar(*members: Member) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.mtime = 1_000_000_000
+            data = content if isinstance(content, bytes) else b""
+            info.size = len(data)
+            for key, value in content.items() if isinstance(content, dict) else ():
+                setattr(info, key, value)
+            archive.addfile(info, io.BytesIO(data) if isinstance(content, bytes) else None)
+    return buffer.getvalue()
+
+
+def zipped(*members: tuple[str, bytes, int]) -> bytes:
+    """Make a zip of (name, content, mode with the kind of file)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content, mode in members:
+            info = zipfile.ZipInfo(name, (2020, 2, 2, 2, 2, 2))
+            info.external_attr = mode << 16
+            archive.writestr(info, content)
+    return buffer.getvalue()
+
+
+def link(goal: str, kind: bytes = tarfile.SYMTYPE) -> dict[str, Any]:
+    return {"type": kind, "linkname": goal}
+
+
+def run(tmp_path: Path, data: bytes, **options: Any) -> Path:
+    (tmp_path / "x").write_bytes(data)
+    unpack(tmp_path / "x", tmp_path / "out", **options)
+    return tmp_path / "out"
+
+
+TREE = (
+    ("p-1", {"type": tarfile.DIRTYPE}),
+    ("p-1/configure", {"mode": 0o6755, "type": tarfile.REGTYPE}),
+    ("p-1/src/a.c", FILE),
+)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress], ids=["tar", "gz", "bz2", "xz"])
+def test_every_packing_is_known_by_its_first_bytes(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    out = run(tmp_path, pack(tar(*TREE)))
+    assert (out / "src/a.c").read_bytes() == FILE
+    assert stat.S_IMODE((out / "configure").stat().st_mode) == 0o755
+    assert stat.S_IMODE((out / "src/a.c").stat().st_mode) == 0o644
+
+
+def test_a_zip_is_unpacked_too(tmp_path: Path) -> None:
+    out = run(tmp_path, zipped(("p-1/a", FILE, 0o100755), ("p-1/b", b"a", stat.S_IFLNK | 0o777), ("p-1/c/", b"", 0)))
+    assert (out / "b").read_bytes() == FILE
+    assert (out / "a").stat().st_mode & 0o777 == 0o755
+    assert (out / "c").is_dir()
+
+
+def test_the_top_folder_can_stay(tmp_path: Path) -> None:
+    assert (run(tmp_path, tar(*TREE), strip_top_level=False) / "p-1/src/a.c").read_bytes() == FILE
+
+
+def test_a_second_top_level_entry_keeps_the_first(tmp_path: Path) -> None:
+    out = run(tmp_path, tar(*TREE, ("README", FILE)))
+    assert sorted(path.name for path in out.iterdir()) == ["README", "p-1"]
+
+
+def test_times_are_kept_so_that_make_does_not_generate_anew(tmp_path: Path) -> None:
+    out = run(tmp_path, tar(*TREE, ("p-1/copy.c", link("p-1/src/a.c", tarfile.LNKTYPE))))
+    assert {path.stat().st_mtime for path in (out / "configure", out / "src/a.c", out / "copy.c")} == {1_000_000_000.0}
+
+
+def test_links_that_stay_inside_are_made(tmp_path: Path) -> None:
+    out = run(
+        tmp_path,
+        tar(
+            *TREE,
+            ("p-1/l", link("src/a.c")),
+            ("p-1/src/up", link("../configure")),
+            ("p-1/h", link("p-1/src/a.c", tarfile.LNKTYPE)),
+        ),
+    )
+    assert (out / "l").read_bytes() == (out / "h").read_bytes() == FILE
+    assert (out / "src/up").resolve() == out.resolve() / "configure"
+    assert not (out / "h").is_symlink()
+
+
+def test_unpacking_replaces_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/old").write_text("")
+    assert not (run(tmp_path, tar(*TREE)) / "old").exists()
+
+
+HOSTILE_TARS = {
+    "absolute name": ([("/etc/x", FILE)], "'/etc/x' is not a relative path inside it"),
+    "name that climbs": ([("p/../../x", FILE)], "'p/../../x' is not a relative path inside it"),
+    "name with a newline": ([("p/a\nb", FILE)], r"'p/a\nb' is not a relative path inside it"),
+    "absolute folder": ([("/etc/", {"type": tarfile.DIRTYPE})], "'/etc' is not a relative path inside it"),
+    "absolute link": ([("p/a", link("/etc/passwd"))], "'p/a' is a link to '/etc/passwd', outside of it"),
+    "link that climbs": ([("p/a", link("../../etc"))], "'p/a' is a link to '../../etc', outside of it"),
+    "link out of the top folder": ([("p/a", link("../b"))], "'p/a' is a link that leads out of it"),
+    "link out through a link": ([("p/q/r/l", link("../..")), ("p/m", link("q/r/l/../../x"))], "'p/m' is a link that leads out of it"),
+    "file through a link": ([("p/a", link("b")), ("p/b/c", FILE), ("p/a/x", FILE)], "'p/a/x' passes through a link or a file"),
+    "file below a file": ([("p/a", FILE), ("p/a/x", FILE)], "'p/a/x' passes through a link or a file"),
+    "file over a link": ([("p/a", link("b")), ("p/a", FILE)], "'p/a' is there twice"),
+    "folder over a link": ([("p/a", link("b")), ("p/a", {"type": tarfile.DIRTYPE})], "'p/a' is there twice"),
+    "name that comes twice": ([("p/a", FILE), ("p/a", FILE)], "'p/a' is there twice"),
+    "hard link out": ([("p/a", link("/etc/passwd", tarfile.LNKTYPE))], "'/etc/passwd' is not a relative path inside it"),
+    "hard link to nothing": ([("p/a", link("p/b", tarfile.LNKTYPE))], "'p/a' is a link to 'p/b', which is no file before it"),
+    "hard link to a link": ([("p/b", link("c")), ("p/a", link("p/b", tarfile.LNKTYPE))], "'p/a' is a link to 'p/b', which is no file before it"),
+    "character device": ([("p/a", {"type": tarfile.CHRTYPE})], "'p/a' is a link or a device"),
+    "block device": ([("p/a", {"type": tarfile.BLKTYPE})], "'p/a' is a link or a device"),
+    "fifo": ([("p/a", {"type": tarfile.FIFOTYPE})], "'p/a' is a link or a device"),
+    "unknown kind": ([("p/a", {"type": b"Z"})], "'p/a' is a link or a device"),
+    "giant header": ([("p/a", {"type": b"x", "size": 1 << 32})], "has a header of 4294967296 bytes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("members", "message"), HOSTILE_TARS.values(), ids=HOSTILE_TARS)
+def test_hostile_tars_are_refused_and_nothing_stays(tmp_path: Path, members: list[Member], message: str) -> None:
+    with pytest.raises(UnpackError, match=re.escape(message)):
+        run(tmp_path, tar(*members))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+HOSTILE_ZIPS = {
+    "absolute name": (("/etc/x", FILE, 0), "'/etc/x' is not a relative path inside it"),
+    "name that climbs": (("p/../../x", FILE, 0), "'p/../../x' is not a relative path inside it"),
+    "backslashes": (("p\\..\\..\\x", FILE, 0), r"is not a relative path inside it"),
+    "link out": (("p/a", b"/etc/passwd", stat.S_IFLNK), "'p/a' is a link to '/etc/passwd', outside of it"),
+    "device": (("p/a", b"", stat.S_IFCHR), "'p/a' is a link or a device"),
+}
+
+
+@pytest.mark.parametrize(("member", "message"), HOSTILE_ZIPS.values(), ids=HOSTILE_ZIPS)
+def test_hostile_zips_are_refused(tmp_path: Path, member: tuple[str, bytes, int], message: str) -> None:
+    with pytest.raises(UnpackError, match=re.escape(message)):
+        run(tmp_path, zipped(member))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_a_bomb_is_refused_before_it_is_written(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    with pytest.raises(UnpackError, match="holds more than 200000 files or 1000000 bytes"):
+        run(tmp_path, pack(tar(("bomb", bytes(20_000_000)))), rules=Rules(size=1_000_000))
+
+
+def test_a_zip_that_lies_of_its_sizes_is_refused(tmp_path: Path) -> None:
+    data = zipped(("bomb", bytes(5_000_000), 0)).replace((5_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    with pytest.raises(UnpackError, match=r"x (is not an archive|holds more than|ends inside)"):
+        run(tmp_path, data, rules=Rules(size=1_000_000))
+
+
+def test_copies_by_hard_links_count_as_what_they_hold(tmp_path: Path) -> None:
+    members: list[Member] = [
+        ("a", bytes(400_000)),
+        *((f"b{number}", link("a", tarfile.LNKTYPE)) for number in range(3)),
+    ]
+    with pytest.raises(UnpackError, match="or 1000000 bytes"):
+        run(tmp_path, tar(*members), rules=Rules(size=1_000_000))
+
+
+def test_too_many_members_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnpackError, match="holds more than 2 files"):
+        run(tmp_path, tar(*TREE), rules=Rules(count=2))
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    info: dict[str, Any] = {"pax_headers": {"GNU.sparse.major": "0", "GNU.sparse.map": "0,1", "GNU.sparse.size": "9"}}
+    with pytest.raises(UnpackError, match=r"is a link or a device|is not an archive"):
+        run(tmp_path, tar(("sparse", info)))
+
+
+@pytest.mark.parametrize(("start", "name"), [(b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip")])
+def test_a_packing_that_is_not_read_is_named(tmp_path: Path, start: bytes, name: str) -> None:
+    with pytest.raises(UnpackError, match=f"is packed with {name}, which is not read. Pin a tar.gz"):
+        run(tmp_path, start + b"rest")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
+def test_a_cut_archive_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes], part: float) -> None:
+    whole = pack(tar(("p/a", bytes(range(256)) * 400)))
+    with pytest.raises(UnpackError, match=r"x (is not an archive|ends inside)"):
+        run(tmp_path, whole[: int(len(whole) * part)])
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@given(st.sampled_from([b"", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"PK\x03\x04"]), st.binary(max_size=1024))
+def test_any_bytes_are_unpacked_or_refused(tmp_path_factory: pytest.TempPathFactory, start: bytes, rest: bytes) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    (folder / "x").write_bytes(start + rest)
+    try:
+        unpack(folder / "x", folder / "out")
+    except UnpackError:
+        assert [path.name for path in folder.iterdir()] == ["x"]
