@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from allotment.codec import message
-from allotment.messages.job import Outcome, Step, TestCase
+from allotment.messages.job import BuiltPart, KeptPromise, Outcome, Step, TestCase
 from allotment.messages.manifest import ReleaseManifest
 
 
@@ -55,6 +55,10 @@ class LeaseRequest:
     node: str
     wait: float = 20.0
     kinds: tuple[str, ...] = ("release",)
+    load: float = 0.0  # one-minute load average
+    memory_free: int = 0  # bytes
+    disk_free: int = 0  # bytes, of the test node's folder
+    refuses: str = ""  # why the test node takes no job now, such as a full disk; "": it does
 
 
 @message("heartbeat", format=1)
@@ -66,6 +70,7 @@ class Heartbeat:
     load: float = 0.0  # one-minute load average
     memory_free: int = 0  # bytes
     disk_free: int = 0  # bytes, of the test node's folder
+    refuses: str = ""  # why the test node takes no other job now
 
 
 @message("heartbeat-answer", format=1)
@@ -88,10 +93,11 @@ class LogAnswer:
 @message("step-report", format=1)
 @dataclass(frozen=True)
 class StepReport:
-    """All steps of the attempt so far; the last one may be running."""
+    """All steps and parts of the attempt so far; the last step may be running."""
 
     fencing: int
     steps: tuple[Step, ...] = ()
+    parts: tuple[BuiltPart, ...] = ()
 
 
 @message("job-result", format=1)
@@ -105,3 +111,5 @@ class JobResult:
     steps: tuple[Step, ...] = ()
     cases: tuple[TestCase, ...] = ()
     manifest: ReleaseManifest | None = None
+    parts: tuple[BuiltPart, ...] = ()
+    promises: tuple[KeptPromise, ...] = ()

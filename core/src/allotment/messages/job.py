@@ -81,6 +81,7 @@ class TestCase:
     outcome: CaseOutcome
     seconds: float = 0.0
     message: str = ""
+    line: int | None = None  # of the log, where the case is named; 1 is the first
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,27 @@ class Step:
     started: float  # UTC epoch, seconds
     ended: float | None = None
     outcome: Outcome | None = None  # None while it runs
+
+
+@dataclass(frozen=True)
+class BuiltPart:
+    """A shared part that an attempt needed."""
+
+    name: str
+    version: str
+    started: float  # UTC epoch, seconds
+    seconds: float  # 0 when it was in the store
+    is_reused: bool = False
+
+
+@dataclass(frozen=True)
+class KeptPromise:
+    """How a promise of a tested instance was at the end of its deployment."""
+
+    instance: str
+    name: str
+    status: str  # "passed", "failed" or "error" (a bug in the promise)
+    message: str
 
 
 @message("attempt", format=1)
@@ -108,3 +130,5 @@ class Attempt:
     manifest: str | None = None  # sha256 of the manifest that the build made
     steps: tuple[Step, ...] = ()
     cases: tuple[TestCase, ...] = ()
+    parts: tuple[BuiltPart, ...] = ()
+    promises: tuple[KeptPromise, ...] = ()

@@ -25,6 +25,9 @@ projects = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("polled", sa.Float),  # when the repository last answered
     sa.Column("problem", sa.Text, nullable=False, server_default=""),  # why the last poll failed
+    sa.Column("nightly", sa.Text, nullable=False, server_default=""),  # cron line and time zone; "": never
+    sa.Column("nightly_last", sa.Float),  # when jobs were last made by it
+    sa.Column("nightly_next", sa.Float),  # when they will be
 )
 
 revisions = sa.Table(
@@ -75,6 +78,9 @@ jobs = sa.Table(
     sa.Column("environment", sa.Text),  # sha256 of the inputs that the test node of the newest attempt holds
     sa.Column("proved_by", sa.Integer),  # job with the same inputs, for whose sake this one was not run
     sa.Column("compared_with", sa.Integer),  # the last job of the release that passed or failed
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),  # the highest goes first
+    sa.Column("ready", sa.Float, nullable=False, server_default="0"),  # it waits at least until then: back-off
+    sa.Column("is_fresh", sa.Boolean, nullable=False, server_default=sa.false()),  # run whatever was proved before
     sa.UniqueConstraint("revision_id", "release", "kind", "platform"),
     sa.Index(None, "state", "id"),
     sa.Index(None, "project_id", "release", "kind", "platform", "position"),
@@ -108,6 +114,9 @@ attempts = sa.Table(
     sa.Column("result", sa.Text),  # sha256 of the result message, to know a repeated one
     sa.Column("log", sa.Text, nullable=False),  # path of the log inside the farm's folder
     sa.Column("log_bytes", sa.BigInteger, nullable=False, server_default="0"),  # once it has ended
+    sa.Column("log_removed", sa.Float),  # when retention removed the log
+    sa.Column("parts", sa.JSON, nullable=False, server_default="[]"),  # built or reused, with their times
+    sa.Column("promises", sa.JSON, nullable=False, server_default="[]"),  # of the tested instances
     sa.UniqueConstraint("job_id", "number"),
     sa.Index(None, "ended", "expires"),
     sa.Index(None, "node", "ended"),
@@ -124,6 +133,7 @@ test_cases = sa.Table(
     sa.Column("outcome", sa.Text, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
+    sa.Column("line", sa.Integer),  # of the log, where the case is named; 1 is the first
 )
 
 nodes = sa.Table(
@@ -139,6 +149,7 @@ nodes = sa.Table(
     sa.Column("load", sa.Float),
     sa.Column("memory_free", sa.BigInteger),  # bytes
     sa.Column("disk_free", sa.BigInteger),  # bytes
+    sa.Column("refuses", sa.Text, nullable=False, server_default=""),  # why it takes no job now; "": it does
     sa.Column("environment", sa.Text, nullable=False, server_default=""),  # sha256 of inputs; "": it has not said
 )
 

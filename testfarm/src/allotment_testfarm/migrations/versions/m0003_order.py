@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of waiting jobs, what a nightly is due, and more of what test nodes tell."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add columns."""
+    op.add_column("projects", sa.Column("nightly", sa.Text(), server_default="", nullable=False))
+    op.add_column("projects", sa.Column("nightly_last", sa.Float(), nullable=True))
+    op.add_column("projects", sa.Column("nightly_next", sa.Float(), nullable=True))
+    op.add_column("jobs", sa.Column("priority", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("jobs", sa.Column("ready", sa.Float(), server_default="0", nullable=False))
+    op.add_column("jobs", sa.Column("is_fresh", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("attempts", sa.Column("log_removed", sa.Float(), nullable=True))
+    op.add_column("attempts", sa.Column("parts", sa.JSON(), server_default="[]", nullable=False))
+    op.add_column("attempts", sa.Column("promises", sa.JSON(), server_default="[]", nullable=False))
+    op.add_column("test_cases", sa.Column("line", sa.Integer(), nullable=True))
+    op.add_column("nodes", sa.Column("refuses", sa.Text(), server_default="", nullable=False))
