@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 import dataclasses
+import fcntl
 import json
 import re
 import shutil
@@ -57,6 +58,29 @@ def test_the_manifest_says_all_of_the_release(tmp_path: Path, write_tiny: WriteT
     assert manifest.closure.sha256 == built.closure.name
     assert manifest.closure.size == built.closure.stat().st_size
     assert loads(ReleaseManifest, (tmp_path / "built/manifest.json").read_bytes()) == manifest
+
+
+def test_what_a_killed_build_has_left_of_the_closure_is_removed(
+    tmp_path: Path, write_tiny: WriteTiny, build: Any
+) -> None:
+    write_tiny(tmp_path / "tree")
+    (tmp_path / "built/.closure-k1ll3d_x/new").mkdir(parents=True)
+    build(tmp_path / "tree", tmp_path)
+    assert list((tmp_path / "built").glob(".closure-*/")) == []
+
+
+def test_a_second_build_of_a_folder_is_refused_and_takes_nothing_away(
+    tmp_path: Path, write_tiny: WriteTiny, build: Any
+) -> None:
+    profile = write_tiny(tmp_path / "tree")
+    build(tmp_path / "tree", tmp_path)
+    profile.write_text(profile.read_text() + "\n# changed\n")
+    with (tmp_path / "built/.closure.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(AllotmentError) as caught:
+            build(tmp_path / "tree", tmp_path)
+    assert str(caught.value) == f"another build is at work in {tmp_path / 'built'}. Wait until it has ended."
+    assert "changed" not in (tmp_path / "built/closure/software/tiny/software.cfg").read_text()
 
 
 def test_two_checkouts_make_one_manifest(tmp_path: Path, short_path: Path, write_tiny: WriteTiny, build: Any) -> None:

@@ -4,7 +4,6 @@
 import hashlib
 import io
 import os
-import random
 import re
 import signal
 import stat
@@ -104,15 +103,6 @@ def wait(until: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def contents(root: Path) -> dict[str, tuple[int, str]]:
-    """Return mode and bytes of all that a store's user sees."""
-    found = {}
-    for path in sorted(root.glob("[!.]*/**/*")):
-        data = path.read_bytes() if path.is_file() else b""
-        found[path.relative_to(root).as_posix()] = (stat.S_IMODE(path.stat().st_mode), hashlib.sha256(data).hexdigest())
-    return found
-
-
 def leftovers(root: Path) -> list[Path]:
     return [*root.glob(".*.new"), *(path for path in root.iterdir() if path.is_symlink())]
 
@@ -146,24 +136,6 @@ def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(yard: Yard) 
     assert (yard.place / "built").read_text() == "x\n", "it was built once"
 
 
-def test_a_build_that_is_killed_at_any_moment_is_finished_by_the_next(yard: Yard) -> None:
-    began = time.monotonic()
-    assert yard.build("calm") == ""
-    whole = time.monotonic() - began
-    undisturbed = contents(yard.root())
-    remove(yard.root())
-    for number in range(6):
-        with yard.start("stormy") as process:
-            time.sleep(random.uniform(0.3, 1.0) * whole)
-            process.kill()
-        root = yard.root()
-        for path in root.glob("[!.]*") if root.exists() else ():
-            assert path.is_symlink() or (path / "bin/three").exists(), f"half a part after kill {number}"
-    wait(lambda: yard.build("stormy") == "")  # the killed run's lock on its folder goes with its last process
-    assert contents(yard.root()) == undisturbed
-    assert leftovers(yard.root()) == []
-
-
 def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> None:
     yard.write(HOLD.format(place=yard.place))
     with yard.start("one") as one:
@@ -185,8 +157,10 @@ def test_the_next_build_removes_what_a_killed_one_left_of_another_part(yard: Yar
     half.mkdir(parents=True)
     half.chmod(0o555)
     (root / "gone-1-abc").symlink_to(".gone-1-abc.new")
+    (root / ".work/gone-1-abc/source").mkdir(parents=True)
     assert yard.build("one") == ""
     assert leftovers(root) == []
+    assert list((root / ".work").iterdir()) == []
 
 
 def test_a_sweep_leaves_alone_what_is_being_built(tmp_path: Path) -> None:
@@ -208,6 +182,19 @@ def test_a_failure_inside_leaves_only_the_work_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "a-1-x").exists()
     assert leftovers(tmp_path) == []
     assert (store.work(tmp_path / "a-1-x") / "source").is_dir()
+
+
+def test_the_work_folder_is_gone_before_the_part_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed in between, the part would be there and nobody would look for the folder any more."""
+
+    def killed(*_: object) -> None:
+        assert not any((tmp_path / ".work").iterdir())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt), Store(tmp_path).building(tmp_path / "a-1-x", "a test", print):
+        pass
+    assert leftovers(tmp_path) == []
 
 
 def test_threads_of_one_process_build_a_part_once(tmp_path: Path) -> None:

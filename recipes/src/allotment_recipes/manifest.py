@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make a release's manifest by building it, and build what a manifest says: the same closure, the same parts."""
 
+import contextlib
+import fcntl
 import hashlib
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,14 +130,35 @@ def _build(
     *, timeout: float, development: bool, store: Path | None,
 ) -> BuildResult:  # fmt: skip
     place = folder / "closure"
-    mark = folder / ".closure-sha256"
-    if not (place.is_dir() and mark.is_file() and mark.read_text() == digest):
-        mark.unlink(missing_ok=True)
-        closures.unpack(archive, place)
-        write_bytes(mark, digest.encode())
-    name = closures.safe_name(profile, "the manifest's profile")
-    request = BuildRequest(place, str(name), folder, sources.resolve(), timeout, development, store and store.resolve())
-    return engine.build(request, log)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _unpack(archive, digest, place)
+        name = str(closures.safe_name(profile, "the manifest's profile"))
+        request = BuildRequest(place, name, folder, sources.resolve(), timeout, development, store and store.resolve())
+        return engine.build(request, log)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Refuse a second build of the same folder, which would take the profiles away under the first."""
+    with (folder / ".closure.lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BuildError(f"another build is at work in {folder}", "Wait until it has ended") from None
+        yield
+
+
+def _unpack(archive: Path, digest: str, place: Path) -> None:
+    """Unpack the closure to ``place``, unless it is there; what a killed build has left of it is removed."""
+    mark = place.with_name(".closure-sha256")
+    if place.is_dir() and mark.is_file() and mark.read_text() == digest:
+        return
+    mark.unlink(missing_ok=True)
+    for leftover in place.parent.glob(".closure-*/"):
+        shutil.rmtree(leftover)
+    closures.unpack(archive, place)
+    write_bytes(mark, digest.encode())
 
 
 def _closure_files(profile: Path, root: Path, engine: BuildEngine, folder: Path, log: Path) -> set[Path]:

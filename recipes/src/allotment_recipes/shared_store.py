@@ -73,9 +73,7 @@ class Store:
                 if self.holds(location):
                     yield None
                     return
-                yield from self._build(location, lock)
-                if not keep_work:
-                    remove(self.work(location))
+                yield from self._build(location, lock, keep_work)
         except OSError as error:
             reason = f"{error.filename or self.root}: {os.strerror(error.errno or 0)}"
             raise AllotmentError(
@@ -90,6 +88,7 @@ class Store:
             name = folder.name[1 : -len(".new")]
             with _try_lock(self.root / ".lock" / name) as lock:
                 if lock is not None:
+                    remove(self.root / ".work" / name)
                     self._clear(self.root / name)
 
     def note(self, location: Path, fields: Mapping[str, Any]) -> None:
@@ -97,17 +96,19 @@ class Store:
         text = json.dumps({"format": 1, **fields}, sort_keys=True, indent=2)
         write_bytes(self.root / ".built" / f"{location.name}.json", text.encode() + b"\n")
 
-    def _build(self, location: Path, lock: int) -> Iterator[Place]:
+    def _build(self, location: Path, lock: int, keep_work: bool) -> Iterator[Place]:
         self._clear(location)
         folder, work = self._temporary(location), self.work(location)
-        remove(work)
-        work.mkdir(parents=True)
-        folder.mkdir()
-        location.symlink_to(folder.name)
         try:
+            folder.mkdir()  # first: by it a later sweep finds all the rest
+            remove(work)
+            work.mkdir(parents=True)
+            location.symlink_to(folder.name)
             yield Place(location, work, self.log(location), lock)
             seal(folder)
             _sync_file_system(folder)
+            if not keep_work:
+                remove(work)  # before the part has its name: nobody would look for it any more
             location.unlink()
             folder.rename(location)
             _sync_folder(self.root)
