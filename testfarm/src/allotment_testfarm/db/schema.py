@@ -81,11 +81,20 @@ jobs = sa.Table(
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),  # the highest goes first
     sa.Column("ready", sa.Float, nullable=False, server_default="0"),  # it waits at least until then: back-off
     sa.Column("is_fresh", sa.Boolean, nullable=False, server_default=sa.false()),  # run whatever was proved before
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # lost or infrastructure, since it last began
     sa.UniqueConstraint("revision_id", "release", "kind", "platform"),
     sa.Index(None, "state", "id"),
     sa.Index(None, "project_id", "release", "kind", "platform", "position"),
     sa.Index(None, "files"),
     sqlite_autoincrement=True,
+)
+# Who looks for jobs that are done and not judged reads nothing of those that are, however many there are.
+sa.Index(
+    "ix_jobs_unjudged",
+    jobs.c.state,
+    jobs.c.id,
+    sqlite_where=jobs.c.verdict.is_(None),
+    postgresql_where=jobs.c.verdict.is_(None),
 )
 
 inputs = sa.Table(
@@ -102,6 +111,7 @@ attempts = sa.Table(
     sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("node", sa.Text, nullable=False),
+    sa.Column("engine", sa.Text, nullable=False, server_default=""),  # which gave the lease, where there are several
     sa.Column("fencing", sa.Integer, nullable=False),
     sa.Column("started", sa.Float, nullable=False),
     sa.Column("expires", sa.Float, nullable=False),  # end of the lease unless it is renewed
@@ -176,4 +186,12 @@ events = sa.Table(
     sa.Column("data", sa.JSON, nullable=False),
     sa.Index(None, "subject", "id"),
     sqlite_autoincrement=True,
+)
+
+duties = sa.Table(
+    "duties",  # work that one engine of several does at a time
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("expires", sa.Float, nullable=False),
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The order of waiting jobs, what a nightly is due, and more of what test nodes tell."""
+"""The order of waiting jobs, what a nightly is due, more of what test nodes tell, and several engines."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,14 @@ def upgrade() -> None:
     op.add_column("attempts", sa.Column("promises", sa.JSON(), server_default="[]", nullable=False))
     op.add_column("test_cases", sa.Column("line", sa.Integer(), nullable=True))
     op.add_column("nodes", sa.Column("refuses", sa.Text(), server_default="", nullable=False))
+    op.add_column("jobs", sa.Column("tries", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("attempts", sa.Column("engine", sa.Text(), server_default="", nullable=False))
+    unjudged = sa.text("verdict IS NULL")
+    op.create_index("ix_jobs_unjudged", "jobs", ["state", "id"], sqlite_where=unjudged, postgresql_where=unjudged)
+    op.create_table(
+        "duties",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("expires", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_duties"),
+    )
