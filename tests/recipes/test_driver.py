@@ -199,6 +199,16 @@ def test_the_record_is_private_and_does_not_grow(partition: Any) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_the_record_is_written_when_it_is_another_only(partition: Any) -> None:
+    record = partition.folder / ".installed.cfg"
+    written = []
+    for text in ("hello", "hello", "bye"):
+        assert partition.run(ECHO.format(text=text)).outcome == "done"
+        written.append((record.stat().st_ino, f"inline = {text}" in record.read_text()))
+    assert written[0] == written[1] != written[2]
+    assert all(found for _, found in written)
+
+
 def test_parts_hashes_depend_on_content_not_on_place(release: Any, short_path: Path) -> None:
     profile = """\
         [buildout]

@@ -3,6 +3,7 @@
 
 import inspect
 import io
+import re
 import subprocess
 import sys
 from typing import Any
@@ -78,14 +79,20 @@ def test_a_section_key_is_a_value_and_a_history_whose_items_never_change() -> No
         "self.value = value",
         "self.source = source",
     ]
-    assert "SectionKey(value, source)" not in source(upstream._open), "made by _annotate_section, by its global name"
-    assert "SectionKey(section[key], source)" in source(upstream._annotate_section)
 
 
-def test_default_options_are_section_keys_in_a_global_that_is_copied() -> None:
-    assert {type(key) for key in upstream._buildout_default_options.values()} == {upstream.SectionKey}
-    text = source(upstream.Buildout.__init__)
-    assert "copy.deepcopy(\n            _buildout_default_options)" in text
+def test_what_was_read_is_copied_by_the_global_copy_and_only_deeply() -> None:
+    text = source(upstream)
+    assert "copy.deepcopy(in1)" in source(upstream._update)
+    assert set(re.findall(r"\bcopy\.(\w+)", text)) == {"deepcopy"}
+
+
+def test_the_record_of_a_part_is_a_copy_of_its_options() -> None:
+    assert "saved_options = self[part].copy()" in source(upstream.Buildout.install)
+    body = " ".join(source(upstream.Options.copy).split())
+    assert body.endswith(
+        "result = copy.deepcopy(self._raw) result.update(self._cooked) result.update(self._data) return result"
+    )
 
 
 def test_errors_of_the_parser_have_one_base() -> None:

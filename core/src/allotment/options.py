@@ -64,8 +64,9 @@ def option_name(field_name: str) -> str:
 
 def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
     """Return ``raw`` (strings of a profile, or JSON values) as ``cls``; the first problem is raised."""
-    fields, remainder = _split(cls)
-    hints = _hints(typing.cast(type, cls))
+    kind = typing.cast(type, cls)
+    fields, remainder = _split(kind)
+    hints = _hints(kind)
     values: dict[str, Any] = {}
     for name, value in raw.items():
         field = fields.get(name)
@@ -102,7 +103,8 @@ def describe_options(cls: type) -> tuple[OptionDescription, ...]:
     return tuple(found)
 
 
-def _split(cls: type) -> tuple[dict[str, "dataclasses.Field[Any]"], "dataclasses.Field[Any] | None"]:
+@functools.cache
+def _split(cls: "type[Any]") -> tuple[dict[str, "dataclasses.Field[Any]"], "dataclasses.Field[Any] | None"]:
     named = {}
     remainder = None
     for field in dataclasses.fields(cls):

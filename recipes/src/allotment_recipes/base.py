@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import shutil
 import tempfile
@@ -107,11 +108,8 @@ class GenericBaseRecipe(Generic[O]):
 
     def store_root(self, *, shared: bool) -> Path:
         """Return the store of all releases, if the run has one, or else the release's own."""
-        if shared and self.run.store is not None:
-            from allotment_recipes.store import padded_root
-
-            return padded_root(self.run.store)
-        return self.folder / "store"
+        root = self.run.store_root if shared else None
+        return root or self.folder / "store"
 
     def referred_parts(self) -> list[Path]:
         """Return the ``location`` of each part that this section refers to, directly or through variables."""
@@ -138,28 +136,29 @@ class GenericBaseRecipe(Generic[O]):
                 shutil.rmtree(temporary)
 
     def _parse(self) -> O:
-        known, prefixes = _known(self.options_class)
+        known, prefixes, secrets = _known(self.options_class)
         variables = variables_of(self.buildout, self.name, self.raw)
         raw: dict[str, Any] = {}
         for option, value in self.raw.items():
-            is_own = option in known or any(option.startswith(prefix) for prefix in prefixes)
+            is_own = option in known or option.startswith(prefixes)
             if option not in _FRAMEWORK and (is_own or option not in variables):
                 raw[option] = value
-        for field, hint in typing.get_type_hints(self.options_class).items():
-            option = option_name(field)
-            if hint in (Secret, Secret | None) and option in raw:
-                raw[option] = Secret(self.run.tokens.reveal(raw[option]))
+        for option in secrets & raw.keys():
+            raw[option] = Secret(self.run.tokens.reveal(raw[option]))
         try:
             return typing.cast(O, parse_options(self.options_class, raw))
         except OptionProblem as problem:
             self.fail(problem)
 
 
-def _known(options: type) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Return the names of the options, and the prefixes of those that have no field of their own."""
+@functools.cache
+def _known(options: type) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]]:
+    """Return the names of the options, the prefixes of those that have no field of their own, and which are secrets."""
     fields = dataclasses.fields(options)
     names = frozenset(option_name(field.name) for field in fields if "rest" not in field.metadata)
-    return names, tuple(field.metadata["rest"] for field in fields if "rest" in field.metadata)
+    hints = typing.get_type_hints(options)
+    secrets = frozenset(option_name(name) for name, hint in hints.items() if hint in (Secret, Secret | None))
+    return names, tuple(field.metadata["rest"] for field in fields if "rest" in field.metadata), secrets
 
 
 def unknown_option(name: str, valid: tuple[str, ...]) -> OptionProblem:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one buildout run shares with its recipes: the instance's input, the journal, and what is to be told."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,15 @@ class RunContext:
     requests: dict[str, ChildRequest] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
     published_shared: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def store_root(self) -> Path | None:
+        """The root of the store that releases share; a path that is too long is an error."""
+        if self.store is None:
+            return None
+        from allotment_recipes.store import padded_root
+
+        return padded_root(self.store)
 
     def need_instance(self, section: str) -> InstanceInput:
         """Return the instance's input; outside an instance run it is an error."""

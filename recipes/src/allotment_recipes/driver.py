@@ -37,6 +37,25 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         recipe_class = recipe_loading.load(self.name, self["recipe"])
         self.recipe = recipe_class(self.buildout, self.name, self)
 
+    def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
+        """Merge the section's macros; upstream copies the history of every option several times to do so."""
+        if name == "buildout" or "<" not in data or any(option.endswith(("+", "-")) for option in data):
+            return super()._do_extend_raw(name, data, doing)
+        if name in doing:
+            raise ProfileError(f"[{name}] extends itself: {' -> '.join([*doing, name])}", "Take one of these '<' out")
+        merged: dict[str, str] = {}
+        for macro in filter(None, map(str.strip, data["<"].split("\n"))):
+            raw = self.buildout._raw.get(macro)
+            if raw is None:
+                raise ProfileError(f"[{name}] <: the section '{macro}' does not exist", self.buildout.nearest(macro))
+            merged.update(self._do_extend_raw(macro, raw, [*doing, name]))
+        merged.update(data)
+        del merged["<"]
+        return merged
+
+    def copy(self) -> dict[str, str]:
+        return {**self._raw, **self._cooked, **self._data}
+
     def _call(self, function: Callable[[], Any]) -> Any:
         paths = super()._call(function)
         return [str(path) for path in paths] if isinstance(paths, Iterable) and not isinstance(paths, str) else paths
@@ -56,6 +75,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._hashes: dict[str, str] = {}
         self._hashing: list[str] = []
         self._installed: dict[str, Any] = {}
+        self._on_disk: list[tuple[str, dict[str, str]]] = []  # the parts in ``.installed.cfg``
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
         with reading(self.files):
@@ -97,7 +117,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _no_section(self, section: str) -> ProfileError:
         user = self._stack[-2] if len(self._stack) > 1 else "buildout"
-        return ProfileError(f"[{user}] refers to the section '{section}', which does not exist", self._nearest(section))
+        return ProfileError(f"[{user}] refers to the section '{section}', which does not exist", self.nearest(section))
 
     def _no_option(self, section: str, error: KeyError) -> ProfileError:
         if len(error.args) == 3:
@@ -108,7 +128,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             )
         return ProfileError(str(error.args[0]), "Add it")
 
-    def _nearest(self, section: str) -> str:
+    def nearest(self, section: str) -> str:
+        """Return the advice for a section that does not exist."""
         return nearest(section, tuple(name for name in self._raw if name not in ("buildout", "versions", "hashes")))
 
     def graph(self) -> dict[str, tuple[str, ...]]:
@@ -145,7 +166,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                 build_version=getattr(recipe, "build_version", 0),
                 references=self._reference_hashes(name),
                 inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
-                roots=self._roots(),
+                roots=self._roots,
             )
         return self._hashes[name]
 
@@ -159,13 +180,14 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         finally:
             self._hashing.pop()
 
+    @functools.cached_property
     def _roots(self) -> dict[str, str]:
         roots = {str(self.run.folder): "@release@", self["buildout"]["executable"]: "@python@"}
         if self.run.closure is not None:
             roots[str(self.run.closure)] = "@closure@"
-        if self.run.store is not None:
-            with contextlib.suppress(AllotmentError):  # its path is too long: said to whoever wants to build there
-                roots[str(store.padded_root(self.run.store))] = "@store@"
+        with contextlib.suppress(AllotmentError):  # its path is too long: said to whoever wants to build there
+            if self.run.store_root is not None:
+                roots[str(self.run.store_root)] = "@store@"
         return roots
 
     # Running.
@@ -201,17 +223,26 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         )
 
     def save(self) -> None:
-        """Write ``.installed.cfg`` in one step; upstream rewrites it after each part and appends to it at each run."""
-        parts = self._installed["buildout"]["parts"].split() if self._installed else []
+        """Write ``.installed.cfg`` in one step, if it is another than the one that was read.
+
+        Upstream rewrites it after each part, and appends to it at each run.
+        """
+        parts = self._parts_of(self._installed)
         path = Path(self["buildout"]["installed"])
         if not parts:
             path.unlink(missing_ok=True)
             return
+        if parts == self._on_disk:
+            return
         text = io.StringIO()
-        for section in ("buildout", *parts):
-            upstream._save_options(section, self._installed[section], text)
+        for section, options in (("buildout", self._installed["buildout"]), *parts):
+            upstream._save_options(section, options, text)
             text.write("\n")
         write_bytes(path, self.run.tokens.scrub(text.getvalue()).encode(), 0o600)
+
+    @staticmethod
+    def _parts_of(installed: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+        return [(part, installed[part].copy()) for part in installed["buildout"]["parts"].split()] if installed else []
 
     # Upstream's steps.
 
@@ -235,6 +266,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             self._logger.warning("%s is damaged (%s): all parts are made again", self["buildout"]["installed"], error)
             found, exists = {"buildout": self.Options(self, "buildout", {"parts": ""})}, False
         self._installed = found
+        self._on_disk = self._parts_of(found)
         return found, exists
 
     def _save_installed_options(self, installed_options: dict[str, Any]) -> None:

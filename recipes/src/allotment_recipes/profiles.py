@@ -5,6 +5,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TextIO
 
 import zc.buildout.buildout
@@ -13,23 +14,27 @@ import zc.buildout.configparser
 from allotment_recipes.option_error import ProfileError
 
 BASE_LOCATION = "_profile_base_location_"
+_SectionKey = zc.buildout.buildout.SectionKey
 
 
-class SectionKey(zc.buildout.buildout.SectionKey):  # type: ignore[misc]  # zc.buildout has no types
-    """An option's value and history. Upstream copies all that it has read for each profile; this makes it cheap."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "SectionKey":
-        twin = SectionKey.__new__(SectionKey)
-        twin.value = self.value
-        twin.history = list(self.history)  # its items are never changed
+def _duplicate(value: Any) -> Any:
+    """Do what ``copy.deepcopy`` does to sections, options and their histories; other values never change."""
+    if isinstance(value, dict):
+        return {key: _duplicate(item) for key, item in value.items()}
+    if isinstance(value, _SectionKey):
+        twin = _SectionKey.__new__(_SectionKey)
+        twin.value = value.value
+        twin.history = value.history.copy()
         return twin
+    return value.copy() if isinstance(value, list) else value
 
 
 @contextlib.contextmanager
 def reading(files: list[Path]) -> Iterator[None]:
     """While this is open, every profile that is read is appended to ``files`` and its sections know their folder.
 
-    Upstream looks its parser up in the module at each file; the process is a fork of its own or a test.
+    Upstream looks its parser up in the module at each file; the process is a fork of its own or a test. It also copies
+    all that it has read, several times for each profile: that is made cheap.
     """
     parse = zc.buildout.configparser.parse
 
@@ -44,15 +49,11 @@ def reading(files: list[Path]) -> Iterator[None]:
             section.setdefault(BASE_LOCATION, folder)
         return sections
 
+    copy = zc.buildout.buildout.copy
     zc.buildout.configparser.parse = parse_profile
-    zc.buildout.buildout.SectionKey = SectionKey
-    defaults = zc.buildout.buildout._buildout_default_options
-    zc.buildout.buildout._buildout_default_options = {
-        name: SectionKey(key.value, key.source) for name, key in defaults.items()
-    }
+    zc.buildout.buildout.copy = SimpleNamespace(deepcopy=_duplicate)
     try:
         yield
     finally:
         zc.buildout.configparser.parse = parse
-        zc.buildout.buildout.SectionKey = SectionKey.__base__
-        zc.buildout.buildout._buildout_default_options = defaults
+        zc.buildout.buildout.copy = copy
