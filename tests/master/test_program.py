@@ -68,8 +68,8 @@ def test_second_master_in_the_same_folder_is_refused(make_program: Callable[...,
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
     assert second.stderr.strip().splitlines()[-1] == (
-        f"error: {program.folder}: master runs already, as process {program.process.pid}. "
-        "Stop it, or use another folder."
+        f"error: {program.folder} is in use by process {program.process.pid}. "
+        f"Stop that process first (kill {program.process.pid}), or give another --folder."
     )
     assert program.client().nodes() == []
 

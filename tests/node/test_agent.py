@@ -200,7 +200,7 @@ def test_a_second_agent_on_the_folder_is_refused_with_the_pid_of_the_first(store
     )
     assert second.returncode == 1
     assert second.stderr.decode().splitlines()[-1] == (
-        f"error: the node folder {folder} is in use by process {first.pid}. "
+        f"error: {folder} is in use by process {first.pid}. "
         f"Stop that process first (kill {first.pid}), or give another --folder."
     )
     first.terminate()
@@ -251,9 +251,9 @@ def test_stop_ends_the_services_that_a_killed_agent_has_left(stored: Make, until
 def test_stop_says_when_the_agent_does_not_end(node_folder: Any, config: Any) -> None:
     node_folder.config.write_text(dump(config))
     hold = (
-        "import signal, sys; from pathlib import Path; from allotment_node.folder import FolderLock, NodeFolder\n"
+        "import signal, sys; from pathlib import Path; from allotment_node.folder import NodeFolder\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "with FolderLock(NodeFolder(Path(sys.argv[1]))): print(flush=True); sys.stdin.read()"
+        "with NodeFolder(Path(sys.argv[1])).lock: print(flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(node_folder.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -12,7 +12,7 @@ from allotment.messages.desired_state import InstanceStatus, NodeDesiredState, O
 from allotment.messages.instance import InstancePublished
 from allotment.secret import Secret
 from allotment_node.config import dump
-from allotment_node.folder import FolderLock, NodeFolder
+from allotment_node.folder import NodeFolder
 
 Make = Callable[..., Any]
 URL = "http://127.0.0.1:1"
@@ -38,7 +38,7 @@ def test_status_shows_all_and_no_secret(
     store(registered, document(parameters={"password": Secret("s3cr3t-planted")}))
     supplies = NodeDesiredState(0, (Supply("a" * 64),))
     (registered.desired / "supplies.json").write_bytes(dumps(supplies))
-    with FolderLock(registered):  # beside a running agent
+    with registered.lock:  # beside a running agent
         assert main(["node", "status", "--folder", str(registered.root), "--json"]) == 0
         text = capsys.readouterr().out
         assert main(["node", "status", "--folder", str(registered.root)]) == 0
@@ -55,7 +55,7 @@ def test_a_one_shot_command_beside_an_agent_is_refused(
     registered: NodeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for word in ("software", "instance", "promise"):
-        with FolderLock(registered):
+        with registered.lock:
             assert main(["node", word, "--folder", str(registered.root)]) == 1
         assert "is in use by process" in capsys.readouterr().err
 

@@ -1,23 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-import os
 from pathlib import Path
 
 import pytest
 
 from allotment.errors import AllotmentError
-from allotment_node.folder import FolderLock, NodeFolder, remove_tree
-
-
-def test_a_folder_is_held_by_one(node_folder: NodeFolder) -> None:
-    with FolderLock(node_folder):
-        with pytest.raises(AllotmentError) as error, FolderLock(node_folder):
-            pass
-    assert str(error.value) == (
-        f"the node folder {node_folder.root} is in use by process {os.getpid()}. "
-        f"Stop that process first (kill {os.getpid()}), or give another --folder."
-    )
-    with FolderLock(node_folder):
-        pass
+from allotment_node.folder import NodeFolder, remove_tree
 
 
 def test_nobody_else_may_look_into_the_folder(node_folder: NodeFolder) -> None:

@@ -260,7 +260,7 @@ def test_a_second_engine_in_the_same_folder_is_refused(running: Running) -> None
     running.process.spawn()
     second, running.process.process = running.process.process, first
     assert second.wait(60) == 1
-    assert "engine runs already" in running.process.log.read_text()
+    assert f"is in use by process {first.pid}. " in running.process.log.read_text()
 
 
 def test_a_port_that_is_taken_is_named(running: Running, tmp_path: Path, repository: Any) -> None:

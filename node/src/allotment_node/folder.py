@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's folder: what is where, and that one process at a time works in it."""
+"""The node's folder: what is where."""
 
-import contextlib
-import fcntl
 import json
 import os
 import stat
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from allotment import atomic
 from allotment.errors import AllotmentError
+from allotment.program import FolderLock
 from allotment_node import config
 
 # supervisord's configuration gives these a meaning that can't be escaped inside a path.
@@ -29,7 +27,7 @@ class NodeFolder:
         self.config = self.root / "node.toml"
         self.token = self.root / "node.token"
         self.ready = self.root / "node.json"
-        self.lock = self.root / "agent.lock"
+        self.lock = FolderLock(self.root, "agent.lock", 0o700)
         self.state = self.root / "state"  # only the agent writes here, no instance
         self.desired = self.state / "desired"
         self.observed = self.state / "observed"
@@ -76,59 +74,6 @@ class NodeFolder:
         """Announce that the agent is ready."""
         data = {"format": 1, "pid": os.getpid(), "folder": str(self.root)}
         atomic.write_bytes(self.ready, json.dumps(data).encode() + b"\n", 0o644, sync=False)
-
-
-class FolderLock:
-    """Held by the one process that works in a node's folder; the kernel frees it when that process ends."""
-
-    def __init__(self, folder: NodeFolder) -> None:
-        self._folder = folder
-        self._handle: int | None = None
-
-    def __enter__(self) -> "FolderLock":
-        self._folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            handle = os.open(self._folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise AllotmentError(
-                f"{self._folder.lock} can't be opened: {error.strerror}", "Run this as the user who owns the folder"
-            ) from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "?"
-            os.close(handle)
-            raise AllotmentError(
-                f"the node folder {self._folder.root} is in use by process {holder}",
-                f"Stop that process first (kill {holder}), or give another --folder",
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        self._handle = handle
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    def holder(self) -> int | None:
-        """Return the pid of the process that holds the lock, None when none does.
-
-        It must have the file open: the pid of one that was killed may by now be anybody's.
-        """
-        try:
-            pid = int(self._folder.lock.read_text())
-            open_files = list(Path(f"/proc/{pid}/fd").iterdir())
-        except (OSError, ValueError):
-            return None
-        for handle in open_files:
-            with contextlib.suppress(OSError):  # closed meanwhile
-                if handle.readlink() == self._folder.lock:
-                    return pid
-        return None
 
 
 def remove_tree(path: Path) -> None:

@@ -17,9 +17,9 @@ import uvicorn
 from allotment import atomic
 from allotment.codec import canonical
 from allotment.errors import AllotmentError
+from allotment.program import FolderLock
 from allotment_master.kit.app import App
 from allotment_master.kit.limits import is_local_name
-from allotment_master.kit.program import only_one
 
 GRACE = 10  # seconds that running answers get when the program is told to stop
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def serve(
     can: those who know the address find the program again.
     """
     check_address(host, tls)
-    with only_one(folder, name), _listen(host, port, folder / f"{name}.port") as listener:
+    with FolderLock(folder, f"{name}.lock"), _listen(host, port, folder / f"{name}.port") as listener:
         if tls is None:
             app.allowed_host = is_local_name
         address = f"[{host}]" if ":" in host else host

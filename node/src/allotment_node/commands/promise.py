@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from allotment.messages.instance import InstanceState
-from allotment_node.commands.options import folder_option, log_to_stderr
+from allotment.program import log_to_stderr
+from allotment_node.commands.options import folder_option
 from allotment_node.documents import Documents
 from allotment_node.engines import RealEngines
-from allotment_node.folder import FolderLock, NodeFolder
+from allotment_node.folder import NodeFolder
 
 
 @click.command("promise")
@@ -24,7 +25,7 @@ def command(folder: Path, as_json: bool) -> None:
     place = NodeFolder(folder)
     config = place.load_config()
     rows: list[dict[str, Any]] = []
-    with FolderLock(place):
+    with place.lock:
         engines = RealEngines(config)
         try:
             for document in Documents(place.desired, config.partition_names).partitions():

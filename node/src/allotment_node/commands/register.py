@@ -10,7 +10,7 @@ from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
 from allotment.secret import Secret
 from allotment_node.config import MOST_PARTITIONS, ConfigError, NodeConfig, dump, trusted_keys
-from allotment_node.folder import FolderLock, NodeFolder
+from allotment_node.folder import NodeFolder
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -62,7 +62,7 @@ def command(
 
 def register(place: NodeFolder, config: NodeConfig, token: Secret, labels: dict[str, str]) -> None:
     """Make a node known to its master and write its folder; a folder that is registered already is an error."""
-    with FolderLock(place):
+    with place.lock:
         if place.config.exists():
             raise AllotmentError(
                 f"{place.root} is registered already", f"Use it as it is, or remove {place.config} to register anew"

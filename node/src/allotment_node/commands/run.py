@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from allotment_node.commands.options import folder_option, locked_agent, log_to_stderr
+from allotment.program import log_to_stderr
+from allotment_node.commands.options import folder_option, locked_agent
 from allotment_node.folder import NodeFolder
 
 _log = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import click
 
 from allotment.codec import encode
 from allotment.messages.desired_state import SoftwareStatus
-from allotment_node.commands.options import folder_option, locked_agent, log_to_stderr
+from allotment.program import log_to_stderr
+from allotment_node.commands.options import folder_option, locked_agent
 
 
 @click.command("software")

@@ -10,9 +10,10 @@ from typing import Final
 import click
 
 from allotment.errors import AllotmentError
+from allotment.program import log_to_stderr
 from allotment_node.agent import make_supervisor
-from allotment_node.commands.options import folder_option, log_to_stderr
-from allotment_node.folder import FolderLock, NodeFolder
+from allotment_node.commands.options import folder_option
+from allotment_node.folder import NodeFolder
 
 _PAUSE: Final = 0.05  # seconds between two looks at the agent
 
@@ -29,7 +30,7 @@ def command(folder: Path, timeout: float) -> None:
     config = place.load_config()
     ended = _end_agent(place, timeout)
     click.echo(f"{config.name}: " + (f"the agent, process {ended}, has ended" if ended else "no agent was running"))
-    with FolderLock(place):
+    with place.lock:
         place.ready.unlink(missing_ok=True)  # a killed agent has left it
         supervisor = make_supervisor(place, config)
         services = sorted(f"{item.partition}.{item.name}" for item in supervisor.states() if item.pid)
@@ -39,13 +40,12 @@ def command(folder: Path, timeout: float) -> None:
 
 def _end_agent(place: NodeFolder, timeout: float) -> int | None:
     """Tell the process that works in the folder to end, wait for it, and return its pid; None when there was none."""
-    lock = FolderLock(place)
-    pid = lock.holder()
+    pid = place.lock.holder()
     if pid is None:
         return None
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout
-    while lock.holder() == pid:
+    while place.lock.holder() == pid:
         if time.monotonic() > deadline:
             raise AllotmentError(
                 f"the agent, process {pid}, has not ended within {timeout:g} s",

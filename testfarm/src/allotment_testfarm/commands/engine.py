@@ -25,7 +25,7 @@ def command(
     grace: float,
 ) -> None:
     """Watch the repository and serve the test nodes until SIGTERM."""
-    from allotment_master.kit.program import log_to_stderr
+    from allotment.program import log_to_stderr
     from allotment_testfarm.db.leases import LeaseTerms
     from allotment_testfarm.engine.main import run_engine
     from allotment_testfarm.engine.settings import Settings

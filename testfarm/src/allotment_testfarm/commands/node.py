@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``allot farm node``: take part in a test farm."""
 
-import logging
 import signal
-import sys
 from pathlib import Path
 
 import click
@@ -24,10 +22,11 @@ def command(folder: Path, url: str, token_file: Path, name: str, slots: int, gra
 
     SIGTERM and SIGINT stop it cleanly: jobs that do not end within the grace time are given back to the farm.
     """
+    from allotment.program import log_to_stderr
     from allotment_testfarm.testnode.agent import TestNode
     from allotment_testfarm.testnode.wire_client import WireClient
 
-    _log_to_stderr()
+    log_to_stderr()
     with WireClient(url, read_token(token_file)) as wire:
         node = TestNode(folder.absolute(), wire, name, slots, grace)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -44,10 +43,3 @@ def read_token(path: Path) -> Secret:
     if not token:
         raise AllotmentError(f"{path} is empty", "Give the farm's node.token")
     return Secret(token)
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr, force=True
-    )
-    logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -51,8 +51,8 @@ def command(context: click.Context, path: Path, folder: Path, timeout: float, as
 def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "JobResult":
     """Run the job of kind ``release`` under the guard and return its result; everything it started has ended."""
     from allotment.messages.job import Job
+    from allotment.program import FolderLock
     from allotment_testfarm.testnode import scratch
-    from allotment_testfarm.testnode.agent import only_one
     from allotment_testfarm.testnode.guarded import GuardedJob
 
     stream = (sys.stderr if log_to_stderr else sys.stdout).buffer
@@ -64,7 +64,7 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing either
     root = find_root(profile)
     job = Job(1, "desk", "working tree", profile.parent.name, profile.relative_to(root).as_posix(), timeout=timeout)
-    with only_one(folder):
+    with FolderLock(folder, "lock"):
         place = scratch.create(folder / "job")
         try:
             guarded = GuardedJob(job, root, place, folder / "sources", echo)

@@ -31,7 +31,7 @@ _PORTS = "ports.json"  # the ports of the last start: pages and test nodes find 
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages; 0 takes a free one.")
 def command(folder: Path, port: int, wire_port: int, database: str, **engine: object) -> None:
     """Run the farm until SIGTERM: poll the repository, lease jobs to test nodes, show the results."""
-    from allotment_master.kit.program import log_to_stderr, only_one
+    from allotment.program import FolderLock, log_to_stderr
     from allotment_testfarm.children import Child
 
     log_to_stderr()
@@ -39,7 +39,7 @@ def command(folder: Path, port: int, wire_port: int, database: str, **engine: ob
     folder = folder.resolve()
     shared = ["--folder", str(folder), *(["--database", database] if database else [])]
     options = [*shared, *_options(engine)]
-    with only_one(folder, "farm"):
+    with FolderLock(folder, "farm.lock"):
         last = _last_ports(folder)
         children = (
             Child(

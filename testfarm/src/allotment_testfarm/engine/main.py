@@ -20,8 +20,8 @@ from allotment.blobs import BlobStore
 from allotment.client import MasterClient
 from allotment.errors import AllotmentError
 from allotment.plugins import plugins
+from allotment.program import FolderLock
 from allotment_master.kit.database import Database
-from allotment_master.kit.program import only_one
 from allotment_testfarm import verdicts
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
@@ -48,8 +48,7 @@ _log = logging.getLogger(__name__)
 
 def run_engine(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT; ``<folder>/engine.json`` exists while test nodes are heard."""
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    with only_one(settings.folder, NAME):
+    with FolderLock(settings.folder, f"{NAME}.lock"):
         database = Database(settings.database_url)
         try:
             database.upgrade(PACKAGE)

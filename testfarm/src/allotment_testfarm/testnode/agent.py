@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The test node: one process per folder that dials the engine, takes leases and works on as many as it has slots."""
 
-import contextlib
-import fcntl
 import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 from allotment import __version__
@@ -15,6 +12,7 @@ from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease
 from allotment.plugins import plugins
+from allotment.program import FolderLock
 from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
 from allotment_testfarm.testnode.environment import environment
@@ -52,7 +50,7 @@ class TestNode:
 
     def run(self) -> None:
         """Work until :meth:`stop`. A token that the engine refuses at the start is an error; later it is waited for."""
-        with only_one(self.folder):
+        with FolderLock(self.folder, "lock"):
             for name in scratch.sweep(self.folder / "jobs"):
                 _log.info("removed the scratch folder of lease %s, which an earlier process left", name)
             ready = self.folder / "test-node.json"
@@ -139,21 +137,3 @@ class TestNode:
     def _wait_idle(self, seconds: float) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: not self._attempts, seconds)
-
-
-@contextlib.contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; the kernel frees it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            what = f"{folder} is in use by process {holder}"
-            raise AllotmentError(what, f"Stop that process first (kill {holder}), or give another --folder") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield

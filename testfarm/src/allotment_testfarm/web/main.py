@@ -21,8 +21,8 @@ NAME = "web"  # of the ready file and the lock
 )
 def command(folder: Path, port: int, url: str) -> None:
     """Serve the farm's pages and its JSON API until SIGTERM; the engine is another process."""
+    from allotment.program import log_to_stderr
     from allotment_master.kit.database import Database, sqlite_url
-    from allotment_master.kit.program import log_to_stderr
     from allotment_master.kit.serving import serve
     from allotment_testfarm.engine.settings import DATABASE
     from allotment_testfarm.web.app import PACKAGE, create_app
