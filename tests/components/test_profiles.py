@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from allotment_recipes.store import ROOT_LENGTH, part_path
+
 ROOT = Path(__file__).parents[2]
 PROFILES = sorted(ROOT.glob("components/*/buildout.cfg"))
 
@@ -27,6 +29,13 @@ def test_a_component_says_what_it_is_and_pins_its_source(path: Path) -> None:
     assert re.fullmatch(rf"pkg:[a-z]+/[a-z0-9._/-]+@{re.escape(section['version'])}", section["purl"])
     version = section["version"].replace(".2025", "+2025")  # a dated snapshot of ncurses
     assert version in section["debian-source"].replace("~", "."), "the version is not that of the source"
+
+
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)
+def test_a_kernel_reads_the_first_line_of_a_script_that_names_a_program_of_the_component(path: Path) -> None:
+    section = section_of(path)
+    place = part_path(Path("/" + "s" * (ROOT_LENGTH - 1)), path.parent.name, section["version"], "0" * 64)
+    assert len(f"#!{place}/bin/a-program-of-a-component") <= 255
 
 
 @pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.parent.name)

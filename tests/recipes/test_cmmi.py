@@ -270,6 +270,7 @@ def test_shell_enters_the_environment_of_the_failed_build(yard: Yard) -> None:
     [
         ("make-targets = nothing", "make install failed with exit code 2"),
         ("configure-command = true\nmake-binary = true", "make install wrote nothing into"),
+        ("configure-command = true\nmake-binary =", "make install wrote nothing into"),
         ("environment = nowhere", "[answer] refers to the section 'nowhere', which does not exist. Did you mean"),
         ("environment =\n  A b", "[answer] environment: 'A b' is neither NAME=value nor a section. Write one of them."),
         ("environment =\n  A = %(NONE)s", "A asks for %(NONE)s, which is not set"),
@@ -297,12 +298,39 @@ def test_a_part_of_the_release_s_own_is_removed_with_it(yard: Yard) -> None:
     assert yard.part("other").is_dir()
 
 
+def test_a_program_that_the_machine_lacks_is_named_before_anything_is_fetched(yard: Yard) -> None:
+    gone = f"url = /nonexistent\nsha256sum = {'0' * 64}"
+    error = yard.build({"answer": f"{gone}\nhost-tools = sh no-such-thing no-such-too:some-package"}).error
+    assert error == (
+        "[answer] host-tools: this machine has no no-such-thing and no no-such-too in /usr/bin:/bin. "
+        "Install it: apt-get install no-such-thing some-package."
+    )
+
+
+def test_a_part_that_is_in_the_store_needs_no_program_of_the_machine(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    assert yard.build({"answer": lines}).error == ""
+    assert yard.build({"answer": f"{lines}\nhost-tools = no-such-thing"}).error == ""
+
+
+def test_programs_of_the_parts_that_are_referred_to_are_found_first(yard: Yard) -> None:
+    tool = f"""{yard.archive("tool", LIBRARY)}
+post-install =
+  mkdir @@LOCATION@@/bin
+  printf '#!/bin/sh\\necho from the part' > @@LOCATION@@/bin/ls
+  chmod 755 @@LOCATION@@/bin/ls"""
+    user = f"{yard.archive('answer', LIBRARY)}\nenvironment =\n  TOOL = ${{tool:location}}\npre-build = ls"
+    assert yard.build({"tool": tool, "answer": user}).error == ""
+    assert "\nfrom the part\n" in yard.log("answer")
+
+
 def test_a_store_whose_path_is_too_long_is_refused(yard: Yard) -> None:
     yard.write({"answer": yard.archive("answer", LIBRARY)})
-    far = yard.place / ("x" * 90)
+    far = yard.place / ("x" * 140)
     result = yard.release.engine.build(replace(yard.request("built"), store=far), yard.place / "log")
     assert result.error == (
-        f"the store's folder {far} is longer than {ROOT_LENGTH - 2} bytes. Choose a folder with a shorter path."
+        f"the store's folder {far} has a path of {len(str(far))} bytes, and no more than {ROOT_LENGTH - 2} are "
+        "possible. Choose a folder with a shorter path."
     )
 
 

@@ -2,14 +2,17 @@
 """The environment of a build: nothing of ours, the referred parts where compilers look, and the rpath set."""
 
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from allotment.options import OptionProblem
 
-_VARIABLE = re.compile(r"[A-Za-z_]\w*")
-_INSERTED = re.compile(r"%\((\w+)\)s")
-_EPOCH = "315532800"  # 1980-01-01, the first date that every archive format can hold
+_VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
+_INSERTED: Final = re.compile(r"%\((\w+)\)s")
+HOST_PATH: Final = "/usr/bin:/bin"  # the machine's programs
+_EPOCH: Final = "315532800"  # 1980-01-01, the first date that every archive format can hold
 
 
 def build_environment(
@@ -22,7 +25,7 @@ def build_environment(
     only on this machine is of no use in the store.
     """
     base = {
-        **_basics(work),
+        **_basics(parts, work),
         **_compiler(location, parts),
     }
     linking = base.pop("LDFLAGS")
@@ -42,9 +45,15 @@ def read_variables(text: str, option: str = "environment") -> dict[str, str]:
     return found
 
 
-def _basics(work: Path) -> dict[str, str]:
+def missing_tools(tools: Sequence[str]) -> dict[str, str]:
+    """Map those of ``program`` or ``program:package`` that this machine lacks to their Debian packages."""
+    named = (tool.partition(":")[::2] for tool in tools)
+    return {program: package or program for program, package in named if not shutil.which(program, path=HOST_PATH)}
+
+
+def _basics(parts: Sequence[Path], work: Path) -> dict[str, str]:
     return {
-        "PATH": "/usr/bin:/bin",
+        "PATH": ":".join([*(f"{part}/bin" for part in parts), HOST_PATH]),
         "HOME": str(work / "home"),
         "TMPDIR": str(work / "tmp"),
         "LC_ALL": "C",

@@ -15,7 +15,7 @@ from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem, Words
 from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.build_environment import build_environment, read_variables
+from allotment_recipes.build_environment import HOST_PATH, build_environment, missing_tools, read_variables
 from allotment_recipes.build_steps import Workshop
 from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.patches import read_patches
@@ -34,7 +34,7 @@ class Options:
     version: str = "1"  # a word in the part's folder name
     configure_command: str = ""  # default: ./configure --prefix=@@LOCATION@@; true when there is nothing to configure
     configure_options: str = ""  # arguments of the configure command, over any number of lines
-    make_binary: str = "make"  # the program that builds and installs; true when there is nothing to make
+    make_binary: str = "make"  # the program that builds and installs; empty when there is nothing to make
     make_options: str = ""  # arguments of make, when it builds and when it installs
     make_targets: Words = Words(("install",))  # what make is asked for when it installs
     environment: str = ""  # NAME=value a line, or the name of a section with these; %(NAME)s is the value before
@@ -44,6 +44,7 @@ class Options:
     post_install: str = ""  # shell commands after it
     patches: Lines = Lines(())  # path or URL, '#' and its sha256, one a line
     patch_options: str = "-p0"  # arguments of patch
+    host_tools: Words = Words(())  # the machine's programs that it needs beside gcc and make: program[:Debian package]
     shared: bool = True  # into the store that all releases share; false: into the release's own
     keep_compile_dir: bool = False  # keep the sources, as after a failure
     strip_top_level_dir: bool = True  # leave out the one folder that an archive usually holds
@@ -60,11 +61,11 @@ class Recipe(GenericBaseRecipe[Options]):
     library from outside the store, or remembers the folder it was built in, is an error.
     """
 
-    build_version = 1
+    build_version = 2
     # Where the bytes come from and what people are told of them; the sha256 says which bytes.
     not_inputs: ClassVar[frozenset[str]] = frozenset(
         {"url", "md5sum", "alternates", "debian-source", "patches", "shared", "keep-compile-dir"}
-        | {"description", "licence", "purl"}
+        | {"host-tools", "description", "licence", "purl"}
     )
 
     def prepare(self) -> None:
@@ -79,6 +80,8 @@ class Recipe(GenericBaseRecipe[Options]):
                 self.publish_option(option, text.replace(LOCATION, str(self.location)))
         self.publish_option("location", self.location)
         self.store = Store(self.location.parent)
+        if not self.store.holds(self.location):
+            self._check_tools()
         self.parts = [part for part in self.referred_parts() if part.is_relative_to(self.store.root)]
 
     def inputs(self) -> Mapping[str, str]:
@@ -105,8 +108,9 @@ class Recipe(GenericBaseRecipe[Options]):
             workshop.run(
                 f"patch {patch.name}", f"patch --batch {options.patch_options} < {patch.path(self.run.sources)}"
             )
-        make = f"{options.make_binary} {_joined(options.make_options)}".strip()
-        jobs = f" -j{len(os.sched_getaffinity(0))}" if Path(options.make_binary.split()[0]).name == "make" else ""
+        binary = options.make_binary.strip() or "true"
+        make = f"{binary} {_joined(options.make_options)}".strip()
+        jobs = f" -j{len(os.sched_getaffinity(0))}" if Path(binary.split()[0]).name == "make" else ""
         for step, command in (
             ("pre-configure", options.pre_configure),
             ("configure", self._configure(workshop.folder)),
@@ -192,6 +196,15 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("environment", f"{name!r} is neither NAME=value nor a section", "Write one of them")
         section = self.buildout[name]
         return {key: section[key] for key in section if key not in ("recipe", "_profile_base_location_")}
+
+    def _check_tools(self) -> None:
+        """Raise when this machine lacks a program, before anything is fetched or built."""
+        programs = ["gcc", "make"] if self.options.make_binary == "make" else []
+        programs += ["patch"] if self.patches else []
+        if lacking := missing_tools([*programs, *self.options.host_tools]):
+            packages = " ".join(dict.fromkeys(lacking.values()))
+            problem = f"this machine has no {' and no '.join(lacking)} in {HOST_PATH}"
+            raise OptionProblem("host-tools", problem, f"Install it: apt-get install {packages}")
 
     def _check_relocatable(self) -> None:
         """Raise when an option names the release's own folder; the tree of profiles in it is hashed file by file."""

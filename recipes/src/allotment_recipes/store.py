@@ -13,18 +13,23 @@ from typing import Final
 from allotment.codec import canonical
 from allotment.errors import AllotmentError
 
-ROOT_LENGTH: Final = 96  # characters: a store's root is padded to it, so that built bytes can move between roots
+# Bytes: a store's root is padded to it, so that built bytes can move between roots. A kernel (5.1 or later) reads 255
+# bytes of a script's first line: besides this root, "#!", a hash and "/bin/python3.13" 62 are left for
+# "/<name>-<version>-". And the padding is one name, of which some file systems take no more than 143 bytes.
+ROOT_LENGTH: Final = 144
 HASH_DIGITS: Final = 32
 _NAME: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._+]*")
 
 
 def padded_root(folder: Path) -> Path:
-    """Return the store's root below ``folder``: a path of exactly ``ROOT_LENGTH`` characters, links resolved."""
+    """Return the store's root below ``folder``: a path of exactly ``ROOT_LENGTH`` bytes, links resolved."""
     place = folder.resolve()
-    missing = ROOT_LENGTH - len(str(place).encode()) - 1
+    size = len(str(place).encode())
+    missing = ROOT_LENGTH - size - 1
     if missing < 1:
         raise AllotmentError(
-            f"the store's folder {place} is longer than {ROOT_LENGTH - 2} bytes", "Choose a folder with a shorter path"
+            f"the store's folder {place} has a path of {size} bytes, and no more than {ROOT_LENGTH - 2} are possible",
+            "Choose a folder with a shorter path",
         )
     return place / ("_" * missing)
 
