@@ -6,6 +6,7 @@ import io
 import lzma
 import re
 import stat
+import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -117,7 +118,8 @@ def test_unpacking_replaces_what_was_there(tmp_path: Path) -> None:
 HOSTILE_TARS = {
     "absolute name": ([("/etc/x", FILE)], "'/etc/x' is not a relative path inside it"),
     "name that climbs": ([("p/../../x", FILE)], "'p/../../x' is not a relative path inside it"),
-    "name with a newline": ([("p/a\nb", FILE)], r"'p/a\nb' is not a relative path inside it"),
+    "name that climbs at once": ([("../x", FILE)], "'../x' is not a relative path inside it"),
+    "name with a zero": ([("p", {"pax_headers": {"path": "p/a\0b"}})], r"'p/a\x00b' is not a relative path inside it"),
     "absolute folder": ([("/etc/", {"type": tarfile.DIRTYPE})], "'/etc' is not a relative path inside it"),
     "absolute link": ([("p/a", link("/etc/passwd"))], "'p/a' is a link to '/etc/passwd', outside of it"),
     "link that climbs": ([("p/a", link("../../etc"))], "'p/a' is a link to '../../etc', outside of it"),
@@ -139,11 +141,60 @@ HOSTILE_TARS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("odd_names", [False, True])
 @pytest.mark.parametrize(("members", "message"), HOSTILE_TARS.values(), ids=HOSTILE_TARS)
-def test_hostile_tars_are_refused_and_nothing_stays(tmp_path: Path, members: list[Member], message: str) -> None:
+def test_hostile_tars_are_refused_and_nothing_stays(
+    tmp_path: Path, members: list[Member], message: str, odd_names: bool
+) -> None:
     with pytest.raises(UnpackError, match=re.escape(message)):
-        run(tmp_path, tar(*members))
+        run(tmp_path, tar(*members), rules=Rules(odd_names=odd_names))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("name", ["p/a\nb", "p/a\\b"])
+def test_odd_names_are_refused_unless_the_rules_accept_them(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnpackError, match=re.escape(f"{name!r} is not a relative path inside it")):
+        run(tmp_path, tar((name, FILE)))
+    assert (run(tmp_path, tar((name, FILE)), rules=Rules(odd_names=True)) / Path(name).name).read_bytes() == FILE
+
+
+def test_an_archive_that_git_made_arrives_whole(tmp_path: Path) -> None:
+    """It begins with a header for all members, and long names have one of their own."""
+    tree = tmp_path / "tree"
+    names = ("run", "a/b", f"{'long/' * 30}{'n' * 120}", "unit-\\x2d.swap", "line\nbreak", "\xe4")
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    (tree / "run").chmod(0o755)
+    (tree / "link").symlink_to("a/b")
+    (tree / "dangling").symlink_to("a/nothing")
+    git = (
+        "git",
+        "-C",
+        str(tree),
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.com",
+        "-c",
+        "init.defaultBranch=main",
+    )
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "all")):
+        subprocess.run([*git, *words], check=True)
+    data = subprocess.run([*git, "archive", "--format=tar", "HEAD"], capture_output=True, check=True).stdout
+    assert data[156:157] == tarfile.XGLTYPE
+    out = run(tmp_path, data, strip_top_level=False, rules=Rules(times=False, odd_names=True))
+    assert [(out / name).read_text() for name in names] == list(names)
+    assert [(out / name).stat().st_mode & 0o777 for name in names] == [0o755] + [0o644] * 5
+    assert [str((out / name).readlink()) for name in ("link", "dangling")] == ["a/b", "a/nothing"]
+    assert len([path for path in out.rglob("*") if not path.is_dir()]) == len(names) + 2
+    assert (out / "run").stat().st_mtime > 1_700_000_000
+
+
+def test_errors_call_the_archive_as_they_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UnpackError) as error:
+        run(tmp_path, b"<html>", where="the archive of revision a1")
+    assert str(error.value).startswith("the archive of revision a1 is not an archive: ")
 
 
 HOSTILE_ZIPS = {

@@ -40,21 +40,23 @@ class Rules:
     count: int = 200_000  # files, folders and links
     links: bool = True  # symbolic and hard links that stay inside
     times: bool = True  # keep each file's time: make compares them, and sources hold generated files
+    odd_names: bool = False  # backslashes and control characters in names, which git keeps
 
 
 SOURCE: Final = Rules()  # an archive of sources, accepted by its hash
 
 
-def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rules = SOURCE) -> None:
+def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rules = SOURCE, where: str = "") -> None:
     """Unpack a tar (plain, gz, bz2, xz) or zip to ``target``, which is replaced in one step.
 
     The kind is known by the first bytes, not by the name. With ``strip_top_level`` a single folder that holds all
-    else is left out. Of the modes only the executable bit is kept; owners are ignored.
+    else is left out. Of the modes only the executable bit is kept; owners are ignored. Errors call the archive
+    ``where``, by default its path.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        place = _Place(temporary / "new", str(archive), rules)
+        place = _Place(temporary / "new", where or str(archive), rules)
         with archive.open("rb") as file:
             _extract(file, place)
         top = place.finish(strip_top_level)
@@ -65,11 +67,14 @@ def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rul
         shutil.rmtree(temporary)
 
 
-def safe_name(name: str, where: str) -> PurePosixPath:
-    """Return a member's name when it is a plain relative path; absolute names, ``..`` and the like are errors."""
+def safe_name(name: str, where: str, odd: bool = False) -> PurePosixPath:
+    """Return a member's name when it is a plain relative path; absolute names, ``..`` and the like are errors.
+
+    ``odd`` accepts backslashes and control characters, which mean nothing to the file system.
+    """
     path = PurePosixPath(name)
-    bad = not name or path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts
-    if bad or any(ord(letter) < 32 for letter in name) or len(name) > 1000:
+    bad = not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or len(name) > 1000
+    if bad or (not odd and any(ord(letter) < 32 or letter == "\\" for letter in name)):
         raise UnpackError(f"{where}: {name!r} is not a relative path inside it", "Nothing of it was unpacked")
     return path
 
@@ -129,7 +134,7 @@ class _Place:
     def hard_link(self, name: str, goal: str) -> None:
         """Copy what an earlier member holds; the copy has that member's time."""
         self._need_links(name)
-        source = self._path(str(safe_name(goal, self.where)))
+        source = self._path(goal)
         if source.is_symlink() or not source.is_file():
             raise self.refused(name, f"is a link to {goal!r}, which is no file before it", "Nothing of it was unpacked")
         self.count(source.stat().st_size)
@@ -171,7 +176,7 @@ class _Place:
     def _path(self, name: str) -> Path:
         """Return where a member goes, its folders made."""
         path = self._root
-        *folders, last = safe_name(name, self.where).parts
+        *folders, last = safe_name(name, self.where, self._rules.odd_names).parts
         for step in folders:
             path = path / step
             if path.is_symlink() or (path.exists() and not path.is_dir()):

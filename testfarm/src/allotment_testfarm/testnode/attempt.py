@@ -9,13 +9,13 @@ from pathlib import Path
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease, Outcome
+from allotment_recipes.unpack import Rules, unpack
 from allotment_testfarm.testnode import scratch as scratch_folder
 from allotment_testfarm.testnode.guarded import GuardedJob
 from allotment_testfarm.testnode.host import measure
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.reporter import Reporter
 from allotment_testfarm.testnode.scratch import Scratch
-from allotment_testfarm.testnode.unpack import unpack
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import Heartbeat, JobResult
 
@@ -23,6 +23,7 @@ _log = logging.getLogger(__name__)
 _FETCH_TRIES = 4
 _LOST = (404, 409, 410)  # statuses that say that the lease is another's now
 _REFUSED = "the engine refused the result"
+_REVISION = Rules(size=2 << 30, times=False, odd_names=True)
 
 
 class Attempt:
@@ -109,8 +110,8 @@ class Attempt:
             except UnreachableError:
                 if attempt == _FETCH_TRIES or not patience.pause():
                     raise
-        with archive.open("rb") as file:
-            unpack(file, scratch.source)
+        where = f"the archive of revision {self.lease.job.revision}"
+        unpack(archive, scratch.source, strip_top_level=False, rules=_REVISION, where=where)
         archive.unlink()
 
     def _judged(self, result: JobResult) -> JobResult:
