@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log sink keeps each byte once, in its place."""
+"""The log sink keeps each byte once, in its place, and packs it when the attempt has ended."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from allotment.errors import RefusedError
 from allotment_testfarm.engine.logs import Appended, LogSink
+from allotment_testfarm.logs.reader import Log
 
 
 def test_bytes_at_a_known_offset_are_acknowledged_and_not_stored_twice(tmp_path: Path) -> None:
@@ -52,4 +54,52 @@ def test_any_order_of_repeats_and_gaps_gives_a_prefix_of_the_log(
         answer = sink.append("a.log", min(offset, len(log)), log[offset : offset + length])
         assert answer.acknowledged >= have
         have = answer.acknowledged
-    assert (folder / "a.log").read_bytes() == log[:have]
+    assert text_of(folder / "a.log") == log[:have]
+    assert sink.seal("a.log") == have
+    assert text_of(folder / "a.log") == log[:have]
+
+
+def test_a_sealed_log_acknowledges_what_it_has_and_takes_no_more(tmp_path: Path) -> None:
+    sink = LogSink(tmp_path)
+    sink.append("a.log", 0, b"12345")
+    assert sink.seal("a.log") == sink.seal("a.log") == 5
+    assert sink.append("a.log", 2, b"345") == Appended(5)
+    assert sink.append("a.log", 6, b"7") == Appended(5, is_gap=True)
+    with pytest.raises(RefusedError) as caught:
+        sink.append("a.log", 3, b"456")
+    assert caught.value.status == 409
+    assert text_of(tmp_path / "a.log") == b"12345"
+
+
+def test_a_removed_log_is_gone_with_its_folder(tmp_path: Path) -> None:
+    sink = LogSink(tmp_path)
+    for log in ("7/1.log", "7/2.log"):
+        sink.append(log, 0, b"text")
+    sink.seal("7/1.log")
+    sink.remove("7/1.log")
+    assert [path.name for path in (tmp_path / "7").iterdir()] == ["2.log"]
+    sink.remove("7/2.log")
+    sink.remove("7/2.log")
+    assert not (tmp_path / "7").exists()
+
+
+def test_logs_that_share_a_lock_and_threads_that_share_a_log_lose_nothing(tmp_path: Path) -> None:
+    sink = LogSink(tmp_path)
+    log = bytes(range(256)) * 4096
+
+    def send(name: str) -> None:
+        have = 0
+        while have < len(log):
+            have = sink.append(name, have, log[have : have + 70_001]).acknowledged
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(send, ["a.log", "b.log", "c.log", "d.log"] * 2))
+    for name in ("a.log", "b.log", "c.log", "d.log"):
+        assert text_of(tmp_path / name) == log
+        assert sink.seal(name) == len(log)
+        assert text_of(tmp_path / name) == log
+
+
+def text_of(path: Path) -> bytes:
+    with Log(path) as log:
+        return b"".join(log.blocks(0, log.size))

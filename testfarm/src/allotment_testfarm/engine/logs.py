@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The log sink: a file for each attempt, to which test nodes append at an offset that both sides agree on.
+"""The log sink: a log for each attempt, to which test nodes append at an offset that both sides agree on.
 
 What is acknowledged has been given to the operating system, so it outlives the engine; it is forced to the disk when
-the attempt ends. After a power cut the file may be shorter than what was acknowledged: the next bytes then leave a
+the attempt ends. After a power cut the log may be shorter than what was acknowledged: the next bytes then leave a
 gap, which is answered with what there is, and the test node sends from there. Secrets are left out by the test node.
 """
 
-import os
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.errors import RefusedError
+from allotment_testfarm.logs.store import StoredLog
 
 LIMIT = 512 << 20  # bytes of one log
+_LOCKS = 64  # more than threads that append, so that logs seldom wait for each other
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,18 @@ class Appended:
 
 
 class LogSink:
-    """The logs below ``folder``; every method blocks, and appends to one log may come from several threads."""
+    """The logs below ``folder``; every method blocks, and several threads may use one log at the same time."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
         self._folder = folder
         self._limit = limit
-        self._lock = threading.Lock()
+        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def append(self, log: str, offset: int, data: bytes) -> Appended:
         """Store the part of ``data`` that is new; ``offset`` is where its first byte belongs."""
-        path = self._folder / log
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock, path.open("ab") as file:
-            size = file.tell()
+        stored = StoredLog(self._folder / log)
+        with self._lock(log):
+            size = stored.size()
             if offset > size:
                 return Appended(size, is_gap=True)
             new = memoryview(data)[size - offset :]
@@ -45,14 +47,37 @@ class LogSink:
                 raise RefusedError(
                     f"the log is larger than {self._limit} bytes", "Print less, or stop sending", status=413
                 )
-            file.write(new)
+            if new and stored.is_sealed:
+                raise RefusedError("the log is closed: its attempt has ended", "Stop sending", status=409)
+            if new:
+                stored.append(new)
+                self._pack(stored, log)
         return Appended(size + len(new))
 
     def seal(self, log: str) -> int:
-        """Force a log to the disk and return its size in bytes; 0 when nothing was ever sent."""
+        """Close a log, force it to the disk and return its size in bytes; 0 when nothing was ever sent.
+
+        Where there is no room to pack it, it stays as plain text, which is read all the same.
+        """
+        stored = StoredLog(self._folder / log)
+        with self._lock(log):
+            try:
+                stored.seal()
+            except OSError as error:
+                _log.warning("log %s stays unpacked: %s", log, error)
+            return stored.size()
+
+    def remove(self, log: str) -> None:
+        """Remove a log, whether it is there or not."""
+        with self._lock(log):
+            StoredLog(self._folder / log).remove()
+
+    def _pack(self, stored: StoredLog, log: str) -> None:
+        """Pack what is full; the bytes are stored already, so trouble here must not refuse them."""
         try:
-            with (self._folder / log).open("rb") as file:
-                os.fsync(file.fileno())
-                return os.fstat(file.fileno()).st_size
-        except FileNotFoundError:
-            return 0
+            stored.pack()
+        except OSError as error:
+            _log.warning("log %s is not packed yet: %s", log, error)
+
+    def _lock(self, log: str) -> threading.Lock:
+        return self._locks[hash(log) % _LOCKS]
