@@ -74,6 +74,13 @@ def test_a_farm_survives_the_death_of_either_half_at_the_same_ports(farm: Any, e
     assert (again["url"], again["wire"]) == (first["url"], first["wire"])
 
 
+def test_only_the_releases_that_are_asked_for_are_tested(farm: Any, repository: Any, eventually: Eventually) -> None:
+    repository.release("helloworld", "apache", "redis")
+    url = farm.start("--release", "apache", "--release", "redis", program="run")["url"]
+    jobs = eventually(lambda: httpx2.get(f"{url}/api/v1/jobs").json()["items"])
+    assert {job["release"] for job in jobs} == {"apache", "redis"}
+
+
 def test_killing_the_farm_leaves_no_process(farm: Any, eventually: Eventually) -> None:
     found = farm.start(program="run")
     farm.signal(signal.SIGKILL)

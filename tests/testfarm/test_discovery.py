@@ -45,6 +45,12 @@ def test_a_revision_without_releases_has_none(mirror: Mirror, repository: Any) -
     assert found(mirror, Discovery(mirror)) == {}
 
 
+def test_only_the_releases_that_are_asked_for_are_found(mirror: Mirror, repository: Any) -> None:
+    repository.release("helloworld", "apache", "redis")
+    repository.commit()
+    assert set(found(mirror, Discovery(mirror, only=("redis", "apache", "not-there")))) == {"apache", "redis"}
+
+
 def test_what_a_release_reads_changes_with_it_alone(mirror: Mirror, repository: Any) -> None:
     repository.put("software/a/software.cfg", "[buildout]\nextends = ../../components/zlib/buildout.cfg\n")
     repository.put("software/b/software.cfg", "[buildout]\n")

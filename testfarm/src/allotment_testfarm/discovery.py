@@ -5,7 +5,7 @@ There is no checkout: all is told from git's tree and the text of the profiles.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from allotment.codec import Json
@@ -27,6 +27,8 @@ class Release:
     platform: str = "any"
     timeout: float = 3600.0  # seconds
     options: Mapping[str, Json] = field(default_factory=dict)  # for the job kind
+    priority: int = 0  # of its job: the highest goes first
+    is_fresh: bool = False  # its job is run, whatever was proved before
     files: Mapping[str, reach.Group] | None = None  # all that its job can read, by folder; None: not known
     problem: str = ""  # why ``files`` can't be told
 
@@ -34,15 +36,17 @@ class Release:
 class Discovery:
     """Finds the releases of one repository's commits; remembers what each profile says, by the hash of its text."""
 
-    def __init__(self, mirror: Mirror, timeout: float = 3600.0) -> None:
+    def __init__(self, mirror: Mirror, timeout: float = 3600.0, only: Collection[str] = ()) -> None:
         self._mirror = mirror
         self._timeout = timeout  # seconds for each job
+        self._only = only  # names of releases; empty: all that there are
         self._links: dict[str, reach.Links] = {}  # of the profiles of the last commit, by their blobs
 
     def find(self, commit: str) -> tuple[Release, ...]:
         """Return the releases of a commit by name, with what they read; none is no error. Blocks."""
         tree = reach.Tree(self._mirror.tree(commit))
-        releases = releases_among(filter(tree.is_file, tree.entries), self._timeout)
+        every = releases_among(filter(tree.is_file, tree.entries), self._timeout)
+        releases = [release for release in every if not self._only or release.name in self._only]
         links = self._read([release.profile for release in releases], tree)
         found = []
         for release in releases:

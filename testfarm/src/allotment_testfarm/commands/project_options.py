@@ -13,6 +13,7 @@ _OPTIONS = (
     click.option("--repository", required=True, help="Path or URL of the git repository to test."),
     click.option("--branch", default="", help="Branch to test; without it the repository's HEAD."),
     click.option("--project", default="main", show_default=True, help="What the repository is called in the farm."),
+    click.option("--release", multiple=True, help="Test this release alone; may be said for several."),
     click.option("--wire-port", type=click.IntRange(0, 65535), default=0, help="Port for test nodes; 0 takes one."),
     click.option("--poll", type=click.FloatRange(0.05), default=5.0, show_default=True, help="Seconds between looks."),
     click.option("--database", default="", help="Database URL; without it a file in the folder."),

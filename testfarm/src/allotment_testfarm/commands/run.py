@@ -106,8 +106,13 @@ def _program(name: str, *arguments: str) -> Sequence[str]:
 
 
 def _options(values: dict[str, object]) -> list[str]:
-    given = ((f"--{name.replace('_', '-')}", str(value)) for name, value in values.items() if value not in (None, ""))
-    return [word for pair in given for word in pair]
+    """Return options as words again; the value of one that may be given several times is a tuple."""
+    words = []
+    for name, value in values.items():
+        for item in value if isinstance(value, tuple) else (value,):
+            if item not in (None, ""):
+                words += [f"--{name.replace('_', '-')}", str(item)]
+    return words
 
 
 def _last_ports(folder: Path) -> dict[str, int]:

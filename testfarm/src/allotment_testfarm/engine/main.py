@@ -125,7 +125,7 @@ class Engine:
             signer,
             self._rules,
             settings.terms,
-            on_job=self._leases.notice,
+            on_end=self._leases.ended,
             on_manifest=offers.wake if offers else lambda: None,
         )
         sources = Sources(settings.folder / "sources", self._mirror)
@@ -156,7 +156,7 @@ class Engine:
             self._workers,
             project,
             self._mirror,
-            Discovery(self._mirror, self._settings.job_timeout).find,
+            Discovery(self._mirror, self._settings.job_timeout, self._settings.releases).find,
             on_jobs=self._leases.notice,
             rules=self._rules,
             interval=self._settings.poll,

@@ -30,6 +30,7 @@ class Settings:
     database: str = ""  # URL; "" is a file in the folder
     master: str = ""  # URL; "" offers nothing
     master_token_file: Path | None = None
+    releases: tuple[str, ...] = ()  # names of those to test; () is all
     job_timeout: float = 3600.0  # seconds
     terms: LeaseTerms = field(default_factory=LeaseTerms)
 
