@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from allotment.cli import main
 from allotment.errors import AllotmentError
 from allotment_recipes.shared_store import Store, remove, seal
 from allotment_recipes.store import padded_root
@@ -265,6 +266,24 @@ def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, sma
     assert leftovers(yard.root("disk/s")) == []
     (small_disk / "ballast").unlink()
     assert yard.build("one", "disk/s") == ""
+
+
+def test_a_full_disk_is_a_clear_error_of_the_command_too(
+    yard: Yard, small_disk: Path | None, write_tiny: Callable[[Path], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if small_disk is None:
+        return
+    profile = write_tiny(yard.place / "tree")
+    space = os.statvfs(small_disk)
+    (small_disk / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
+    words = ["build", str(profile), "--folder", str(yard.place / "one"), "--sources", str(small_disk / "sources")]
+    assert main(words) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: {yard.place / 'one'} or {small_disk / 'sources'}: No space left on device. "
+        "Mend that and build again: what is whole is kept."
+    )
+    (small_disk / "ballast").unlink()
+    assert main(words) == 0
 
 
 def test_a_signal_that_ends_a_step_is_named(yard: Yard) -> None:

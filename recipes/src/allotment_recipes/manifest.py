@@ -63,30 +63,31 @@ def build_release(
             f'Write "name": "{profile.parent.name}", or rename the folder',
         )
     types = software_types(profile, description)
-    folder.mkdir(parents=True, exist_ok=True)
-    progress(f"reading {profile}")
-    archive = closures.pack(root, _closure_files(profile, root, engine, folder, log))
-    digest = BlobStore(sources).write([archive])
-    path = BlobStore(sources).path(digest)
-    place = profile.relative_to(root).as_posix()
-    progress(f"building {description.name} in {folder}")
-    result = _build(
-        path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
-    )
-    if not result.ok:
-        raise BuildError(f"{description.name} can't be built: {result.error.removesuffix('.')}", f"See {log}")
-    manifest = ReleaseManifest(
-        name=description.name,
-        profile=place,
-        closure=Blob(digest, len(archive)),
-        software_types=types,
-        parts={platform_name(): dict(result.parts)},
-        distributions=tuple(Distribution(**item) for item in result.distributions),
-        licences=description.licences,
-    )
-    _check_profiles(manifest, folder)
-    write_bytes(folder / "manifest.json", dumps(manifest))
-    return BuiltRelease(manifest, path, result.seconds)
+    with _disk_errors(folder, sources):
+        folder.mkdir(parents=True, exist_ok=True)
+        progress(f"reading {profile}")
+        archive = closures.pack(root, _closure_files(profile, root, engine, folder, log))
+        digest = BlobStore(sources).write([archive])
+        path = BlobStore(sources).path(digest)
+        place = profile.relative_to(root).as_posix()
+        progress(f"building {description.name} in {folder}")
+        result = _build(
+            path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
+        )
+        if not result.ok:
+            raise BuildError(f"{description.name} can't be built: {result.error.removesuffix('.')}", f"See {log}")
+        manifest = ReleaseManifest(
+            name=description.name,
+            profile=place,
+            closure=Blob(digest, len(archive)),
+            software_types=types,
+            parts={platform_name(): dict(result.parts)},
+            distributions=tuple(Distribution(**item) for item in result.distributions),
+            licences=description.licences,
+        )
+        _check_profiles(manifest, folder)
+        write_bytes(folder / "manifest.json", dumps(manifest))
+        return BuiltRelease(manifest, path, result.seconds)
 
 
 def install_release(
@@ -106,23 +107,32 @@ def install_release(
     A failure is a result, not an exception: the node reports it.
     """
     try:
-        data = closure.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        if found != manifest.closure.sha256:
-            raise BuildError(f"{closure} has the sha256 {found}, not {manifest.closure.sha256}", "Fetch it again")
-        result = _build(
-            closure, found, manifest.profile, folder.resolve(), sources, engine, log,
-            timeout=timeout, development=development, store=store,
-        )  # fmt: skip
-        if result.ok:
-            _check_parts(manifest, result.parts)
-            _check_profiles(manifest, folder)
-            write_bytes(folder / "manifest.json", dumps(manifest))
-        return result
+        with _disk_errors(folder, sources):
+            data = closure.read_bytes()
+            found = hashlib.sha256(data).hexdigest()
+            if found != manifest.closure.sha256:
+                raise BuildError(f"{closure} has the sha256 {found}, not {manifest.closure.sha256}", "Fetch it again")
+            result = _build(
+                closure, found, manifest.profile, folder.resolve(), sources, engine, log,
+                timeout=timeout, development=development, store=store,
+            )  # fmt: skip
+            if result.ok:
+                _check_parts(manifest, result.parts)
+                _check_profiles(manifest, folder)
+                write_bytes(folder / "manifest.json", dumps(manifest))
+            return result
     except AllotmentError as error:
         return BuildResult(False, str(error), {}, 0.0)
+
+
+@contextlib.contextmanager
+def _disk_errors(folder: Path, sources: Path) -> Iterator[None]:
+    """Say what the system refuses, such as a full disk, where it happened; what is written to has no name in it."""
+    try:
+        yield
     except OSError as error:
-        return BuildResult(False, f"{error.filename or folder}: {error.strerror}.", {}, 0.0)
+        place = error.filename or f"{folder} or {sources}"
+        raise BuildError(f"{place}: {error.strerror}", "Mend that and build again: what is whole is kept") from error
 
 
 def _build(
