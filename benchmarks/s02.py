@@ -43,9 +43,9 @@ RUNS: Final = 20
 QUICK_RUNS: Final = 3
 PATIENCE: Final = 600.0  # seconds for a build, and 10 for a lock to be free
 MANNERS: Final = ("command", "group", "everything")
-TELLS_OF_BUILDS: Final = frozenset({".log", ".lock", ".built", "build.log", ".installed.cfg"})
+TELLS_OF_BUILDS: Final = frozenset({".log", ".lock", ".built", "build.log", ".installed.cfg", "manifest.json"})
 
-COMPONENTS: Final = ("zlib", "bzip2", "pcre2")
+COMPONENTS: Final = ("zlib", "bzip2")
 INSTANCE: Final = """
 [profile]
 recipe = allotment.recipes:template.jinja2
@@ -148,14 +148,13 @@ class Yard:
             remove(folder)
 
     def picture(self) -> dict[str, str]:
-        """Return kind, mode and bytes of all in store and release, but what tells of the builds themselves."""
-        found = {}
+        """Return what all in store and release is, but what tells of the builds themselves."""
+        found = {"release/manifest.json": self._manifest()}
         for name, root in (("store", self.store), ("release", self.folder)):
-            for path in sorted(root.rglob("*")):
-                place = path.relative_to(root)
-                if place.parts[0] not in TELLS_OF_BUILDS:
-                    found[f"{name}/{place}"] = looks(path)
-        return {**found, "release/manifest.json": self._manifest()}
+            for path in root.iterdir():
+                if path.name not in TELLS_OF_BUILDS:
+                    found.update(picture(path, f"{name}/{path.name}"))
+        return found
 
     def _manifest(self) -> str:
         path = self.folder / "manifest.json"
@@ -164,6 +163,15 @@ class Yard:
 
     def locks(self) -> Iterator[Path]:
         yield from (path for path in (*self.folder.glob(".*lock"), *self.store.glob(".lock/*")) if path.exists())
+
+
+def picture(root: Path, name: str) -> dict[str, str]:
+    """Return kind, mode, link and bytes of a path, as ``name``, and of all below it."""
+    found = {name: looks(root)}
+    if root.is_dir() and not root.is_symlink():
+        for path in sorted(root.rglob("*")):
+            found[f"{name}/{path.relative_to(root)}"] = looks(path)
+    return found
 
 
 def looks(path: Path) -> str:
@@ -246,11 +254,13 @@ class Campaign:
 
     def _halves(self) -> list[str]:
         """Return what differs from the undisturbed in the parts that have their final names."""
-        parts = [path for path in self._yard.store.glob("[!.]*") if not path.is_symlink()]
-        prefixes = tuple(f"store/{path.name}" for path in parts)
-        picture = {name: text for name, text in self._yard.picture().items() if name.startswith(prefixes)}
-        calm = {name: text for name, text in self._calm.items() if name.startswith(prefixes)} if prefixes else {}
-        return [name for name in sorted({*picture, *calm}) if picture.get(name) != calm.get(name)]
+        wrong = []
+        for part in self._yard.store.glob("[!.]*"):
+            if not part.is_symlink():
+                head = f"store/{part.name}"
+                calm = {name: text for name, text in self._calm.items() if name == head or name.startswith(f"{head}/")}
+                wrong += [part.name] if picture(part, head) != calm else []
+        return wrong
 
     def _await_release(self) -> None:
         """Wait until the killed run has ended; for what it has started the next build waits by itself."""
