@@ -80,35 +80,32 @@ class Shelf:
 
 
 class Node:
-    """A node's folder with a release and processed partitions."""
+    """A node's folder with a release and processed partitions; ``root`` is the release's source."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, profile: str = PROFILE, instance: str = INSTANCE) -> None:
         self.folder = NodeFolder(folder / "node")
         self.config = NodeConfig(
             "bench", Lines(("http://127.0.0.1:9",)), PARTITIONS, "attached", allow_development=True
         )
-        self._release = self._build(folder)
-
-    @staticmethod
-    def _build(folder: Path) -> BuiltRelease:
-        root = folder / "source"
-        root.mkdir()
-        texts = {"software.cfg": PROFILE, "instance.cfg.in": INSTANCE, "software.cfg.json": DESCRIPTION}
+        self.root = folder / "trivial"
+        self.root.mkdir()
+        texts = {"software.cfg": profile, "instance.cfg.in": instance, "software.cfg.json": DESCRIPTION}
         for name, text in {**texts, "any.json": "{}"}.items():
-            (root / name).write_text(text)
-        engine = BuildEngine()
-        try:
-            profile = root / "software.cfg"
-            return build_release(profile, root, folder / "built", folder / "sources", engine, folder / "build.log")
-        finally:
-            engine.close()
+            (self.root / name).write_text(text)
+        self.release = self._build(folder)
+
+    def _build(self, folder: Path) -> BuiltRelease:
+        profile, sources, log = self.root / "software.cfg", folder / "sources", folder / "build.log"
+        with BuildEngine() as engine:
+            return build_release(profile, self.root, folder / "built", sources, engine, log, store=self.folder.store)
 
     def agent(self) -> Agent:
-        return Agent(self.folder, self.config, Masters([Shelf(self._release)]), RealEngines(self.config))
+        engines = RealEngines(self.config, self.folder.store)
+        return Agent(self.folder, self.config, Masters([Shelf(self.release)]), engines)
 
     def process_once(self) -> float:
         """Install the release, process every partition and return the seconds of the latter."""
-        manifest = self._release.manifest.sha256
+        manifest = self.release.manifest.sha256
         documents = tuple(
             DesiredState(name, 1, "bench", f"inst-{name}", name, name, manifest, DEFAULT_TYPE, InstanceState.STARTED)
             for name in self.config.partition_names

@@ -31,6 +31,35 @@ def test_the_runs_are_measured_in_turn_and_the_first_round_does_not_count(measur
     assert measure.median(samples["peer"]).wall == 5.0
 
 
+def test_every_round_of_a_long_benchmark_counts(measure: ModuleType) -> None:
+    samples = measure.alternately({"ours": lambda: measure.Sample(1.0, 0.0)}, rounds=2, uncounted=0)
+    assert len(samples["ours"]) == 2
+
+
+def test_the_cpu_of_processes_that_work_for_us_is_counted(measure: ModuleType) -> None:
+    code = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert measure.processes_cpu() >= 0.25
+        process.kill()
+
+
+def test_components_are_built_after_those_that_they_refer_to(root: Path) -> None:
+    code = (
+        "from benchmarks import b01\n"
+        "for names in (b01.FULL, b01.QUICK):\n"
+        "    for number, name in enumerate(names):\n"
+        "        print(name, set(b01._REFERENCE.findall(str(b01.read(name)))) <= set(names[:number]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) > 12
+    assert [line for line in lines if not line.endswith(" True")] == []
+
+
 @pytest.mark.parametrize(("peer", "ratio"), [(61.0, 30.5), (None, None)])
 def test_a_result_is_one_object_on_one_line(measure: ModuleType, peer: float | None, ratio: float | None) -> None:
     result = measure.Result("B5", "pass", 2.0, peer, "s", "<= 3 s", True, {"cpu": 1.5})

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""B1: the components that most releases need, built from nothing.
+
+Ours is one build of a profile that extends ``components/``, into an empty store; the peer is zc.buildout with
+``slapos.recipe.cmmi`` over the same sections, with the same compiler options and ``-j``, one part after the other. The
+sources are there already on both sides, and each part must have the same files. The bound, from the same run, is the
+longest chain of parts or all CPU time on all cores, whichever is more. ``--quick`` takes four small components, once.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from configparser import RawConfigParser
+from pathlib import Path
+from typing import Any
+
+from allotment.blobs import BlobStore
+from allotment_recipes.engine import BuildEngine, BuildRequest
+from allotment_recipes.shared_store import remove
+from allotment_recipes.sources import Source, fetch_all
+from allotment_recipes.store import padded_root
+from benchmarks import peers
+from benchmarks.measure import Result, Sample, alternately, main, median, processes_cpu
+
+ROOT = Path(__file__).parents[1]
+COMPONENTS = ROOT / "components"
+SOURCES = ROOT / "var" / "sources"
+QUICK = ("bzip2", "libffi", "lua", "zlib")
+# In an order in which one after the other can be built; the goal's python3 is missing until it is a component.
+FULL = (
+    "zlib",
+    "xz",
+    "openssl",
+    "pcre2",
+    "libffi",
+    "expat",
+    "lua",
+    "ncurses",
+    "readline",
+    "sqlite3",
+    "nginx",
+    "haproxy",
+)
+BOUND_RATIO = 1.08
+CORES = len(os.sched_getaffinity(0))
+TIMEOUT = 7200.0  # seconds of one build
+_REFERENCE = re.compile(r"\$\{([\w-]+):location\}")
+_NOT_BUILDING = (
+    "recipe",
+    "description",
+    "version",
+    "licence",
+    "purl",
+    "url",
+    "debian-source",
+    "sha256sum",
+    "host-tools",
+)
+
+
+def read(name: str) -> dict[str, str]:
+    """Return the section of a component."""
+    parser = RawConfigParser(delimiters="=")
+    parser.read(COMPONENTS / name / "buildout.cfg")
+    return dict(parser[name])
+
+
+def source(name: str) -> Source:
+    section = read(name)
+    urls = (section["url"],) if "url" in section else ()
+    return Source(section["sha256sum"], name, urls, debian=section.get("debian-source", ""))
+
+
+class Ours:
+    """Builds of ours, each in an empty folder with an empty store."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...], engine: BuildEngine) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._names = names
+        self._numbers = itertools.count()
+        self.place = folder / "none"
+        self._tree = folder / "tree"
+        shutil.copytree(COMPONENTS, self._tree / "components")
+        extends = "".join(f"  components/{name}/buildout.cfg\n" for name in names)
+        (self._tree / "software.cfg").write_text(f"[buildout]\nextends =\n{extends}parts = {' '.join(names)}\n")
+
+    def build(self) -> Sample:
+        remove(self.place)
+        self.place = self._folder / f"ours-{next(self._numbers)}"
+        request = BuildRequest(
+            self._tree, "software.cfg", self.place / "built", SOURCES, TIMEOUT, store=self.place / "store"
+        )
+        cpu, started = processes_cpu(), time.perf_counter()
+        result = self._engine.build(request, self.place / "log")
+        sample = Sample(time.perf_counter() - started, processes_cpu() - cpu)
+        if not result.ok:
+            raise RuntimeError(result.error)
+        return sample
+
+    def notes(self) -> dict[str, dict[str, Any]]:
+        """Return how each part of the last build was built."""
+        found = [json.loads(path.read_bytes()) for path in padded_root(self.place / "store").glob(".built/*.json")]
+        return {note["part"]: note for note in found}
+
+    def files(self) -> dict[str, set[str]]:
+        """Return the names of the files of each part of the last build."""
+        root = padded_root(self.place / "store")
+        return {name: names_below(next(root.glob(f"{name}-*"))) for name in self._names}
+
+    def critical_path(self) -> float:
+        """Return the seconds of the longest chain of parts that wait for each other."""
+        notes = self.notes()
+        ends: dict[str, float] = {}
+        for name in self._names:  # what a part refers to stands before it
+            references = [reference.partition("-")[0] for reference in notes[name]["references"]]
+            ends[name] = notes[name]["seconds"] + max((ends[item] for item in references), default=0.0)
+        return max(ends.values())
+
+
+class Peer:
+    """Builds of the peer."""
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        self._folder = folder
+        self._names = names
+        self._numbers = itertools.count()
+        self._sections = "\n".join(self._section(name) for name in names)
+        self.place = folder / "none"
+        (folder / "empty").mkdir()
+        nothing = (
+            f"recipe = slapos.recipe.cmmi\npath = {folder / 'empty'}\nconfigure-command = true\nmake-binary = true\n"
+        )
+        peers.buildout(peers.profile(folder / "eggs", ["nothing"], f"[nothing]\n{nothing}"))()  # fetches the recipe
+
+    def build(self) -> Sample:
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place = self._folder / f"peer-{next(self._numbers)}"
+        return peers.buildout(peers.profile(self.place, list(self._names), self._sections))()
+
+    def files(self) -> dict[str, set[str]]:
+        return {name: names_below(self.place / "parts" / name) for name in self._names}
+
+    @staticmethod
+    def _section(name: str) -> str:
+        """Return a component's section for the peer; it sets no variables itself, so it is told of each part in it."""
+        section = read(name)
+        archive = BlobStore(SOURCES).path(section["sha256sum"])
+        md5 = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
+        parts = sorted(set(_REFERENCE.findall(" ".join(section.values()))))
+        places = [f"${{{part}:location}}" for part in parts]
+        options = {key: text for key, text in section.items() if key not in _NOT_BUILDING}
+        options["make-options"] = f"-j{CORES} {options.get('make-options', '')}"
+        options["environment"] = "\n".join(["", *environment(places), *options.get("environment", "").split("\n")])
+        lines = [f"{key} = {text}".replace("\n", "\n  ") for key, text in options.items()]
+        return "\n".join(
+            [f"[{name}]", "recipe = slapos.recipe.cmmi", f"url = {archive}", f"md5sum = {md5}", *lines, ""]
+        )
+
+
+def environment(places: list[str]) -> Iterator[str]:
+    """Yield the variables of our builds, for a part that refers to those in ``places``."""
+    yield from ("CFLAGS=-O2", "CXXFLAGS=-O2", "LC_ALL=C", "SOURCE_DATE_EPOCH=315532800")
+    run_path = [f"-L{place}/lib -Wl,-rpath={place}/lib" for place in places]
+    yield f"LDFLAGS={' '.join([*run_path, '-Wl,-rpath=@@LOCATION@@/lib'])}"
+    if places:
+        yield f"CPATH={':'.join(f'{place}/include' for place in places)}"
+        yield f"LIBRARY_PATH={':'.join(f'{place}/lib' for place in places)}"
+        yield f"PATH={':'.join(f'{place}/bin' for place in places)}:/usr/bin:/bin"
+
+
+def names_below(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def measure(quick: bool) -> Result:
+    names = QUICK if quick else FULL
+    fetch_all((source(name) for name in names), BlobStore(SOURCES))
+    with tempfile.TemporaryDirectory(prefix="b01-") as place, BuildEngine() as engine:
+        folder = Path(place).resolve()
+        ours, peer = Ours(folder, names, engine), Peer(folder, names)
+        samples = alternately({"ours": ours.build, "peer": peer.build}, 1 if quick else 3, uncounted=0)
+        if ours.files() != peer.files():
+            raise RuntimeError(f"the parts of the two sides are not equal: {ours.files()} and {peer.files()}")
+        critical = ours.critical_path()
+        remove(ours.place)
+    our, their = median(samples["ours"]), median(samples["peer"])
+    bound = max(critical, our.cpu / CORES)
+    return Result(
+        id="B1",
+        what=f"cold build of {len(names)} components",
+        ours=round(our.wall, 1),
+        peer=round(their.wall, 1),
+        unit="s",
+        goal="<= 1.08 x bound; no more CPU than the peer; 16 cores: >= 4 x",
+        holds=our.wall <= BOUND_RATIO * bound and our.cpu <= their.cpu,
+        details={
+            "cpu": round(our.cpu, 1),
+            "peer_cpu": round(their.cpu, 1),
+            "bound": round(bound, 1),
+            "critical_path": round(critical, 1),
+            "of_bound": round(our.wall / bound, 2),
+            "simulated_16_cores": None,  # parts are built one after the other
+            "components": names,
+            "peer_note": "zc.buildout 6.0.1, slapos.recipe.cmmi 0.23",
+        },
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(measure))
