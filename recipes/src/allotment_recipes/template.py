@@ -62,11 +62,10 @@ class Recipe(GenericBaseRecipe[Options]):
         import jinja2
 
         imports = dict(line.split(None, 2)[1:] for line in self.options.import_list)
-        loader = jinja2.FunctionLoader(lambda name: self._read(imports[name]) if name in imports else None)
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, loader=loader)
         text = self.options.inline or self._read(self.options.url)
         try:
-            return environment.from_string(text).render(self.context)
+            jinja = environment(lambda name: self._read(imports[name]) if name in imports else None)
+            return jinja.from_string(text).render(self.context)
         except jinja2.TemplateError as error:
             raise AllotmentError(self._explain(error), "Correct the template or its context") from error
 
@@ -116,3 +115,11 @@ class Recipe(GenericBaseRecipe[Options]):
     def _json(self, text: str) -> Any:
         self.holds_secret = self.holds_secret or self.run.tokens.found_in(text)
         return json.loads(self.run.tokens.reveal_in_json(text))
+
+
+def environment(read: Callable[[str], str | None]) -> "jinja2.Environment":
+    """Return what renders templates; ``read`` returns the text of one that another imports."""
+    import jinja2
+
+    loader = jinja2.FunctionLoader(read)
+    return jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, loader=loader)

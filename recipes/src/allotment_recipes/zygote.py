@@ -188,9 +188,9 @@ def preload() -> None:
     for (owner, name), point in recipe_loading.installed().items():
         if owner == "allotment-recipes":
             recipe_loading.load("", f"{point.dist.name if point.dist else owner}:{name}")
-    import jinja2
+    from allotment_recipes import template
 
-    jinja2.Environment(undefined=jinja2.StrictUndefined).from_string("{{ a.b | tojson }}").render(a={"b": 1})
+    template.environment(lambda name: None).from_string("{{ a.b | tojson }}").render(a={"b": 1})  # fills its caches
     if importlib.util.find_spec("jsonschema") is not None:
         import jsonschema  # noqa: F401
     gc.collect()
