@@ -66,8 +66,7 @@ def test_secret_parameters_reach_the_node_as_secrets_and_no_event(house: Any) ->
         ),
         (
             {"password": "short"},
-            "release hello, type default: parameter password is a secret that breaks its rule 'minLength'. "
-            "Correct its value.",
+            "release hello, type default: parameter password: a secret breaks the rule 'minLength'. Correct its value.",
         ),
     ],
 )
@@ -211,11 +210,14 @@ def test_manifest_without_its_closure_is_refused(house: Any, make_manifest: Any)
 @pytest.mark.parametrize(
     ("schema", "message"),
     [
-        ({"type": "nonsense"}, "release hello, type default: the schema of its parameters is wrong: "),
+        (
+            {"type": "nonsense"},
+            "release hello, type default: the schema of its parameters is not a JSON schema: type: ",
+        ),
         (
             {"$ref": "http://127.0.0.1:1/x"},
-            "release hello, type default: the schema of its parameters refers to http://127.0.0.1:1/x. "
-            "Put what it refers to into its $defs.",
+            "release hello, type default: the schema of its parameters refers to http://127.0.0.1:1/x, "
+            "which is not in it. Put that into its $defs.",
         ),
     ],
 )
@@ -231,7 +233,7 @@ def test_secret_of_another_type_is_not_shown(house: Any) -> None:
     with pytest.raises(AllotmentError) as caught:
         house.request(parameters={"password": 12345678})
     assert "12345678" not in str(caught.value)
-    assert "parameter password is a secret that breaks its rule 'type'" in str(caught.value)
+    assert "parameter password: a secret breaks the rule 'type'" in str(caught.value)
 
 
 def test_key_signs_a_release_once(house: Any, make_manifest: Any) -> None:

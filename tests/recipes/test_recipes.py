@@ -186,13 +186,13 @@ SCHEMA = {
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"token": "12345678", "port": 70000}, "[part] parameter port: breaks the rule maximum: 65535."),
-        ({"token": "s3cret!"}, "[part] parameter token: breaks the rule minLength: 8."),
-        ({}, "[part] parameter the parameters: 'token' is a required property."),
-        ({"token": "12345678", "prot": 1}, "[part] parameter the parameters: Additional properties are not allowed ('prot'"),
+        ({"token": "12345678", "port": 70000}, "[part] configuration: parameter port: 70000 is greater than the maximum of 65535. Correct its value."),
+        ({"token": "s3cret!"}, "[part] configuration: parameter token: a secret breaks the rule 'minLength'. Correct its value."),
+        ({}, "[part] configuration: parameter token is missing. Add token."),
+        ({"token": "12345678", "prot": 1}, "[part] configuration: unknown parameter prot. Did you mean 'port'? Valid: port, token."),
     ],
 )  # fmt: skip
-def test_a_parameter_against_its_schema_is_named_without_its_value(
+def test_a_parameter_against_its_schema_is_named(
     make_recipe: Make, tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
     (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
@@ -271,6 +271,7 @@ def test_promise_names_what_is_wrong(make_recipe: Make, options: dict[str, str],
 def test_a_schema_never_asks_the_network(make_recipe: Make, tmp_path: Path) -> None:
     (tmp_path / "schema.json").write_text('{"$ref": "http://127.0.0.1:9/schema.json"}')
     with pytest.raises(
-        AllotmentError, match=r"\[part\] the schema refers to http://127\.0\.0\.1:9/schema\.json, which is not"
+        AllotmentError,
+        match=r"\[part\] configuration: the schema refers to http://127\.0\.0\.1:9/schema\.json, which is not",
     ):
         make_recipe(slapconfiguration.Recipe, {"jsonschema": "schema.json"}, given_instance())

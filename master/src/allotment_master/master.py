@@ -15,8 +15,9 @@ from allotment.messages.event import Event
 from allotment.messages.instance import InstanceState
 from allotment.messages.manifest import SignedManifest
 from allotment.messages.service import InstanceInfo, NodeRegistration, ServiceRequest, SupplyInfo, SupplyRequest
+from allotment.parameters import check_schemas
 from allotment.secret import Secret
-from allotment_master import parameters, reports, requests, trees
+from allotment_master import reports, requests, trees
 from allotment_master.db import events, identity, instances, manifests, nodes, places, supplies, tokens
 from allotment_master.db.places import Terms
 from allotment_master.db.transaction import Transaction, change
@@ -133,7 +134,7 @@ class Master:
         manifest = signed.manifest
         if not tokens.NAME.fullmatch(manifest.name):
             raise InvalidError(f"{manifest.name!r} is no release's name", "Use letters, digits, '.', '_' and '-'")
-        parameters.check_schemas(manifest)
+        check_schemas(manifest)
         if manifest.closure.sha256 not in self.blobs:
             raise ConflictError(f"blob {manifest.closure.sha256} is not here", "Upload the release's closure first")
         self.change(lambda transaction: manifests.add(transaction, signed))

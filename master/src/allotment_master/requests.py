@@ -6,7 +6,7 @@ from dataclasses import replace
 from allotment.messages.instance import InstanceState
 from allotment.messages.manifest import ReleaseManifest
 from allotment.messages.service import InstanceInfo, ServiceRequest
-from allotment_master import parameters
+from allotment.parameters import accepted
 from allotment_master.db import instances, manifests, places
 from allotment_master.db.instances import Instance, Wanted
 from allotment_master.db.tokens import NAME
@@ -75,7 +75,7 @@ def check(
         manifest = kin
     else:
         manifest = manifests.resolve_supplied(transaction.connection, asked.release, node)
-    values = parameters.checked(manifest, asked.software_type, asked.parameters)
+    values = accepted(manifest, asked.software_type, asked.parameters)
     return Wanted(asked.release, manifest.sha256, asked.software_type, asked.state, values, asked.sla)
 
 

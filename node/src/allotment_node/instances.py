@@ -12,13 +12,13 @@ from allotment.errors import AllotmentError
 from allotment.messages.desired_state import DesiredState, InstanceStatus, ObservedInstance, SoftwareStatus
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests, InstanceState
 from allotment.messages.manifest import SoftwareType
+from allotment.parameters import accepted, software_type
 from allotment.secret import find, mark, scrub
 from allotment_node.addresses import AddressBlock
 from allotment_node.documents import Documents
 from allotment_node.folder import NodeFolder
 from allotment_node.logs import scrub_file, with_tail
 from allotment_node.observations import Observations
-from allotment_node.parameters import checked, software_type
 from allotment_node.partition import Partition, Processed, input_hash
 from allotment_node.rounds import Rounds
 from allotment_node.software import Software
@@ -146,8 +146,8 @@ class Instances:
         found = self._software.installed(document.manifest)
         assert found is not None
         folder, manifest = found
-        kind = software_type(manifest, document)
-        parameters = checked(document, kind)
+        kind = software_type(manifest, document.software_type)
+        parameters = accepted(manifest, document.software_type, document.parameters)
         if self._rounds.is_exhausted(document):
             self._observe(document, InstanceStatus.FAILED, self._oscillation(document))
             return "oscillating"

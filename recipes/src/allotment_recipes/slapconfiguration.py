@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from allotment.options import OptionProblem
-from allotment.secret import mark, revealed, unwrap
+from allotment.secret import mark, unwrap
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.parameters import check_parameters, defaults
+from allotment_recipes.parameters import defaults, is_checked
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,12 @@ class Recipe(GenericBaseRecipe[Options]):
         if self.options.jsonschema is None:
             return parameters
         schema = self._read_schema(self.path(self.options.jsonschema))
-        parameters = mark(unwrap({**defaults(schema), **parameters}, redacted=False), schema)
-        check_parameters(revealed(parameters), schema, self.name)
-        return parameters
+        parameters = unwrap({**defaults(schema), **parameters}, redacted=False)
+        if not is_checked():
+            return mark(parameters, schema)
+        from allotment.parameters import checked
+
+        return checked(parameters, schema, f"[{self.name}] configuration")
 
     def _read_schema(self, path: Path) -> dict[str, Any]:
         try:

@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks that every release passes, whatever its own tests say; each is a test case of the suite ``checks``."""
 
-from collections.abc import Iterator
-
-import jsonschema
+from collections.abc import Callable
 
 from allotment.messages.job import CaseOutcome, TestCase
 from allotment.messages.manifest import DEFAULT_TYPE, ReleaseManifest
 from allotment.messages.service import InstanceInfo
-from allotment.secret import revealed
+from allotment.parameters import ParameterError, check_schemas, checked
 
 SUITE = "checks"
 
 
 def check_release(manifest: ReleaseManifest) -> tuple[TestCase, ...]:
     """Check what can be told without an instance."""
-    problems = "\n".join(_bad_schemas(manifest))
-    return (_case("has a default type", _default_type(manifest)), _case("schemas are valid", problems))
+    return (
+        _case("has a default type", _default_type(manifest)),
+        _case("schemas are valid", _refusal(lambda: check_schemas(manifest))),
+    )
 
 
 def check_instance(manifest: ReleaseManifest, info: InstanceInfo) -> tuple[TestCase, ...]:
     """Check a green instance of the default type."""
+    schema = manifest.software_types[DEFAULT_TYPE].published
     return (
         _case("has promises", None if info.promises else "no promise watches the instance"),
-        _case("publishes what its schema says", _published(manifest, info)),
+        _case("publishes what its schema says", _refusal(lambda: checked(info.published, schema, "published"))),
     )
 
 
@@ -39,20 +40,9 @@ def _default_type(manifest: ReleaseManifest) -> str | None:
     return f"software.cfg.json has no type '{DEFAULT_TYPE}', only {names}"
 
 
-def _bad_schemas(manifest: ReleaseManifest) -> Iterator[str]:
-    for name, software_type in manifest.software_types.items():
-        for kind, schema in (("parameters", software_type.parameters), ("published", software_type.published)):
-            try:
-                jsonschema.Draft202012Validator.check_schema(schema)
-            except jsonschema.SchemaError as error:
-                yield f"type {name}: the schema of its {kind} is no JSON schema: {error.message}"
-
-
-def _published(manifest: ReleaseManifest, info: InstanceInfo) -> str | None:
-    validator = jsonschema.Draft202012Validator(manifest.software_types[DEFAULT_TYPE].published)
-    # The error's own text would show values, which may be secret: only the place and the rule are named.
-    problems = [
-        f"published.{'.'.join(map(str, error.absolute_path))}: breaks the schema's rule '{error.validator}'"
-        for error in validator.iter_errors(revealed(info.published))
-    ]
-    return "\n".join(problems) or None
+def _refusal(check: Callable[[], object]) -> str | None:
+    try:
+        check()
+    except ParameterError as error:
+        return str(error)
+    return None
