@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The distribution's source archive, by the machine's own apt; its smallest packages are fetched for real."""
 
+import logging
 import subprocess
 from pathlib import Path
 
@@ -71,9 +72,23 @@ def test_a_package_that_does_not_exist_is_named(blobs: BlobStore) -> None:
         fetch(Source("0" * 64, "x", debian="no-such-thing 1.0 bookworm"), blobs)
 
 
-def test_a_suite_that_does_not_exist_is_an_error_of_apt(blobs: BlobStore) -> None:
+def test_a_suite_that_does_not_exist_is_an_error_of_apt(blobs: BlobStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     with pytest.raises(SourceError, match=r"source archive: apt can't load the lists of nosuite: .*Release"):
         fetch(Source("0" * 64, "x", debian="tini 0.19.0-1 nosuite"), blobs)
+    assert caplog.messages[0] == "loading the source archive's lists of nosuite"
+
+
+def test_a_program_of_apt_is_looked_at_while_it_runs(tmp_path: Path) -> None:
+    waits = f"until [ -e {tmp_path}/looked-at ]; do sleep 0.01; done; echo ended"
+    done = source_archive._run(["/bin/sh", "-c", waits], look=(tmp_path / "looked-at").touch)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+def test_a_program_of_apt_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_archive, "TIMEOUT", 0.0)
+    with pytest.raises(AllotmentError, match="sleep took more than 0 s"):
+        source_archive._run(["sleep", "1000"])
 
 
 def test_nothing_is_written_outside_of_the_cache(blobs: BlobStore) -> None:

@@ -23,7 +23,11 @@ class Progress:
 
     def add(self, size: int) -> None:
         """Note that ``size`` more bytes have come."""
-        self._done += size
+        self.reach(self._done + size)
+
+    def reach(self, done: int) -> None:
+        """Note that ``done`` bytes have come in all."""
+        self._done = done
         now = self._clock()
         if now < self._next:
             return

@@ -6,11 +6,12 @@ nothing of the system's, and each suite has its own lists. Only the one file tha
 """
 
 import fcntl
+import logging
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,13 @@ from typing import Final
 from allotment.atomic import write_bytes
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes.progress import Progress
 from allotment_recipes.sources import MovedError, NotMine, Source
 
 TIMEOUT: Final = 600.0  # seconds, for one call of apt
 FRESH: Final = 24 * 3600.0  # seconds for which a suite's lists are taken as they are
 STALE: Final = 300.0  # seconds after which lists are loaded again before a pin or a file is given up
+LOOK: Final = 1.0  # seconds between two looks at how far a program of apt is
 _HELPER: Final = Path("/usr/lib/apt/apt-helper")
 _KEYRING: Final = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _CONFIGURATION: Final = """\
@@ -40,6 +43,7 @@ APT::Sandbox::User "root";
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;
 """
+_logger = logging.getLogger("fetch")
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,9 @@ def _fetch(source: Source, blobs: BlobStore, folder: Path, age: float) -> None:
     with tempfile.TemporaryDirectory(prefix="allotment-apt-") as temporary:
         path = Path(temporary) / "file"
         uri = f"{lists.mirror}{file.place}/{file.name}"
-        done = lists.run(str(_HELPER), "download-file", uri, str(path), f"SHA256:{source.sha256}")
+        progress = Progress(source.name, file.size)
+        command = (str(_HELPER), "download-file", uri, str(path), f"SHA256:{source.sha256}")
+        done = lists.run(*command, look=lambda: progress.reach(path.stat().st_size if path.is_file() else 0))
         if not path.is_file():  # the exit code says less than the bytes do
             raise AllotmentError(f"apt can't bring {file.name}: {reason(done)}")
         blobs.add(path, source.sha256)
@@ -111,15 +117,16 @@ class _Lists:
                 return file
         raise moved(package, version, self._suite, files)
 
-    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+    def run(self, *command: str, look: Callable[[], None] = lambda: None) -> "subprocess.CompletedProcess[str]":
         """Run a program of apt with the private configuration, which comes last and so wins."""
         words = [command[0], "-c", str(self._folder / "apt.conf"), *command[1:]]
-        return _run(words)
+        return _run(words, look)
 
     def load(self, age: float) -> None:
         """Load the lists unless they are younger than ``age`` seconds."""
         if self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < age:
             return
+        _logger.info("loading the source archive's lists of %s", self._suite)
         done = self.run("apt-get", "update", "-qq", "--error-on=any")
         if done.returncode != 0:
             raise AllotmentError(f"apt can't load the lists of {self._suite}: {reason(done)}")
@@ -180,11 +187,19 @@ def reason(done: "subprocess.CompletedProcess[str]") -> str:
     return lines[0][2:].strip().rstrip(".") if lines else f"exit code {done.returncode}"
 
 
-def _run(command: list[str]) -> "subprocess.CompletedProcess[str]":
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise AllotmentError(f"{Path(command[0]).name} took more than {TIMEOUT:.0f} s") from error
+def _run(command: list[str], look: Callable[[], None] = lambda: None) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end; ``look`` is called every ``LOOK`` seconds meanwhile."""
+    deadline = time.monotonic() + TIMEOUT
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, errors="replace"
+    ) as process:
+        while True:
+            try:
+                output, errors = process.communicate(timeout=LOOK)
+                return subprocess.CompletedProcess(command, process.returncode, output, errors)
+            except subprocess.TimeoutExpired:
+                look()
+            if time.monotonic() > deadline:
+                process.kill()
+                raise AllotmentError(f"{Path(command[0]).name} took more than {TIMEOUT:.0f} s")
