@@ -20,9 +20,10 @@ from twisted.internet.task import Clock
 from allotment.codec import dumps
 from allotment.messages.job import Lease
 from allotment_master.kit.database import Database, sqlite_url
-from allotment_testfarm.db import leases, nodes, projects
+from allotment_testfarm.db import leases, nodes, projects, waiting
 from allotment_testfarm.db.leases import LeaseTerms
 from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.schedule import Scheduled, schedule
 from allotment_testfarm.git import Commit
 from allotment_testfarm.wire import Heartbeat, JobResult, LeaseRequest, NodeHello
@@ -76,8 +77,21 @@ class Filled:
         return made
 
     def claim(self, node: str = "n1", kinds: tuple[str, ...] = ("release",)) -> Lease | None:
+        """Lease the next job to a test node that has just said hello, and nothing of its environment."""
         self.run(nodes.hello, node, "linux-x86_64", 1, "0.1", self.now)
-        return self.run(leases.claim, node, "linux-x86_64", kinds, self.now, self.terms)
+        return self.take(node, kinds)
+
+    def take(self, node: str = "n1", kinds: tuple[str, ...] = ("release",)) -> Lease | None:
+        """Lease the next job to a test node that is known, in the order of the engine's queue."""
+        asker = self.run(nodes.seen, node, self.now)
+        queue = ReadyQueue()
+        for job in self.run(waiting.load, self.run(waiting.all_ids)):
+            queue.add(job, self.now)
+        while (picked := queue.pick(asker, kinds)) is not None:
+            found = self.run(leases.claim, picked.job, asker, self.now, self.terms)
+            if isinstance(found, Lease):
+                return found
+        return None
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from allotment.messages.job import CaseOutcome, JobState, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import attempts, events, jobs, leases
-from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
+from allotment_recipes.reach import Group
+from allotment_testfarm.db import attempts, events, jobs, leases, nodes, waiting
+from allotment_testfarm.db.leases import Held, LeaseTerms, StaleLeaseError
 
 
 def end(filled: Any, lease: Lease, outcome: Outcome, digest: str = "d", **more: Any) -> Any:
@@ -36,7 +37,7 @@ def test_no_job_goes_to_two_test_nodes_that_ask_at_once(filled: Any) -> None:
         barrier.wait()
         found = []
         while True:
-            lease = filled.run(leases.claim, node, "any", ["release"], filled.now, filled.terms)
+            lease = filled.take(node)
             if lease is None:
                 return found
             found.append(lease.job.id)
@@ -70,19 +71,27 @@ def test_an_expired_lease_is_lost_and_its_job_waits_again(filled: Any) -> None:
     (ended,) = filled.run(leases.expire, filled.now, filled.terms)
     assert (ended.outcome, ended.is_done) == (Outcome.LOST, False)
     assert filled.run(jobs.get, job).state is JobState.WAITING
+    assert filled.claim("n2") is None
+    filled.now += filled.terms.backoff
     again = filled.claim("n2")
     assert (again.job.id, again.attempt, again.fencing) == (job, 2, lease.fencing + 1)
 
 
-def test_a_job_that_is_always_lost_ends_after_three_attempts(filled: Any) -> None:
+def test_a_job_that_is_always_lost_is_tried_less_and_less_often_and_then_no_more(filled: Any) -> None:
     (job,) = filled.revision("a").jobs
-    for _ in range(3):
-        assert filled.claim() is not None
+    delays = []
+    for _ in range(filled.terms.attempts):
+        began = filled.now
+        while filled.claim() is None:
+            filled.now += 1
+        delays.append(filled.now - began)
         filled.now += 100
         filled.run(leases.expire, filled.now, filled.terms)
+    filled.now += 1000
     assert filled.claim() is None
     found = filled.run(jobs.get, job)
-    assert (found.state, found.outcome, found.attempts) == (JobState.DONE, Outcome.LOST, 3)
+    assert (found.state, found.outcome, found.attempts) == (JobState.DONE, Outcome.LOST, 4)
+    assert delays == [0, 2, 6, 18]
 
 
 def test_the_engine_ends_a_job_that_never_ends_although_its_lease_is_renewed(filled: Any) -> None:
@@ -103,6 +112,7 @@ def test_a_stale_fencing_changes_nothing(filled: Any) -> None:
     old = filled.claim()
     filled.now += 30
     filled.run(leases.expire, filled.now, filled.terms)
+    filled.now += filled.terms.backoff
     new = filled.claim("n2")
     for lease, fencing in ((old.id, old.fencing), (new.id, old.fencing), (4711, 1)):
         with pytest.raises(StaleLeaseError) as caught:
@@ -138,7 +148,10 @@ def test_a_result_brings_steps_and_test_cases(filled: Any) -> None:
 def test_after_an_infrastructure_failure_another_test_node_goes_first(filled: Any) -> None:
     filled.revision("a")
     end(filled, filled.claim("bad"), Outcome.INFRASTRUCTURE)
+    filled.now += filled.terms.backoff
     assert filled.claim("bad") is None
+    other = filled.claim("other")
+    filled.run(leases.give_back, other.id, filled.now)
     filled.now += filled.terms.avoid
     assert filled.claim("bad") is not None  # better than never
 
@@ -182,3 +195,46 @@ def test_attempts_are_bounded_by_the_terms(filled: Any) -> None:
     filled.terms = LeaseTerms(attempts=1)
     filled.revision("a")
     assert end(filled, filled.claim(), Outcome.INFRASTRUCTURE).is_done
+
+
+def test_the_highest_priority_is_leased_first_then_the_oldest(filled: Any) -> None:
+    filled.revision("nightly", priority=-10)
+    filled.revision("a")
+    filled.revision("urgent", priority=5)
+    filled.revision("b")
+    taken = [filled.claim(f"n{number}").job.release for number in range(4)]
+    assert taken == ["urgent", "a", "b", "nightly"]
+
+
+def test_jobs_of_equal_inputs_run_once_in_each_environment(filled: Any) -> None:
+    files = {"software/a": Group({"software/a/software.cfg": "100644 1"})}
+    for name, version in (("n1", "3.11"), ("n2", "3.11"), ("n3", "3.13"), ("n4", "3.13"), ("n5", "3.13")):
+        filled.run(nodes.hello, name, "linux-x86_64", 1, "0.1", filled.now, {"python": version})
+    first, second = (filled.revision("a", files=files).jobs[0] for _ in range(2))
+    assert filled.take("n1").job.id == first
+    assert filled.take("n2") is None
+    assert filled.take("n3").job.id == second  # of another environment, so no proof would come
+    fresh = filled.revision("a", files=files, is_fresh=True).jobs[0]
+    third = filled.revision("a", files=files).jobs[0]
+    assert filled.take("n4").job.id == fresh
+    assert filled.take("n5") is None
+    assert filled.run(waiting.all_ids) == {third}
+
+
+def test_of_two_that_ask_at_once_for_equal_jobs_one_gets_none(filled: Any) -> None:
+    files = {"software/a": Group({"software/a/software.cfg": "100644 1"})}
+    for number in range(4):
+        filled.run(nodes.hello, f"n{number}", "linux-x86_64", 1, "0.1", filled.now, {"python": "3.11"})
+        filled.revision("a", files=files)
+    askers = [filled.run(nodes.seen, f"n{number}", filled.now) for number in range(4)]
+    found = filled.run(waiting.load, filled.run(waiting.all_ids))
+    barrier = threading.Barrier(4)
+
+    def claim(job: Any, asker: Any) -> Any:
+        barrier.wait()
+        return filled.run(leases.claim, job, asker, filled.now, filled.terms)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(claim, found, askers))
+    (lease,) = [answer for answer in answers if isinstance(answer, Lease)]
+    assert [answer for answer in answers if answer is not lease] == [Held(lease.job.id)] * 3

@@ -7,7 +7,7 @@ import pytest
 
 from allotment.messages.job import JobState, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
-from allotment_testfarm.db import attempts, events, jobs, leases, manifests, matrix, nodes, projects, revisions
+from allotment_testfarm.db import attempts, events, jobs, leases, manifests, matrix, nodes, projects, revisions, waiting
 from allotment_testfarm.db import verdicts as stored
 from allotment_testfarm.verdicts import Colour, Verdict
 
@@ -26,7 +26,7 @@ def test_an_empty_farm_reads_as_empty(filled: Any) -> None:
     assert filled.run(jobs.page) == ()
     assert filled.run(attempts.detail, 1) is None
     assert filled.run(events.newest) == 0
-    assert filled.run(jobs.is_waiting) is False
+    assert filled.run(waiting.all_ids) == set()
 
 
 def test_a_revision_is_scheduled_once(filled: Any) -> None:
@@ -104,7 +104,7 @@ def test_test_nodes_show_their_figures_and_their_job(filled: Any) -> None:
     assert (busy.load, busy.memory_free, busy.disk_free, busy.is_connected) == (0.5, 10, 20, True)
     assert [(job.id, job.release, job.attempt) for job in busy.current] == [(lease.job.id, "a", 1)]
     assert (old.is_connected, old.slots, old.current) == (False, 2, ())
-    assert filled.run(nodes.seen, "stranger", filled.now) is False
+    assert filled.run(nodes.seen, "stranger", filled.now) is None
 
 
 def test_every_change_is_an_event(filled: Any) -> None:

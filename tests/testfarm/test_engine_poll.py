@@ -53,17 +53,15 @@ class Polled:
     repository: FakeRepository
     clock: Clock
     project: int
-    notices: list[int]
+    notices: list[tuple[int, ...]]
     lines: list[str]
 
 
 @pytest.fixture
 def polled(filled_sqlite: Any, workers: Any, clock: Clock) -> Any:
-    repository, notices, lines = FakeRepository(), list[int](), list[str]()
+    repository, notices, lines = FakeRepository(), list[tuple[int, ...]](), list[str]()
     project = filled_sqlite.run(projects.ensure, "main", "/repository", "", 0.0)
-    poll = GitPoll(
-        clock, workers, project, repository, repository.find, lambda: notices.append(1), rules(plugins()), interval=5.0
-    )
+    poll = GitPoll(clock, workers, project, repository, repository.find, notices.append, rules(plugins()), interval=5.0)
 
     def observe(event: LogEvent) -> None:
         if event.get("log_source") is poll:
@@ -78,7 +76,7 @@ def polled(filled_sqlite: Any, workers: Any, clock: Clock) -> Any:
 def test_a_new_commit_becomes_a_job_at_once_and_only_once(polled: Any, filled_sqlite: Any) -> None:
     polled.poll.startService()
     assert [job.release for job in filled_sqlite.run(jobs.page)] == ["a"]
-    assert polled.notices == [1]
+    assert polled.notices == [(1,)]
     polled.clock.pump([5.0] * 4)
     assert polled.repository.fetches == 5
     assert len(filled_sqlite.run(jobs.page)) == 1
@@ -92,11 +90,11 @@ def test_a_restarted_engine_does_not_schedule_again(polled: Any, filled_sqlite: 
     polled.poll.startService()
     project = filled_sqlite.run(projects.get, "main")
     again = GitPoll(
-        polled.clock, workers, project, polled.repository, polled.repository.find, lambda: polled.notices.append(2), ()
+        polled.clock, workers, project, polled.repository, polled.repository.find, polled.notices.append, ()
     )
     again.startService()
     again.stopService()
-    assert polled.notices == [1]
+    assert polled.notices == [(1,)]
     assert len(filled_sqlite.run(jobs.page)) == 1
 
 
@@ -111,7 +109,7 @@ def test_a_failed_poll_is_retried_after_the_interval(polled: Any, filled_sqlite:
     polled.repository.error = None
     polled.clock.advance(5.0)
     assert filled_sqlite.run(projects.get, "main").problem == ""
-    assert polled.notices == [1]
+    assert polled.notices == [(1,)]
 
 
 def test_a_bug_in_one_poll_does_not_end_polling(polled: Any) -> None:
@@ -119,7 +117,7 @@ def test_a_bug_in_one_poll_does_not_end_polling(polled: Any) -> None:
     polled.poll.startService()
     polled.repository.error = None
     polled.clock.advance(5.0)
-    assert polled.notices == [1]
+    assert polled.notices == [(1,)]
 
 
 def test_a_revision_without_releases_is_recorded_and_said(polled: Any, filled_sqlite: Any) -> None:

@@ -16,8 +16,8 @@ from allotment.messages.job import Attempt, Lease, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.plugins import plugins
 from allotment_recipes.signing import load_or_create_key, verify
-from allotment_testfarm.db import attempts, events, jobs, manifests
-from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
+from allotment_testfarm.db import attempts, events, jobs, manifests, waiting
+from allotment_testfarm.db.leases import Ended, LeaseTerms, StaleLeaseError
 from allotment_testfarm.db.manifests import StoredManifest
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.offers import Offers
@@ -51,12 +51,12 @@ class Farm:
     master: FakeMaster
     blobs: BlobStore
     public: str
-    notices: list[int]
+    ended: list[Ended]
 
 
 @pytest.fixture
 def farm_parts(workers: Any, clock: Clock, tmp_path: Path) -> Any:
-    master, notices = FakeMaster(), list[int]()
+    master, ended = FakeMaster(), list[Ended]()
     offers = Offers(clock, workers, master.offer, interval=5.0)
     key = load_or_create_key(tmp_path / "signing.key")
     blobs = BlobStore(tmp_path / "blobs")
@@ -68,11 +68,11 @@ def farm_parts(workers: Any, clock: Clock, tmp_path: Path) -> Any:
         key,
         rules(plugins()),
         LeaseTerms(),
-        on_job=lambda: notices.append(1),
+        on_end=ended.append,
         on_manifest=offers.wake,
     )
     offers.startService()
-    yield Farm(results, offers, master, blobs, key.public, notices)
+    yield Farm(results, offers, master, blobs, key.public, ended)
     offers.stopService()
 
 
@@ -245,6 +245,6 @@ def test_an_infrastructure_failure_sets_the_job_waiting_again(
     (job,) = filled_sqlite.revision("a").jobs
     lease = filled_sqlite.claim()
     result_of(farm_parts.results.accept(lease.id, JobResult(lease.fencing, Outcome.INFRASTRUCTURE, "disk full")))
-    assert farm_parts.notices == [1]
+    assert [(ended.job, ended.is_done) for ended in farm_parts.ended] == [(job, False)]
     assert filled_sqlite.run(jobs.get, job).verdict is None
-    assert filled_sqlite.run(jobs.is_waiting)
+    assert filled_sqlite.run(waiting.all_ids) == {job}

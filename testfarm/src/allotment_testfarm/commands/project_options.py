@@ -26,7 +26,7 @@ _OPTIONS = (
     click.option(
         "--lease",
         type=click.FloatRange(0.1),
-        default=30.0,
+        default=20.0,
         show_default=True,
         help="Seconds of silence that end a lease.",
     ),

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from allotment.codec import canonical
 from allotment.messages.job import Outcome
 from allotment_recipes.reach import Group
-from allotment_testfarm.db.schema import inputs, jobs, nodes, revisions
+from allotment_testfarm.db.schema import inputs, jobs, revisions
 
 CONCLUSIVE = (Outcome.PASSED, Outcome.FAILED)  # what says something about the software
 
@@ -70,29 +70,25 @@ def get(connection: sa.Connection, sha256: str | None) -> Mapping[str, str]:
     return connection.execute(sa.select(inputs.c.document).where(inputs.c.sha256 == sha256)).scalar() or {}
 
 
-def complete(connection: sa.Connection, job: int, node: str) -> dict[str, object]:
-    """Return the columns of a job that is about to run on a test node: now all inputs are known, and compared anew."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
-    environment = connection.execute(sa.select(nodes.c.environment).where(nodes.c.name == node)).scalar() or None
-    hashed = None
-    if row.files is not None and environment is not None:
-        whole = {"release": row.release, "kind": row.kind, "files": row.files, "environment": environment}
-        hashed = hashlib.sha256(canonical(whole)).hexdigest()
-    last = last_conclusive(connection, row.project_id, row.release, row.kind, row.platform)
-    return {"environment": environment, "input_hash": hashed, "compared_with": last}
+def whole(release: str, kind: str, files: str | None, environment: str) -> str | None:
+    """Return the hash of all that a job sees on a test node; None where that can't be told."""
+    if files is None or not environment:
+        return None
+    document = {"release": release, "kind": kind, "files": files, "environment": environment}
+    return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def last_conclusive(connection: sa.Connection, project: int, release: str, kind: str, platform: str) -> int | None:
-    """Return the job of a release's newest revision that passed or failed, if its inputs are known."""
+def select_last_conclusive(project: int, release: str, kind: str, platform: str) -> sa.Select[tuple[int]]:
+    """Return the query for the job of a release's newest revision that passed or failed, if its inputs are known."""
+    ran = jobs.alias()
     same = {"project_id": project, "release": release, "kind": kind, "platform": platform}
-    query = (
-        sa.select(jobs.c.id)
+    return (
+        sa.select(ran.c.id)
         .filter_by(**same)
-        .where(jobs.c.outcome.in_(CONCLUSIVE), jobs.c.files.is_not(None))
-        .order_by(jobs.c.position.desc())
+        .where(ran.c.outcome.in_(CONCLUSIVE), ran.c.files.is_not(None))
+        .order_by(ran.c.position.desc())
         .limit(1)
     )
-    return connection.execute(query).scalar()
 
 
 def changes(connection: sa.Connection, job: int) -> InputChanges | None:

@@ -2,13 +2,13 @@
 """Jobs: one software release in one mode on one platform at one revision."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from allotment.codec import canonical
-from allotment.messages.job import Job, JobState, Outcome
+from allotment.messages.job import JobState, Outcome
 from allotment_testfarm.db import events, inputs
 from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
 from allotment_testfarm.discovery import Release
@@ -63,12 +63,14 @@ def create(
             "position": position,
             "profile": release.profile,
             "timeout": release.timeout,
+            "priority": release.priority,
+            "is_fresh": release.is_fresh,
             "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
             "files": _files(connection, release),
             "files_problem": release.problem,
-            "compared_with": inputs.last_conclusive(connection, project, **which),
+            "compared_with": inputs.select_last_conclusive(project, **which).scalar_subquery(),
         }
         made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     return tuple(made)
@@ -96,9 +98,25 @@ def cancel(connection: sa.Connection, job: int, now: float) -> bool:
     return True
 
 
-def is_waiting(connection: sa.Connection, /) -> bool:
-    """Whether any job waits for a test node."""
-    return connection.execute(sa.select(jobs.c.id).where(jobs.c.state == JobState.WAITING).limit(1)).first() is not None
+def retry(connection: sa.Connection, job: int, now: float) -> bool:
+    """Make a job that is done wait again; False when it is not done. Its attempts stay, and go on counting.
+
+    It is run whatever other jobs have shown, and has no verdict until it ends; then newer ones are judged again, too.
+    """
+    values = {
+        "state": JobState.WAITING,
+        **dict.fromkeys(("outcome", "verdict", "colour", "verdict_since", "started", "ended", "proved_by")),
+        **dict.fromkeys(("verdict_detail", "avoid"), ""),
+        **dict.fromkeys(("avoid_until", "ready", "tries"), 0),
+        "cancelled": False,
+        "is_fresh": True,
+    }
+    if not connection.execute(
+        sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.DONE).values(**values)
+    ).rowcount:
+        return False
+    events.record(connection, now, "job.retried", f"job/{job}")
+    return True
 
 
 def get(connection: sa.Connection, job: int) -> JobSummary | None:
@@ -147,18 +165,6 @@ def page(
     if before is not None:
         query = query.where(jobs.c.id < before)
     return tuple(summary(row) for row in connection.execute(query))
-
-
-def message_of(connection: sa.Connection, job: int) -> Job:
-    """Return a job as the message that a lease carries."""
-    names = [column for column in jobs.c if column.name in {field.name for field in fields(Job)}]
-    row = connection.execute(
-        sa.select(*names, projects.c.name.label("project"), revisions.c.commit.label("revision"))
-        .join(projects, projects.c.id == jobs.c.project_id)
-        .join(revisions, revisions.c.id == jobs.c.revision_id)
-        .where(jobs.c.id == job)
-    ).one()
-    return Job(**row._mapping)
 
 
 def summaries() -> sa.Select[Any]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases: a claim starts an attempt, renewals keep it, a result or its expiry ends it. All in writing transactions."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +8,21 @@ import sqlalchemy as sa
 
 from allotment.codec import encode
 from allotment.errors import RefusedError
-from allotment.messages.job import RETRIED, JobState, Lease, Outcome, Step, TestCase
-from allotment_testfarm.db import events, inputs, jobs
-from allotment_testfarm.db.schema import attempts, test_cases
-from allotment_testfarm.db.schema import jobs as jobs_table
+from allotment.messages.job import (
+    RETRIED,
+    BuiltPart,
+    Job,
+    JobState,
+    KeptPromise,
+    Lease,
+    Outcome,
+    Step,
+    TestCase,
+)
+from allotment_testfarm.db import events, inputs
+from allotment_testfarm.db.nodes import Asker
+from allotment_testfarm.db.schema import attempts, jobs, projects, revisions, test_cases
+from allotment_testfarm.db.waiting import WaitingJob
 
 
 @dataclass(frozen=True)
@@ -30,10 +40,22 @@ class Ended:
 class LeaseTerms:
     """How long leases run and how often a job is tried."""
 
-    seconds: float = 30.0  # a lease runs so long without a heartbeat
-    attempts: int = 3  # so often is a job tried that was lost or met a test node that could not do its part
+    seconds: float = 20.0  # a lease runs so long without a heartbeat
+    attempts: int = 4  # so often is a job tried that was lost or met a test node that could not do its part
+    backoff: float = 2.0  # seconds until the second of these; three times as many until the third, and so on
     grace: float = 60.0  # seconds that the engine's own limit allows beyond the job's timeout
     avoid: float = 15.0  # seconds for which a test node that could not do its part is passed over
+
+    def delay(self, tries: int) -> float:
+        """Return how many seconds a job waits after it was tried in vain so often."""
+        return float(self.backoff * 3 ** (tries - 1))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A job is not leased now: one with the same inputs runs, and may prove it."""
+
+    by: int
 
 
 class StaleLeaseError(RefusedError):
@@ -44,36 +66,31 @@ class StaleLeaseError(RefusedError):
 
 
 def claim(
-    connection: sa.Connection, node: str, platform: str, kinds: Iterable[str], now: float, terms: LeaseTerms
-) -> Lease | None:
-    """Lease the oldest waiting job that suits a test node; None when there is none. No job goes to two."""
-    c = jobs_table.c
-    row = connection.execute(
-        sa.select(c.id, c.fencing, c.timeout, c.started)
-        .where(
-            c.state == JobState.WAITING,
-            c.kind.in_(list(kinds)),
-            c.platform.in_(["any", platform]),
-            sa.or_(c.avoid != node, c.avoid_until <= now),
-        )
-        .order_by(c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    ).one_or_none()
+    connection: sa.Connection, job: WaitingJob, asker: Asker, now: float, terms: LeaseTerms, engine: str = ""
+) -> Lease | Held | None:
+    """Lease a job to a test node; None when it waits no longer. No job goes to two, whoever else tries."""
+    if (by := _equal_that_runs(connection, job, asker.environment)) is not None:
+        return Held(by)
+    row = connection.execute(_to_claim(job)).one_or_none()
     if row is None:
         return None
-    count = sa.select(sa.func.count()).where(attempts.c.job_id == row.id)
-    number = connection.execute(count).scalar_one() + 1
-    fencing = row.fencing + 1
-    started = now if row.started is None else row.started
-    job = {"state": JobState.LEASED, "fencing": fencing, "started": started}
-    job |= inputs.complete(connection, row.id, node)
+    number, fencing = row.tried + 1, row.fencing + 1
+    input_hash = inputs.whole(row.release, row.kind, row.files, asker.environment)
     # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
-    connection.execute(sa.update(jobs_table).where(c.id == row.id).values(**job))
     values = {
+        "state": JobState.LEASED,
+        "fencing": fencing,
+        "started": now if row.started is None else row.started,
+        "environment": asker.environment or None,
+        "input_hash": input_hash,
+        "compared_with": row.last_conclusive,
+    }
+    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(**values))
+    attempt = {
         "job_id": row.id,
         "number": number,
-        "node": node,
+        "node": asker.name,
+        "engine": engine,
         "fencing": fencing,
         "started": now,
         "expires": now + terms.seconds,
@@ -81,26 +98,67 @@ def claim(
         "steps": [],
         "log": f"logs/{row.id}/{number}.log",
     }
-    lease = connection.execute(sa.insert(attempts).values(values).returning(attempts.c.id)).scalar_one()
-    events.record(connection, now, "job.leased", f"job/{row.id}", {"node": node, "attempt": number})
-    message = jobs.message_of(connection, row.id)
-    return Lease(lease, message, number, node, fencing, values["expires"], terms.seconds)
+    lease = connection.execute(sa.insert(attempts).values(**attempt).returning(attempts.c.id)).scalar_one()
+    events.record(connection, now, "job.leased", f"job/{row.id}", {"node": asker.name, "attempt": number})
+    message = Job(
+        id=row.id,
+        project=row.project,
+        revision=row.commit,
+        release=row.release,
+        profile=row.profile,
+        kind=row.kind,
+        platform=row.platform,
+        timeout=row.timeout,
+        input_hash=input_hash,
+        options=row.options,
+    )
+    return Lease(lease, message, number, asker.name, fencing, now + terms.seconds, terms.seconds)
+
+
+def _to_claim(job: WaitingJob) -> sa.Select[Any]:
+    """Return the query for a job that still waits, with all that its lease says; it locks the job."""
+    tried = sa.select(sa.func.count()).where(attempts.c.job_id == job.id).scalar_subquery()
+    last = inputs.select_last_conclusive(job.project, job.release, job.kind, job.platform).scalar_subquery()
+    return (
+        sa.select(
+            *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
+            *(jobs.c.fencing, jobs.c.started, jobs.c.files, revisions.c.commit, projects.c.name.label("project")),
+            *(tried.label("tried"), last.label("last_conclusive")),
+        )
+        .join(projects, projects.c.id == jobs.c.project_id)
+        .join(revisions, revisions.c.id == jobs.c.revision_id)
+        .where(jobs.c.id == job.id, jobs.c.state == JobState.WAITING)
+        .with_for_update(skip_locked=True, of=jobs)
+    )
+
+
+def _equal_that_runs(connection: sa.Connection, job: WaitingJob, environment: str) -> int | None:
+    """Return a job that runs with the same inputs as ``job`` would have."""
+    if job.files is None or job.is_fresh or not environment:
+        return None
+    if connection.dialect.name == "postgresql":  # two that claim equal jobs at once take turns
+        key = sa.func.hashtextextended(job.files + environment, 0)
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+    same: dict[str, Any] = {"files": job.files, "environment": environment, "state": JobState.LEASED}
+    same |= {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
+    return connection.execute(sa.select(jobs.c.id).filter_by(**same).limit(1)).scalar()
 
 
 def give_back(connection: sa.Connection, lease: int, now: float) -> None:
     """Undo a claim that its test node has never heard of: no attempt was made."""
-    row = _live(connection, lease, None)
+    row = _checked(_locked(connection, lease), lease, None)
     connection.execute(sa.delete(attempts).where(attempts.c.id == lease))
     values: dict[str, object] = {"state": JobState.WAITING}
     if row.number == 1:
         values["started"] = None
-    connection.execute(sa.update(jobs_table).where(jobs_table.c.id == row.job_id).values(**values))
+    connection.execute(sa.update(jobs).where(jobs.c.id == row.job_id).values(**values))
     events.record(connection, now, "job.given-back", f"job/{row.job_id}", {"node": row.node})
 
 
 def check(connection: sa.Connection, lease: int, fencing: int) -> str:
     """Return the path of a live lease's log; a stale one is a :class:`StaleLeaseError`. Needs only ``read()``."""
-    return str(_live(connection, lease, fencing, lock=False).log)
+    row = connection.execute(sa.select(attempts).where(attempts.c.id == lease)).one_or_none()
+    return str(_checked(row, lease, fencing).log)
 
 
 def check_or_ended(connection: sa.Connection, lease: int, fencing: int) -> str:
@@ -116,27 +174,32 @@ def renew(connection: sa.Connection, lease: int, fencing: int, now: float, secon
 
     A lease whose time is over but which nobody took away yet is renewed too: the test node is there after all.
     """
-    row = _live(connection, lease, fencing)
     expires = now + seconds
-    connection.execute(sa.update(attempts).where(attempts.c.id == lease).values(expires=expires))
-    cancelled = connection.execute(sa.select(jobs_table.c.cancelled).where(jobs_table.c.id == row.job_id)).scalar_one()
-    return row.node, expires, cancelled
+    job = _change(connection, lease, fencing, {"expires": expires})
+    cancelled = connection.execute(sa.select(jobs.c.cancelled).where(jobs.c.id == job.job_id)).scalar_one()
+    return str(job.node), expires, bool(cancelled)
 
 
-def extend_all(connection: sa.Connection, now: float, seconds: float, slept: float = 0.0) -> int:
+def extend_all(
+    connection: sa.Connection, now: float, seconds: float, slept: float = 0.0, engine: str | None = None
+) -> int:
     """Give every live lease ``seconds`` from now: its test node could not renew it while the engine was away.
 
     The engine's own limits move by the seconds that it ``slept``, and no result that waits is too late for one.
+    Where ``engine`` is given, only the leases that it has given: others were there for theirs.
     """
     latest = sa.case((attempts.c.deadline + slept > now + seconds, attempts.c.deadline + slept), else_=now + seconds)
-    values = {"expires": now + seconds, "deadline": latest}
-    return connection.execute(sa.update(attempts).where(attempts.c.ended.is_(None)).values(values)).rowcount
+    live = sa.update(attempts).where(attempts.c.ended.is_(None))
+    if engine is not None:
+        live = live.where(attempts.c.engine == engine)
+    return connection.execute(live.values(expires=now + seconds, deadline=latest)).rowcount
 
 
-def set_steps(connection: sa.Connection, lease: int, fencing: int, steps: tuple[Step, ...]) -> None:
-    """Replace the steps of a live attempt."""
-    _live(connection, lease, fencing)
-    connection.execute(sa.update(attempts).where(attempts.c.id == lease).values(steps=encode(steps)))
+def set_steps(
+    connection: sa.Connection, lease: int, fencing: int, steps: tuple[Step, ...], parts: tuple[BuiltPart, ...] = ()
+) -> None:
+    """Replace the steps and parts of a live attempt."""
+    _change(connection, lease, fencing, {"steps": encode(steps), "parts": encode(parts)})
 
 
 def finish(
@@ -151,28 +214,30 @@ def finish(
     digest: str,
     steps: tuple[Step, ...] = (),
     cases: tuple[TestCase, ...] = (),
+    parts: tuple[BuiltPart, ...] = (),
+    promises: tuple[KeptPromise, ...] = (),
     manifest: str | None = None,
+    log_bytes: int = 0,
 ) -> Ended | None:
     """End an attempt with its result; None when this very result (by its ``digest``) was recorded before."""
-    known = connection.execute(
-        sa.select(attempts.c.fencing, attempts.c.result).where(attempts.c.id == lease)
-    ).one_or_none()
-    if known is not None and known.fencing == fencing and known.result == digest:
+    row = _locked(connection, lease)
+    if row is not None and row.fencing == fencing and row.result == digest:
         return None
-    row = _live(connection, lease, fencing)
-    values = {"result": digest, "steps": encode(steps), "manifest": manifest}
-    connection.execute(sa.update(attempts).where(attempts.c.id == lease).values(**values))
+    row = _checked(row, lease, fencing)
     if cases:
         connection.execute(sa.insert(test_cases), [{**encode(case), "attempt_id": lease} for case in cases])
-    return _end(connection, row, outcome, reason, now, terms)
+    values: dict[str, object] = {"result": digest, "manifest": manifest, "log_bytes": log_bytes}
+    values |= {"steps": encode(steps), "parts": encode(parts), "promises": encode(promises)}
+    return _end(connection, row, outcome, reason, now, terms, values)
 
 
 def expire(connection: sa.Connection, now: float, terms: LeaseTerms) -> tuple[Ended, ...]:
     """End the attempts whose test node fell silent, and those beyond the engine's own limit."""
     over = sa.or_(attempts.c.expires <= now, attempts.c.deadline <= now)
-    query = sa.select(attempts).where(attempts.c.ended.is_(None), over).with_for_update(skip_locked=True)
     ended = []
-    for row in connection.execute(query).all():
+    for row in connection.execute(
+        _with_job().where(attempts.c.ended.is_(None), over).with_for_update(skip_locked=True)
+    ):
         if row.expires <= now:
             reason = f"test node {row.node} fell silent for {now - row.expires + terms.seconds:.0f} s"
             ended.append(_end(connection, row, Outcome.LOST, reason, now, terms))
@@ -199,9 +264,7 @@ def due(connection: sa.Connection, now: float) -> Due:
     """Look, without a lock, whether there is anything for :func:`expire` or the verdict rules."""
     over = sa.or_(attempts.c.expires <= now, attempts.c.deadline <= now)
     expired = sa.select(attempts.c.id).where(attempts.c.ended.is_(None), over).limit(1)
-    unjudged = (
-        sa.select(jobs_table.c.id).where(jobs_table.c.state == JobState.DONE, jobs_table.c.verdict.is_(None)).limit(1)
-    )
+    unjudged = sa.select(jobs.c.id).where(jobs.c.state == JobState.DONE, jobs.c.verdict.is_(None)).limit(1)
     return Due(connection.execute(expired).first() is not None, connection.execute(unjudged).first() is not None)
 
 
@@ -210,36 +273,66 @@ def note_log_size(connection: sa.Connection, attempt: int, size: int) -> None:
     connection.execute(sa.update(attempts).where(attempts.c.id == attempt).values(log_bytes=size))
 
 
-def _live(connection: sa.Connection, lease: int, fencing: int | None, *, lock: bool = True) -> Any:
-    query = sa.select(attempts).where(attempts.c.id == lease)
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+def _with_job() -> sa.Select[Any]:
+    """Return the query for attempts with what decides whether their jobs are tried again."""
+    return sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
+
+
+def _locked(connection: sa.Connection, lease: int) -> Any:
+    return connection.execute(_with_job().where(attempts.c.id == lease).with_for_update()).one_or_none()
+
+
+def _change(connection: sa.Connection, lease: int, fencing: int, values: dict[str, object]) -> Any:
+    """Change a live attempt and return its job and test node; a stale lease is a :class:`StaleLeaseError`."""
+    live = (attempts.c.id == lease, attempts.c.fencing == fencing, attempts.c.ended.is_(None))
+    change = sa.update(attempts).where(*live).values(**values).returning(attempts.c.job_id, attempts.c.node)
+    row = connection.execute(change).one_or_none()
     if row is None:
-        raise StaleLeaseError(lease, "is not known")
-    if row.ended is not None:
-        raise StaleLeaseError(lease, f"has ended: {row.outcome}")
-    if fencing is not None and row.fencing != fencing:
-        raise StaleLeaseError(lease, f"has fencing {row.fencing}, not {fencing}")
+        raise _refusal(
+            connection.execute(sa.select(attempts).where(attempts.c.id == lease)).one_or_none(), lease, fencing
+        )
     return row
 
 
-def _end(connection: sa.Connection, row: Any, outcome: Outcome, reason: str, now: float, terms: LeaseTerms) -> Ended:
+def _checked(row: Any, lease: int, fencing: int | None) -> Any:
+    """Return the row of a lease if that is live."""
+    if row is None or row.ended is not None or fencing not in (None, row.fencing):
+        raise _refusal(row, lease, fencing)
+    return row
+
+
+def _refusal(row: Any, lease: int, fencing: int | None) -> StaleLeaseError:
+    if row is None:
+        return StaleLeaseError(lease, "is not known")
+    if row.ended is not None:
+        return StaleLeaseError(lease, f"has ended: {row.outcome}")
+    return StaleLeaseError(lease, f"has fencing {row.fencing}, not {fencing}")
+
+
+def _end(
+    connection: sa.Connection,
+    row: Any,
+    outcome: Outcome,
+    reason: str,
+    now: float,
+    terms: LeaseTerms,
+    values: dict[str, object] | None = None,
+) -> Ended:
     """End an attempt, and with it its job unless another attempt may mend what went wrong."""
-    values = {"ended": now, "outcome": outcome, "reason": reason[:2000]}
-    connection.execute(sa.update(attempts).where(attempts.c.id == row.id).values(**values))
-    cancelled = connection.execute(sa.select(jobs_table.c.cancelled).where(jobs_table.c.id == row.job_id)).scalar_one()
-    tried = connection.execute(
-        sa.select(sa.func.count()).where(attempts.c.job_id == row.job_id, attempts.c.outcome.in_(list(RETRIED)))
-    ).scalar_one()
-    is_again = outcome in RETRIED and not cancelled and tried < terms.attempts
-    job: dict[str, object]
+    ending = {**(values or {}), "ended": now, "outcome": outcome, "reason": reason[:2000]}
+    connection.execute(sa.update(attempts).where(attempts.c.id == row.id).values(**ending))
+    is_vain = outcome in RETRIED
+    tries = row.tries + is_vain
+    is_again = is_vain and not row.cancelled and tries < terms.attempts
+    job: dict[str, object] = {"tries": tries}
     if is_again:
-        job = {"state": JobState.WAITING}
+        job |= {"state": JobState.WAITING, "ready": now + terms.delay(tries)}
         if outcome is Outcome.INFRASTRUCTURE:
             job |= {"avoid": row.node, "avoid_until": now + terms.avoid}
     else:
-        final = Outcome.CANCELLED if cancelled and outcome in RETRIED else outcome
-        job = {"state": JobState.DONE, "outcome": final, "ended": now}
-    connection.execute(sa.update(jobs_table).where(jobs_table.c.id == row.job_id).values(**job))
+        final = Outcome.CANCELLED if row.cancelled and is_vain else outcome
+        job |= {"state": JobState.DONE, "outcome": final, "ended": now}
+    connection.execute(sa.update(jobs).where(jobs.c.id == row.job_id).values(**job))
     data = {"attempt": row.number, "node": row.node, "outcome": outcome.value, "reason": reason[:500]}
     events.record(connection, now, "attempt.ended", f"job/{row.job_id}", data)
     return Ended(row.id, row.job_id, row.log, outcome, not is_again)

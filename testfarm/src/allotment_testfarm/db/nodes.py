@@ -37,6 +37,7 @@ class TestNode:
     load: float | None
     memory_free: int | None  # bytes
     disk_free: int | None  # bytes
+    refuses: str  # why it takes no job now; "": it does
     is_connected: bool
     current: tuple[CurrentJob, ...] = ()
 
@@ -59,6 +60,15 @@ def hello(
     return True
 
 
+@dataclass(frozen=True)
+class Asker:
+    """Who a job is to suit."""
+
+    name: str
+    platform: str
+    environment: str  # sha256 of inputs; "": it has not said
+
+
 def seen(
     connection: sa.Connection,
     name: str,
@@ -66,17 +76,15 @@ def seen(
     load: float | None = None,
     memory_free: int | None = None,
     disk_free: int | None = None,
-) -> bool:
-    """Note that a test node was heard, and how it is where it says so; False when it has never said hello."""
+    refuses: str = "",
+) -> Asker | None:
+    """Note that a test node was heard, and how it is where it says so; None when it has never said hello."""
     figures = {"load": load, "memory_free": memory_free, "disk_free": disk_free}
     values: dict[str, object] = {key: value for key, value in figures.items() if value is not None}
-    values["last_seen"] = now
-    return connection.execute(sa.update(nodes).where(nodes.c.name == name).values(**values)).rowcount > 0
-
-
-def platform_of(connection: sa.Connection, name: str) -> str | None:
-    """Return a test node's platform, None when it has never said hello."""
-    return connection.execute(sa.select(nodes.c.platform).where(nodes.c.name == name)).scalar()
+    values |= {"last_seen": now, "refuses": refuses[:200]}
+    heard = sa.update(nodes).where(nodes.c.name == name).values(**values)
+    row = connection.execute(heard.returning(nodes.c.name, nodes.c.platform, nodes.c.environment)).one_or_none()
+    return None if row is None else Asker(**row._mapping)
 
 
 def all_nodes(connection: sa.Connection, now: float) -> tuple[TestNode, ...]:

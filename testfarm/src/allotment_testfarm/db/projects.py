@@ -19,6 +19,9 @@ class Project:
     created: float
     polled: float | None  # when the repository last answered
     problem: str  # why the last poll failed; "" when it did not
+    nightly: str = ""  # cron line and time zone; "": never
+    nightly_last: float | None = None  # when jobs were last made by it
+    nightly_next: float | None = None  # when they will be
 
 
 def ensure(connection: sa.Connection, name: str, repository: str, branch: str, now: float) -> Project:

@@ -25,7 +25,7 @@ class Proof:
 def find(
     connection: sa.Connection, now: float, *, of: tuple[int, ...] | None = None, by: int | None = None
 ) -> tuple[Proof, ...]:
-    """Return the proofs of waiting jobs, only ``of`` these or ``by`` that one where it is given.
+    """Return the proofs of waiting jobs, only ``of`` these or ``by`` that one where it is given; fresh jobs have none.
 
     The job that proves had the same files, and ran in an environment that a connected test node has now. If it passed,
     the manifest that it made is signed: a job whose manifest was refused leaves nothing to deploy.
@@ -43,6 +43,7 @@ def find(
         .join(ran, ran.c.files == waiting.c.files)
         .where(
             waiting.c.state == JobState.WAITING,
+            ~waiting.c.is_fresh,
             *(waiting.c[name] == ran.c[name] for name in ("project_id", "release", "kind", "platform")),
             ran.c.state == JobState.DONE,
             ran.c.outcome.in_(CONCLUSIVE),
@@ -70,8 +71,8 @@ def apply(connection: sa.Connection, proof: Proof, now: float) -> bool:
         "proved_by": proof.by,
         "ended": now,
     }
-    ended = sa.update(jobs).where(jobs.c.id == proof.job, jobs.c.state == JobState.WAITING).values(**values)
-    if not connection.execute(ended).rowcount:
+    waits = (jobs.c.id == proof.job, jobs.c.state == JobState.WAITING, ~jobs.c.is_fresh)
+    if not connection.execute(sa.update(jobs).where(*waits).values(**values)).rowcount:
         return False
     data = {"by": proof.by, "outcome": proof.outcome.value}
     events.record(connection, now, "job.proved", f"job/{proof.job}", data)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases: test nodes wait here for jobs; those that fall silent lose theirs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy
 from twisted.internet.defer import Deferred
@@ -10,11 +12,14 @@ from twisted.logger import Logger
 
 from allotment.errors import RefusedError
 from allotment.messages.job import Lease
-from allotment_testfarm.db import jobs, leases, nodes, verdicts
-from allotment_testfarm.db.leases import Ended, LeaseTerms
+from allotment_testfarm.db import leases, nodes, verdicts
+from allotment_testfarm.db.leases import Ended, Held, LeaseTerms
+from allotment_testfarm.db.nodes import Asker
+from allotment_testfarm.engine.feed import Feed
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.proving import prove_waiting
+from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.verdicts import Rule
@@ -23,6 +28,7 @@ from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, No
 LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
 JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
+HEARD = 5.0  # seconds for which it is not noted again that a test node was heard
 
 
 class Caller:
@@ -38,8 +44,17 @@ class Caller:
         self.on_gone()
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What is remembered of a test node that asks for jobs."""
+
+    asker: Asker
+    refuses: str
+    noted: float  # when that was written
+
+
 class Leases(RepeatingService):
-    """Gives leases and takes them back; long polls are answered as soon as :meth:`notice` says that there is a job."""
+    """Gives leases and takes them back; long polls are answered as soon as there is a job for them."""
 
     _log = Logger()
 
@@ -50,6 +65,7 @@ class Leases(RepeatingService):
         logs: LogSink,
         rules: Sequence[Rule],
         terms: LeaseTerms,
+        engine: str = "",
     ) -> None:
         super().__init__(clock, self._sweep, SWEEP, at_once=False)
         self._clock = clock
@@ -57,59 +73,64 @@ class Leases(RepeatingService):
         self._logs = logs
         self._rules = rules
         self._terms = terms
+        self._engine = engine  # its name where there are several
+        self._queue = ReadyQueue()
+        self._feed = Feed(clock, workers, self._queue, self._wake)
+        self._heard: dict[str, _Heard] = {}
         self._rested = clock.seconds()  # when the last sweep ended
         self._notices = 0
         self._waiting: set[Deferred[None]] = set()
 
-    async def resume(self, slept: float = 0.0) -> None:
-        """Give the leases of an engine that was away some time; called before the first test node is heard."""
-        now = self._clock.seconds()
-        extended = await self._workers.write(leases.extend_all, now, self._terms.seconds, slept)
-        self._rested = now
-        if extended:
-            self._log.info("{count} leases go on", count=extended)
+    async def resume(self) -> None:
+        """Read what waits, and let the leases that this engine gave go on; before the first test node is heard."""
+        await self._extend(0.0, self._engine)
+        await self._feed.look()
 
     def stopService(self) -> Deferred[None]:
         """Answer those who wait, end the sweep; fires when both are done."""
         stopped = super().stopService()
-        self.notice()  # those who wait are answered that there is nothing
+        self._wake()  # those who wait are answered that there is nothing
         return stopped
 
-    def notice(self) -> None:
-        """There may be a job: everyone who waits looks again."""
-        self._notices += 1
-        waiting, self._waiting = self._waiting, set()
-        for deferred in waiting:
-            deferred.callback(None)
+    def notice(self, jobs: Collection[int]) -> None:
+        """These jobs are new, or wait again."""
+        adding = Deferred.fromCoroutine(self._feed.add(jobs))
+        adding.addErrback(lambda failure: self._log.failure("the next look finds what waits", failure))
+
+    def ended(self, ended: Ended) -> None:
+        """An attempt has ended: its job may wait again, and others may have waited for its end."""
+        if self._queue.ended(ended.job, self._clock.seconds()):
+            self._wake()
+        if not ended.is_done:
+            self.notice((ended.job,))
 
     async def hello(self, hello: NodeHello) -> NodeWelcome:
         """Make a test node known."""
         is_new = await self._workers.write(self._greet, hello, self._clock.seconds())
+        self._heard.pop(hello.name, None)
         self._log.info("test node {name} {how}", name=hello.name, how="is new" if is_new else "is back")
         return NodeWelcome(heartbeat=self._terms.seconds / 4)
 
     async def take(self, request: LeaseRequest, caller: Caller) -> Lease | None:
         """Return a lease as soon as there is a job; None when there was none in the time asked for."""
-        platform = await self._workers.write(_heard, request.node, self._clock.seconds())
+        asker = await self._hear(request)
         end = self._clock.seconds() + min(max(request.wait, 0.0), LONGEST_WAIT)
         while True:
             noticed = self._notices
-            lease = await self._workers.write(
-                leases.claim, request.node, platform, request.kinds, self._clock.seconds(), self._terms
-            )
+            lease = None if request.refuses else await self._claim(asker, request.kinds)
             if lease is not None:
                 return await self._hand_over(lease, caller)
             left = end - self._clock.seconds()
             if left <= 0 or caller.is_gone or not self.running:
                 return None
-            if noticed == self._notices:
+            if noticed == self._notices or request.refuses:
                 await self._wait(left, caller)
 
     async def give_back(self, lease: Lease) -> None:
         """Undo a lease whose answer did not reach the test node."""
         self._log.info("test node {node} hung up: job {job} waits again", node=lease.node, job=lease.job.id)
         await self._workers.write(leases.give_back, lease.id, self._clock.seconds())
-        self.notice()
+        self.notice((lease.job.id,))
 
     async def renew(self, lease: int, heartbeat: Heartbeat) -> HeartbeatAnswer:
         """Renew a lease and note how its test node is."""
@@ -120,7 +141,35 @@ class Leases(RepeatingService):
 
     async def set_steps(self, lease: int, report: StepReport) -> None:
         """Show how far an attempt is."""
-        await self._workers.write(leases.set_steps, lease, report.fencing, report.steps)
+        await self._workers.write(leases.set_steps, lease, report.fencing, report.steps, report.parts)
+
+    async def _hear(self, request: LeaseRequest) -> Asker:
+        """Note that a test node is there, not each time that it asks, and return what a job must suit."""
+        now = self._clock.seconds()
+        known = self._heard.get(request.node)
+        if known is None or known.refuses != request.refuses or not 0 <= now - known.noted < HEARD:
+            known = _Heard(await self._workers.write(_note, request, now), request.refuses, now)
+            self._heard[request.node] = known
+        return known.asker
+
+    async def _claim(self, asker: Asker, kinds: Collection[str]) -> Lease | None:
+        """Lease the first job of the queue that is still to be had."""
+        while (picked := self._queue.pick(asker, kinds)) is not None:
+            endings = self._queue.endings
+            now = self._clock.seconds()
+            try:
+                found = await self._workers.write(leases.claim, picked.job, asker, now, self._terms, self._engine)
+            except BaseException:
+                self._queue.add(picked.job, now)
+                raise
+            if isinstance(found, Lease):
+                return found
+            if isinstance(found, Held) and self._queue.endings == endings:
+                self._queue.hold(picked, found.by, asker.environment)
+                self._wake()  # a test node of another environment may have it
+            elif isinstance(found, Held):  # what it was held for may have ended by now
+                self._queue.add(picked.job, now)
+        return None
 
     async def _hand_over(self, lease: Lease, caller: Caller) -> Lease | None:
         if caller.is_gone:
@@ -152,15 +201,29 @@ class Leases(RepeatingService):
         if timer.active():
             timer.cancel()
 
+    def _wake(self) -> None:
+        """There may be a job: everyone who waits looks again."""
+        self._notices += 1
+        waiting, self._waiting = self._waiting, set()
+        for deferred in waiting:
+            deferred.callback(None)
+
     async def _sweep(self) -> None:
         slept = self._clock.seconds() - self._rested - SWEEP
         if abs(slept) > JUMP:
             self._log.warn("time has jumped by {s} s: no lease ends of that", s=round(slept))
-            await self.resume(slept)
+            await self._extend(slept, None)
         await self._end_silent()
         self._rested = self._clock.seconds()  # not after an error: a database that was away is a jump, too
-        if await self._workers.read(jobs.is_waiting):
-            self.notice()
+        await self._feed.look()
+
+    async def _extend(self, slept: float, engine: str | None) -> None:
+        """Give leases their time again: all, or those of one engine."""
+        now = self._clock.seconds()
+        extended = await self._workers.write(leases.extend_all, now, self._terms.seconds, slept, engine)
+        self._rested = now
+        if extended:
+            self._log.info("{count} leases go on", count=extended)
 
     async def _end_silent(self) -> None:
         now = self._clock.seconds()
@@ -168,6 +231,7 @@ class Leases(RepeatingService):
         if due.is_anything:
             for attempt in await self._workers.write(self._end_expired, now):
                 self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
+                self.ended(attempt)
                 size = await self._workers.blocking(self._logs.seal, attempt.log)
                 await self._workers.write(leases.note_log_size, attempt.attempt, size)
 
@@ -182,16 +246,22 @@ class Leases(RepeatingService):
         return ended
 
 
-def _heard(connection: sqlalchemy.Connection, node: str, now: float) -> str:
-    """Note that a test node was heard and return its platform."""
-    if not nodes.seen(connection, node, now):
-        raise RefusedError(f"test node '{node}' is not known", "Say hello first", status=404)
-    return nodes.platform_of(connection, node) or "any"
+def _note(connection: sqlalchemy.Connection, request: LeaseRequest, now: float) -> Asker:
+    is_measured = request.memory_free > 0
+    figures: dict[str, Any] = {
+        "load": request.load if is_measured else None,
+        "memory_free": request.memory_free or None,
+        "disk_free": request.disk_free if is_measured else None,
+    }
+    asker = nodes.seen(connection, request.node, now, **figures, refuses=request.refuses)
+    if asker is None:
+        raise RefusedError(f"test node '{request.node}' is not known", "Say hello first", status=404)
+    return asker
 
 
 def _renew(
     connection: sqlalchemy.Connection, lease: int, heartbeat: Heartbeat, now: float, seconds: float
 ) -> tuple[float, bool]:
     node, expires, cancelled = leases.renew(connection, lease, heartbeat.fencing, now, seconds)
-    nodes.seen(connection, node, now, heartbeat.load, heartbeat.memory_free, heartbeat.disk_free)
+    nodes.seen(connection, node, now, heartbeat.load, heartbeat.memory_free, heartbeat.disk_free, heartbeat.refuses)
     return expires, cancelled

@@ -36,7 +36,7 @@ class Source(Protocol):
 
 
 class GitPoll(RepeatingService):
-    """Polls one project every ``interval`` seconds; ``on_jobs`` is called after new jobs are in the database."""
+    """Polls one project every ``interval`` seconds; ``on_jobs`` is called with new jobs that are in the database."""
 
     _log = Logger()
 
@@ -47,7 +47,7 @@ class GitPoll(RepeatingService):
         project: Project,
         source: Source,
         find: Callable[[str], tuple[Release, ...]],
-        on_jobs: Callable[[], None],
+        on_jobs: Callable[[tuple[int, ...]], None],
         rules: Sequence[Rule],
         interval: float = 5.0,
     ) -> None:
@@ -83,7 +83,7 @@ class GitPoll(RepeatingService):
         self._newest = commit.hash
         if found is not None:
             self._say(*found)
-            self._on_jobs()
+            self._on_jobs(found[0].jobs)
 
     def _schedule(
         self, connection: sqlalchemy.Connection, commit: Commit, releases: tuple[Release, ...], now: float

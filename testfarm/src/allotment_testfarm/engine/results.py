@@ -43,7 +43,7 @@ class Accepted:
 
 
 class Results:
-    """Records results; ``on_job`` is called when a job waits again, ``on_manifest`` when there is one to offer."""
+    """Records results; ``on_end`` is called with each attempt that has ended, ``on_manifest`` when there is one."""
 
     _log = Logger()
 
@@ -56,7 +56,7 @@ class Results:
         signer: Signer,
         rules: Sequence[Rule],
         terms: LeaseTerms,
-        on_job: Callable[[], None],
+        on_end: Callable[[Ended], None],
         on_manifest: Callable[[], None],
     ) -> None:
         self._clock = clock
@@ -66,7 +66,7 @@ class Results:
         self._signer = signer
         self._rules = rules
         self._terms = terms
-        self._on_job = on_job
+        self._on_end = on_end
         self._on_manifest = on_manifest
 
     async def accept(self, lease: int, result: JobResult) -> None:
@@ -80,8 +80,7 @@ class Results:
         self._log.info(
             "job {job}: {outcome} {reason}", job=ended.job, outcome=ended.outcome.value, reason=result.reason
         )
-        if not ended.is_done:
-            self._on_job()
+        self._on_end(ended)
         if accepted.is_signed:
             self._on_manifest()
 
@@ -108,11 +107,13 @@ class Results:
             digest=hashlib.sha256(dumps(result)).hexdigest(),
             steps=result.steps,
             cases=result.cases,
+            parts=result.parts,
+            promises=result.promises,
+            log_bytes=log_size,
             manifest=None if result.manifest is None else result.manifest.sha256,
         )
         if ended is None:
             return None
-        leases.note_log_size(connection, lease, log_size)
         if ended.is_done:
             judge_jobs(connection, (ended.job,), self._rules, now)
         is_signed = self._sign(connection, ended, result.manifest, now)
