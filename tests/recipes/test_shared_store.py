@@ -13,13 +13,12 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from allotment.cli import main
 from allotment.errors import AllotmentError
 from allotment_recipes.shared_store import Store, remove, seal
 from allotment_recipes.store import padded_root
@@ -55,6 +54,7 @@ class Yard:
     """A profile of two parts, and builds of it in processes of their own."""
 
     place: Path
+    inside: tuple[str, ...] = ()  # words before a build's own command
 
     def write(self, extra: str = "") -> None:
         """Write the sources and the profile; ``extra`` lines go into the first part."""
@@ -73,7 +73,7 @@ class Yard:
         (self.place / "profiles/software.cfg").write_text(profile)
 
     def start(self, folder: str, store: str = "store") -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", BUILD, self.place, self.place / folder, self.place / store]
+        command = [*self.inside, sys.executable, "-c", BUILD, self.place, self.place / folder, self.place / store]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
     def build(self, folder: str, store: str = "store") -> str:
@@ -231,59 +231,76 @@ def test_sealing_keeps_programs_and_links(tmp_path: Path) -> None:
     assert not part.exists()
 
 
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of 2 MB in ``place``, which is mounted for a process in namespaces only: any user may do that."""
+
+    place: Path
+    holder: int  # pid of the process
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The words before a command that is to see it."""
+        return ("nsenter", "--target", str(self.holder), "--user", "--mount", "--preserve-credentials")
+
+    @property
+    def outside(self) -> Path:
+        """Where everybody else sees it."""
+        return Path(f"/proc/{self.holder}/root{self.place}")
+
+    def fill(self) -> None:
+        space = os.statvfs(self.outside)
+        (self.outside / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
+
+    def relieve(self) -> None:
+        (self.outside / "ballast").unlink()
+
+
 @pytest.fixture
-def small_disk(short_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | None]:
-    """A file system of 2 MB; None for an ordinary user, who has one in a namespace only: the test has run there."""
+def small_disk(short_path: Path) -> Iterator[SmallDisk]:
     place = short_path / "disk"
     place.mkdir()
-    if os.geteuid() != 0:
-        again = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:randomly", "-p", "no:cacheprovider"]
-        inside = ["unshare", "--user", "--map-root-user", "--mount", *again, request.node.nodeid]
-        done = subprocess.run(inside, cwd=request.config.rootpath, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        yield None
-        return
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    mount = f"mount -t tmpfs -o size=2m tmpfs {place} && echo mounted && exec cat"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "mounted\n":
+            pytest.skip("needs user namespaces")
+        yield SmallDisk(place, holder.pid)  # it ends with its standard input
 
 
-def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, small_disk: Path | None) -> None:
-    if small_disk is None:
-        return
+def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, small_disk: SmallDisk) -> None:
+    yard = replace(yard, inside=small_disk.inside)
+    root = small_disk.outside / padded_root(small_disk.place / "s").relative_to(small_disk.place)
     yard.write("\npost-install = head -c 100000000 /dev/zero > @@LOCATION@@/zeros || exit 3")
     error = yard.build("one", "disk/s")
     assert "[first] post-install failed with exit code 3" in error
     assert "No space left on device" in error
-    assert leftovers(yard.root("disk/s")) == []
+    assert leftovers(root) == []
     yard.write()
-    space = os.statvfs(small_disk)
-    (small_disk / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
+    small_disk.fill()
     error = yard.build("two", "disk/s")
     assert re.search(r"can't be built: .*: No space left on device\. Mend that and build again: what is whole", error)
-    assert leftovers(yard.root("disk/s")) == []
-    (small_disk / "ballast").unlink()
+    assert leftovers(root) == []
+    small_disk.relieve()
     assert yard.build("one", "disk/s") == ""
 
 
 def test_a_full_disk_is_a_clear_error_of_the_command_too(
-    yard: Yard, small_disk: Path | None, write_tiny: Callable[[Path], Path], capsys: pytest.CaptureFixture[str]
+    yard: Yard, small_disk: SmallDisk, write_tiny: Callable[[Path], Path]
 ) -> None:
-    if small_disk is None:
-        return
     profile = write_tiny(yard.place / "tree")
-    space = os.statvfs(small_disk)
-    (small_disk / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
-    words = ["build", str(profile), "--folder", str(yard.place / "one"), "--sources", str(small_disk / "sources")]
-    assert main(words) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == (
-        f"error: {yard.place / 'one'} or {small_disk / 'sources'}: No space left on device. "
+    words = [profile, "--folder", yard.place / "one", "--sources", small_disk.place / "sources"]
+    command = [*small_disk.inside, sys.executable, "-m", "allotment", "build", *words]
+    small_disk.fill()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {yard.place / 'one'} or {small_disk.place / 'sources'}: No space left on device. "
         "Mend that and build again: what is whole is kept."
     )
-    (small_disk / "ballast").unlink()
-    assert main(words) == 0
+    small_disk.relieve()
+    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_a_signal_that_ends_a_step_is_named(yard: Yard) -> None:
