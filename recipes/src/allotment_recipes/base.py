@@ -137,12 +137,11 @@ class GenericBaseRecipe(Generic[O]):
 
     def _parse(self) -> O:
         known, prefixes, secrets = _known(self.options_class)
-        variables = variables_of(self.buildout, self.name, self.raw)
-        raw: dict[str, Any] = {}
-        for option, value in self.raw.items():
-            is_own = option in known or option.startswith(prefixes)
-            if option not in _FRAMEWORK and (is_own or option not in variables):
-                raw[option] = value
+        raw: dict[str, Any] = {option: value for option, value in self.raw.items() if option not in _FRAMEWORK}
+        others = {option for option in raw if option not in known and not option.startswith(prefixes)}
+        if others:  # rarely; it takes a search of the whole profile to know its variables
+            for option in others & variables_of(self.buildout, self.name, self.raw):
+                del raw[option]
         for option in secrets & raw.keys():
             raw[option] = Secret(self.run.tokens.reveal(raw[option]))
         try:

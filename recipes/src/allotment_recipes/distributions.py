@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which installed distributions took part in a build, by a hash that no folder's place changes."""
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -15,13 +16,13 @@ _LOCAL = ("direct_url.json", "INSTALLER", "REQUESTED", "RECORD")
 
 
 def took_part(specs: Iterable[str]) -> list[dict[str, str]]:
-    """Return name, version and sha256 of each distribution that one of the recipes ``distribution:name`` comes from."""
+    """Return name, version and sha256 of each distribution that one of the recipes ``distribution:name`` comes from.
+
+    A hash is kept: what this process or its zygote has imported is what runs, whatever is installed since.
+    """
     points = [find("", spec) for spec in set(specs)]
     found = {canonical(point.dist.name): point.dist for point in points if point.dist is not None}
-    return [
-        {"name": name, "version": item.version, "sha256": distribution_hash(item)}
-        for name, item in sorted(found.items())
-    ]
+    return [{"name": name, "version": item.version, "sha256": _kept_hash(item)} for name, item in sorted(found.items())]
 
 
 def distribution_hash(distribution: importlib.metadata.Distribution) -> str:
@@ -34,6 +35,9 @@ def distribution_hash(distribution: importlib.metadata.Distribution) -> str:
         record = distribution.read_text("RECORD") or ""
         lines = sorted(line for line in record.splitlines() if not _is_local(line.partition(",")[0]))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+_kept_hash = functools.cache(distribution_hash)
 
 
 def _is_local(name: str) -> bool:

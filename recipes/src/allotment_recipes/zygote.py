@@ -184,10 +184,12 @@ def preload() -> None:
 
     import allotment_recipes.runs  # noqa: F401
     from allotment_recipes import recipe_loading
+    from allotment_recipes.distributions import took_part
 
-    for (owner, name), point in recipe_loading.installed().items():
-        if owner == "allotment-recipes":
-            recipe_loading.load("", f"{point.dist.name if point.dist else owner}:{name}")
+    ours = [f"{owner}:{name}" for owner, name in recipe_loading.installed() if owner == "allotment-recipes"]
+    for spec in ours:
+        recipe_loading.load("", spec)
+    took_part(ours)
     from allotment_recipes import template
 
     template.environment(lambda name: None).from_string("{{ a.b | tojson }}").render(a={"b": 1})  # fills its caches
