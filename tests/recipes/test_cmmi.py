@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from allotment.cli import main
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.store import ROOT_LENGTH, padded_root
@@ -265,10 +266,20 @@ def test_shell_enters_the_environment_of_the_failed_build(yard: Yard) -> None:
     assert rest == ["mended"]
 
 
+def test_shell_names_the_parts_that_can_be_entered(yard: Yard, capsys: pytest.CaptureFixture[str]) -> None:
+    yard.build({"answer": yard.archive("answer", {**LIBRARY, "answer.c": "error\n"})})
+    assert main(["build", "--shell", "anser", "--folder", str(yard.place / "built")]) == 1
+    assert capsys.readouterr().err == (
+        f"error: no build folder of 'anser' is left in {yard.place / 'built'}. Did you mean 'answer'? Valid: answer.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
         ("make-targets = nothing", "make install failed with exit code 2"),
+        ("pre-build = no-such", "not found. A program is missing: install it and name it in host-tools."),
+        ("configure-command =\npre-configure = rm configure", "no configure script"),
         ("configure-command = true\nmake-binary = true", "make install wrote nothing into"),
         ("configure-command = true\nmake-binary =", "make install wrote nothing into"),
         ("environment = nowhere", "[answer] refers to the section 'nowhere', which does not exist. Did you mean"),
@@ -277,6 +288,8 @@ def test_shell_enters_the_environment_of_the_failed_build(yard: Yard) -> None:
         ("pre-build = test -e ${buildout:directory}", "[answer] pre-build: names "),
         ("debian-source = nginx", "'nginx' is not 'package version suite'"),
         ("md5sum = 12", "'12' is not an md5"),
+        (f"patches = fix.patch#{'0' * 64}", ", or write ${:_profile_base_location_}/fix.patch for a file beside the"),
+        (f"patches = /nowhere/fix.patch#{'0' * 64}", "No such file or directory. Correct the path."),
         ("patches = fix.patch", "[answer] patches: 'fix.patch' has no sha256. Write <path or URL>#<64 hex"),
         ("url =", "[answer] url: missing option. Add 'url = ...' or 'debian-source = ...'."),
         ("prefix = /usr", "[answer] prefix: unknown option."),
@@ -324,6 +337,11 @@ post-install =
     assert "\nfrom the part\n" in yard.log("answer")
 
 
+def test_a_step_before_may_write_the_configure_script(yard: Yard) -> None:
+    lines = yard.archive("answer", {**LIBRARY, "autogen.sh": "#!/bin/sh\nmv configure.txt configure\n"})
+    assert yard.build({"answer": f"{lines}\npre-configure =\n  mv configure configure.txt\n  ./autogen.sh"}).error == ""
+
+
 def test_a_store_whose_path_is_too_long_is_refused(yard: Yard) -> None:
     yard.write({"answer": yard.archive("answer", LIBRARY)})
     far = yard.place / ("x" * 140)
@@ -352,6 +370,12 @@ def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
     )
     result = yard.build({"ask": yard.archive("ask", link) + flags + f" -Wl,-rpath={outside}/lib"})
     assert f"bin/ask takes libanswer.so from {outside}/lib, outside the store: refer to the part" in result.error
+
+
+def test_an_rpath_into_the_build_folder_is_refused(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    error = yard.build({"answer": f'{lines}\nmake-options = CC="gcc -Wl,-rpath=$PWD"'}).error
+    assert re.search(r"  lib/libanswer\.so\.1 has an rpath into \S*/\.work/answer-\S*, which goes away: set LDF", error)
 
 
 def test_a_text_that_names_the_build_folder_is_refused(yard: Yard) -> None:

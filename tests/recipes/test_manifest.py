@@ -174,7 +174,7 @@ def test_a_closure_with_other_bytes_is_refused(
         ("in.json", '"object"', '"integer", "writeOnly": true', r"in\.json: writeOnly: a secret is a string, not integer"),
         ("in.json", "object", "objekt", r"in\.json is not a JSON schema: type: 'objekt' is not valid"),
         ("software.cfg", "instance.cfg.in", "nothing.in", r"\[profile\] url: .*/nothing\.in does not exist\. Correct the path"),
-        ("software.cfg", "parts = profile", "parts = profile\n  nothing", r"tiny can't be built: \[buildout\] refers to the section 'nothing'"),
+        ("software.cfg", "parts = profile", "parts = profile\n  nothing", r"tiny can't be built, see .*: \[buildout\] refers to the section 'nothing'"),
         ("software.cfg", "../stack", "../../../stack", r"\[buildout\] extends: .*/stack/.* does not exist\. Correct it in .*/software\.cfg, or in what"),
         ("software.cfg.json", '"tiny"', '"tinny"', r"software\.cfg\.json: name is 'tinny' and its folder is 'tiny'\. Write \"name\": \"tiny\", or"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
 from allotment_recipes import store
-from allotment_recipes.store import part_hash, part_path, platform_name
+from allotment_recipes.store import padded_root, part_hash, part_path, platform_name
 
 BASE: dict[str, Any] = {"build_version": 1, "references": [], "inputs": {}, "roots": {}}
 
@@ -22,6 +22,12 @@ def test_a_part_is_named_by_name_version_and_hash() -> None:
 def test_a_name_that_is_no_folder_s_is_refused(word: str) -> None:
     with pytest.raises(AllotmentError, match="can't be part of a folder's name"):
         part_path(Path("/s"), word, "1", "a" * 64)
+
+
+@pytest.mark.parametrize("name", ["my parts", "a:b", "a\tb"])
+def test_a_store_where_no_build_would_work_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(AllotmentError, match=r"has a space or a colon in its path\. Choose another folder\."):
+        padded_root(tmp_path / name)
 
 
 def test_every_kind_of_input_changes_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:

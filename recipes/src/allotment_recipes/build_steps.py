@@ -15,6 +15,7 @@ from allotment.errors import AllotmentError
 _TELLING = re.compile(
     r"\b(error|fatal|undefined reference|cannot|can't|not found|no such|denied|failed|No rule)\b", re.IGNORECASE
 )
+_NOT_FOUND = 127  # a shell's exit code
 _LAST = 5  # lines of the log's end that are always shown
 _MOST = 15  # lines shown at most
 _READ = 1 << 18  # bytes of the log's end that are looked at
@@ -74,9 +75,11 @@ class Workshop:
     def _failure(self, step: str, command: str, code: int) -> StepError:
         ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         shown = "".join(f"\n  | {line}" for line in last_relevant_lines(self.log))
+        fix = "A program is missing: install it and name it in host-tools" if code == _NOT_FOUND else ""
         return StepError(
             f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}\n  folder: {self.folder}\n"
-            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}"
+            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}",
+            fix,
         )
 
 

@@ -3,9 +3,10 @@
 
 import functools
 import os
+import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -103,26 +104,27 @@ class Recipe(GenericBaseRecipe[Options]):
     def _build(self, place: Place) -> None:
         self.logger.info("building %s", self.location.name)
         workshop = self._open_workshop(place)
-        options = self.options
         for patch in self.patches:
-            workshop.run(
-                f"patch {patch.name}", f"patch --batch {options.patch_options} < {patch.path(self.run.sources)}"
-            )
-        binary = options.make_binary.strip() or "true"
-        make = f"{binary} {_joined(options.make_options)}".strip()
-        jobs = f" -j{len(os.sched_getaffinity(0))}" if Path(binary.split()[0]).name == "make" else ""
-        for step, command in (
-            ("pre-configure", options.pre_configure),
-            ("configure", self._configure(workshop.folder)),
-            ("pre-build", options.pre_build),
-            ("make", f"{make}{jobs}"),
-            ("pre-install", options.pre_install),
-            ("make install", f"{make} {' '.join(options.make_targets)}" if options.make_targets else ""),
-            ("post-install", options.post_install),
-        ):
+            path = shlex.quote(str(patch.path(self.run.sources)))
+            workshop.run(f"patch {patch.name}", f"patch --batch {self.options.patch_options} < {path}")
+        for step, command in self._steps(workshop.folder):
             if command.strip():
                 workshop.run(step, command.replace(LOCATION, str(self.location)))
         self._check(place)
+
+    def _steps(self, folder: Path) -> Iterator[tuple[str, str]]:
+        """Yield each step and its command, one after the other: what is before may write the configure script."""
+        options = self.options
+        binary = options.make_binary.strip() or "true"
+        make = f"{binary} {_joined(options.make_options)}".strip()
+        jobs = f" -j{len(os.sched_getaffinity(0))}" if Path(binary.split()[0]).name == "make" else ""
+        yield "pre-configure", options.pre_configure
+        yield "configure", self._configure(folder)
+        yield "pre-build", options.pre_build
+        yield "make", f"{make}{jobs}"
+        yield "pre-install", options.pre_install
+        yield "make install", f"{make} {' '.join(options.make_targets)}" if options.make_targets else ""
+        yield "post-install", options.post_install
 
     def _open_workshop(self, place: Place) -> Workshop:
         from allotment_recipes.unpack import unpack
@@ -152,7 +154,7 @@ class Recipe(GenericBaseRecipe[Options]):
         if self.options.configure_command:
             return f"{self.options.configure_command} {arguments}"
         if not (folder / "configure").is_file():
-            problem = f"{self.source.name} has no configure script"
+            problem = "the archive has no configure script"
             self.fail(OptionProblem("configure-command", problem, "Write 'configure-command = true' if it needs none"))
         return f"./configure --prefix={self.location} {arguments}"
 
@@ -179,7 +181,7 @@ class Recipe(GenericBaseRecipe[Options]):
         try:
             return sources.Source(
                 options.sha256sum.lower(),
-                options.url.partition("#")[0].rstrip("/").rpartition("/")[2] or self.name,
+                f"[{self.name}] {options.url.partition('#')[0].rstrip('/').rpartition('/')[2]}".strip(),
                 urls=(options.url,) if options.url else (),
                 alternates=options.alternates,
                 md5=options.md5sum.lower(),

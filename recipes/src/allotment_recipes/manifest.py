@@ -75,7 +75,7 @@ def build_release(
             path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
         )
         if not result.ok:
-            raise BuildError(f"{description.name} can't be built: {result.error.removesuffix('.')}", f"See {log}")
+            raise BuildError(f"{description.name} can't be built, see {log}: {result.error.removesuffix('.')}")
         manifest = ReleaseManifest(
             name=description.name,
             profile=place,

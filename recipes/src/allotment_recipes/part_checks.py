@@ -64,6 +64,8 @@ def _problems(path: Path, location: Path, root: Path, traces: tuple[Path, ...]) 
         yield f"{name} is {error}: remove it in post-install"
         return
     if asked is not None:
+        for trace in _named(":".join(asked.search).encode(), traces):
+            yield f"{name} has an rpath into {trace}, which goes away: set LDFLAGS or install without it"
         yield from _library_problems(name, path, asked, location, root)
         return
     data = path.read_bytes()

@@ -49,7 +49,9 @@ def _patch(line: str, place: Callable[[str], Path]) -> Patch:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise OptionProblem("patches", f"{file} can't be read: {error.strerror}", "Correct the path") from error
+        beside = f", or write ${{:_profile_base_location_}}/{address} for a file beside the profile"
+        fix = f"Correct the path{beside if address != str(file) else ''}"
+        raise OptionProblem("patches", f"{file} can't be read: {error.strerror}", fix) from error
     found = _HASHES[len(checksum)](data).hexdigest()
     if found != checksum:
         raise OptionProblem("patches", f"the checksum of {file} is {found}, not {checksum}", "Correct one of them")

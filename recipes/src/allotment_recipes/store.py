@@ -24,6 +24,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._+]*")
 def padded_root(folder: Path) -> Path:
     """Return the store's root below ``folder``: a path of exactly ``ROOT_LENGTH`` bytes, links resolved."""
     place = folder.resolve()
+    if re.search(r"[\s:]", str(place)):  # make and the loader take them for the end of a path
+        raise AllotmentError(f"the store's folder {place} has a space or a colon in its path", "Choose another folder")
     size = len(str(place).encode())
     missing = ROOT_LENGTH - size - 1
     if missing < 1:

@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from allotment.codec import encode
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, nearest
 from allotment_recipes.build_steps import ENVIRONMENT
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
@@ -75,9 +75,10 @@ def _shell(part: str, folder: Path) -> NoReturn:
         document = json.loads(note.read_bytes())
         os.chdir(document["folder"])
     except FileNotFoundError as error:
+        left = [path.name for path in (folder / ".build").glob("*") if path.exists()]
+        rule = "It stays when a build fails, or with 'keep-compile-dir = true' in its section"
         raise AllotmentError(
-            f"no build folder of '{part}' is left in {folder}",
-            "It stays when a build fails, or with 'keep-compile-dir = true' in its section",
+            f"no build folder of '{part}' is left in {folder}", nearest(part, left) if left else rule
         ) from error
     inherited = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
     click.echo(f"{Path.cwd()}: leave with exit or Ctrl-D", err=True)
