@@ -72,7 +72,7 @@ class LocalFarm:
     def start_test_node(self, name: str, wire: str) -> None:
         """Start one test node of the farm."""
         token = str(self.folder / "farm/node.token")
-        arguments = ["node", "--farm", wire, "--token-file", token, "--name", name]
+        arguments = ["node", "--farm", wire, "--token-file", token, "--name", name, "--grace", "0"]
         self._start(name, "allotment_testfarm", arguments, "test-node.json")
         self._step(f"{name} joined the farm")
 

@@ -42,6 +42,7 @@ class FakeEngine:
         self.refuse_all = False  # as an engine that restarts: 503
         self.refuse_results_over: int | None = None  # bytes
         self.hellos: list[dict[str, Any]] = []
+        self.requests: list[dict[str, Any]] = []  # for leases
         self.heartbeats: list[dict[str, Any]] = []
         self.results: list[JobResult] = []
         self.steps: list[StepReport] = []
@@ -124,10 +125,11 @@ class FakeEngine:
         return request.rfile.read(int(request.headers.get("Content-Length") or 0))
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, body: bytes = b"") -> None:
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        with contextlib.suppress(ConnectionError):  # the test node has ended
+            request.send_response(status)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
 
     def _route(self, steps: list[str], query: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
         match steps:
@@ -148,7 +150,9 @@ class FakeEngine:
         return 404, b'{"error": "no such path", "fix": ""}'
 
     def _lease(self, request: dict[str, Any]) -> tuple[int, bytes]:
-        if not self._changed.wait_for(lambda: self._waiting, min(request["wait"], 0.5)):
+        self.requests.append(request)
+        self._changed.notify_all()
+        if request["refuses"] or not self._changed.wait_for(lambda: self._waiting, min(request["wait"], 0.5)):
             return 204, b""
         job = self._waiting.pop(0)
         self._given += 1

@@ -116,6 +116,37 @@ def test_stopped_test_node_lets_a_short_job_end(engine: Any, node: Any) -> None:
     assert engine.result().outcome == Outcome.PASSED
 
 
+def test_test_node_that_is_told_twice_to_stop_gives_the_job_back_at_once(
+    engine: Any, node: Any, marker: str, marked: Any
+) -> None:
+    node.start("--grace", "600")
+    engine.submit(python(SLEEP, marker))
+    engine.wait_for(lambda: b"up" in engine.log)
+    node.signal(signal.SIGTERM)
+    engine.wait_for(lambda: engine.requests[-1]["refuses"] == "is stopping")
+    node.signal(signal.SIGTERM)
+    assert node.wait() == 0
+    assert engine.result().reason == "test node t1 was stopped"
+    assert marked() == []
+
+
+def test_stopping_test_node_takes_no_other_job(engine: Any, node: Any) -> None:
+    node.start("--grace", "600")
+    engine.submit(python("import time; print('up', flush=True); time.sleep(1)"))
+    engine.wait_for(lambda: b"up" in engine.log)
+    node.signal(signal.SIGTERM)
+    engine.wait_for(lambda: engine.requests[-1]["refuses"] == "is stopping")
+    engine.submit(python("pass"))
+    assert node.wait() == 0
+    assert [result.outcome for result in engine.results] == [Outcome.PASSED]
+
+
+def test_wanted_space_that_is_no_size_is_a_usage_error(engine: Any, node: Any) -> None:
+    node.start("--disk-wanted", "much")
+    assert node.wait() == 2
+    assert "'much' is no size. Write it like 2G, 512M or 1.5GiB." in node.log.read_text()
+
+
 def test_cancelled_job_is_killed(engine: Any, node: Any, marker: str, marked: Callable[[], list[int]]) -> None:
     node.start()
     engine.submit(python(SLEEP, marker))

@@ -2,6 +2,7 @@
 """``allot farm node``: take part in a test farm."""
 
 import signal
+import threading
 from pathlib import Path
 
 import click
@@ -10,27 +11,61 @@ from allotment.errors import AllotmentError
 from allotment.secret import Secret
 
 
+def read_size(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    """Return the bytes that an option's text means."""
+    from allotment_testfarm.testnode import sizes
+
+    try:
+        return sizes.parse(text)
+    except AllotmentError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("node")
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the test node keeps everything.")
 @click.option("--farm", "url", required=True, help="URL of the farm's wire, as farm.json says.")
 @click.option("--token-file", type=click.Path(path_type=Path), required=True, help="File with the test nodes' token.")
 @click.option("--name", required=True, help="What the farm calls this test node.")
 @click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
-@click.option("--grace", type=float, default=5.0, show_default=True, help="Seconds that jobs get to end at a stop.")
-def command(folder: Path, url: str, token_file: Path, name: str, slots: int, grace: float) -> None:
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="Seconds that jobs get to end at a stop.",
+)
+@click.option(
+    "--disk-wanted", default="2G", show_default=True, callback=read_size, help="Take no job with less disk space free."
+)
+@click.option(
+    "--memory-wanted", default="512M", show_default=True, callback=read_size, help="Take no job with less memory free."
+)
+def command(
+    folder: Path,
+    url: str,
+    token_file: Path,
+    name: str,
+    slots: int,
+    grace: float,
+    disk_wanted: int,
+    memory_wanted: int,
+) -> None:
     """Take leases from a farm and run their jobs until stopped.
 
-    SIGTERM and SIGINT stop it cleanly: jobs that do not end within the grace time are given back to the farm.
+    SIGTERM and SIGINT stop it: it takes no more jobs, and those that run get the grace time to end. What has not ended
+    by then, or when the signal comes a second time, is given back to the farm, which has another test node do it.
     """
     from allotment.program import log_to_stderr
     from allotment_testfarm.testnode.agent import TestNode
+    from allotment_testfarm.testnode.host import Wanted
     from allotment_testfarm.testnode.wire_client import WireClient
 
     log_to_stderr()
     with WireClient(url, read_token(token_file)) as wire:
-        node = TestNode(folder.absolute(), wire, name, slots, grace)
+        node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: node.stop())
+            # On a thread: the handler interrupts the main one, which may hold the very lock that stopping takes.
+            signal.signal(number, lambda *_: threading.Thread(target=node.stop).start())
         node.run()
 
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from allotment import __version__
@@ -16,42 +17,66 @@ from allotment.program import FolderLock
 from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
 from allotment_testfarm.testnode.environment import environment
+from allotment_testfarm.testnode.host import HostFigures, Wanted
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import LeaseRequest, NodeHello
 
 _log = logging.getLogger(__name__)
 _LEASE_WAIT = 20.0  # seconds of one long poll
+_LOOK_AGAIN = 5.0  # seconds after which a test node that refuses jobs looks whether it still has to
+_SAY_SECONDS = 2.0  # what telling the engine of a stop may take at most
 _GIVE_BACK_SECONDS = 15.0  # what giving jobs back may take at most
+_STOPPING = "is stopping"
 
 
 class TestNode:
-    """Call :meth:`run` on any thread, and :meth:`stop` from a signal handler or another thread."""
+    """Call :meth:`run` on any thread, and :meth:`stop` on another one."""
 
     __test__ = False  # not a class of tests
 
-    def __init__(self, folder: Path, wire: WireClient, name: str, slots: int = 1, grace: float = 5.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wire: WireClient,
+        name: str,
+        slots: int = 1,
+        grace: float = 60.0,
+        wanted: Wanted | None = None,
+        measure: Callable[[Path], HostFigures] = host.measure,
+    ) -> None:
         """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop."""
         self.folder = folder
         self._wire = wire
         self._name = name
         self._slots = slots
         self._grace = grace
+        self._wanted = wanted or Wanted()
+        self._measure = measure
+        self._refused = ""  # why no job was taken when last looked at
+        self._stops = 0  # how often told to
         self._stopping = threading.Event()
         self._attempts: set[Attempt] = set()
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # of attempts and stops
         self._environment: dict[str, str] = {}  # as at the start: what is installed later counts after a restart
         self._heartbeat = 0.0  # seconds, as the engine said; 0 before it has
         self._kinds = tuple(kind.name for kind in plugins().items("allotment_job_kinds"))
 
     def stop(self) -> None:
-        """Take no more leases; :meth:`run` returns once the running jobs have ended or were given back."""
+        """Take no more leases; :meth:`run` returns once the running jobs have ended or were given back.
+
+        Told a second time, they are given back at once. Not for signal handlers: those interrupt the holder of a lock.
+        """
+        with self._changed:
+            self._stops += 1
+            self._changed.notify_all()
         self._stopping.set()
 
     def run(self) -> None:
         """Work until :meth:`stop`. A token that the engine refuses at the start is an error; later it is waited for."""
+        jobs = self.folder / "jobs"
         with FolderLock(self.folder, "lock"):
-            for name in scratch.sweep(self.folder / "jobs"):
+            for name in scratch.sweep(jobs, scratch.names(jobs)):
                 _log.info("removed the scratch folder of lease %s, which an earlier process left", name)
             ready = self.folder / "test-node.json"
             ready.unlink(missing_ok=True)
@@ -96,7 +121,7 @@ class TestNode:
                 if not greeted:
                     self._hello()
                     greeted = True
-                lease = self._wire.lease(LeaseRequest(self._name, _LEASE_WAIT, self._kinds))
+                lease = self._ask()
                 patience.reset()
             except (UnreachableError, RefusedError) as error:  # refused: a new token, an engine that forgot us
                 _log.warning("no lease: %s", error)
@@ -110,8 +135,41 @@ class TestNode:
             if lease is not None:
                 self._work_on(lease)
 
+    def _ask(self) -> Lease | None:
+        """Wait for a lease, or say why there is to be none now and return after a while."""
+        figures, refuses = self._look()
+        if refuses and self._clean():
+            figures, refuses = self._look()
+        if bool(refuses) != bool(self._refused):
+            _log.warning("takes no jobs: it %s", refuses) if refuses else _log.info("takes jobs again")
+        self._refused = refuses
+        lease = self._wire.lease(self._request(figures, refuses))
+        if refuses:
+            self._stopping.wait(_LOOK_AGAIN)
+        return lease
+
+    def _request(self, figures: HostFigures, refuses: str) -> LeaseRequest:
+        wait = 0.0 if refuses else _LEASE_WAIT
+        return LeaseRequest(
+            self._name, wait, self._kinds, figures.load, figures.memory_free, figures.disk_free, refuses
+        )
+
+    def _look(self) -> tuple[HostFigures, str]:
+        """Return how the machine is, and why no other job can be taken now ("": it can)."""
+        figures = self._measure(self.folder)
+        return figures, _STOPPING if self._stopping.is_set() else self._wanted.lacking(figures)
+
+    def _clean(self) -> bool:
+        """Remove what earlier jobs could not; True when there was anything."""
+        jobs = self.folder / "jobs"
+        names = scratch.names(jobs)  # before looking at what runs: what begins from now on is not among them
+        with self._changed:
+            running = {attempt.folder.name for attempt in self._attempts}
+        removed = scratch.sweep(jobs, [name for name in names if name not in running])
+        return bool(removed)
+
     def _work_on(self, lease: Lease) -> None:
-        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat)
+        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look)
         with self._changed:
             self._attempts.add(attempt)
             if self._stopping.is_set():
@@ -126,14 +184,29 @@ class TestNode:
                 self._changed.notify_all()
 
     def _drain(self) -> None:
-        _log.info("stopping: %d jobs running", len(self._attempts))
-        if self._wait_idle(self._grace):
-            return
+        """Let the running jobs end; give them back after the grace time, or when told to stop once more."""
+        self._say_stopping()
         with self._changed:
+            if self._attempts:
+                _log.info(
+                    "stopping: %d jobs have %g s to end; stop again to give them back at once",
+                    len(self._attempts),
+                    self._grace,
+                )
+            self._changed.wait_for(lambda: not self._attempts or self._stops > 1, self._grace)
             for attempt in self._attempts:
                 attempt.give_back(f"test node {self._name} was stopped")
-        self._wait_idle(_GIVE_BACK_SECONDS)
+            self._changed.wait_for(lambda: not self._attempts, _GIVE_BACK_SECONDS)
 
-    def _wait_idle(self, seconds: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._attempts, seconds)
+    def _say_stopping(self) -> None:
+        """Tell the engine, which then answers none of the slots that wait; without it heartbeats tell."""
+
+        def say() -> None:
+            try:
+                self._wire.lease(self._request(*self._look()))
+            except AllotmentError as error:
+                _log.warning("the farm was not told of the stop: %s", error)
+
+        saying = threading.Thread(target=say, name="stopping", daemon=True)
+        saying.start()
+        saying.join(_SAY_SECONDS)

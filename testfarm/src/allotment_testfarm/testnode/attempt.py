@@ -3,6 +3,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from allotment.messages.job import Lease, Outcome
 from allotment_recipes.unpack import Rules, unpack
 from allotment_testfarm.testnode import scratch as scratch_folder
 from allotment_testfarm.testnode.guarded import GuardedJob
-from allotment_testfarm.testnode.host import measure
+from allotment_testfarm.testnode.host import HostFigures
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.reporter import Reporter
 from allotment_testfarm.testnode.scratch import Scratch
@@ -33,11 +34,20 @@ class Attempt:
     said), the job is *cancelled*, or this test node gives the job *back* because it stops.
     """
 
-    def __init__(self, wire: WireClient, lease: Lease, folder: Path, heartbeat: float) -> None:
+    def __init__(
+        self,
+        wire: WireClient,
+        lease: Lease,
+        node: Path,
+        heartbeat: float,
+        look: Callable[[], tuple[HostFigures, str]],
+    ) -> None:
+        """``node`` is the test node's folder; ``look`` tells how the machine is, and why it takes no other job."""
         self.lease = lease
+        self.folder = node / "jobs" / f"{lease.id}-{lease.fencing}"
         self._wire = wire
-        self._folder = folder  # of the test node
-        self._scratch_path = folder / "jobs" / f"{lease.id}-{lease.fencing}"
+        self._node = node
+        self._look = look
         self._heartbeat = max(0.05, min(heartbeat, lease.seconds / 3))  # seconds between two
         self._over = threading.Event()  # the result is settled, or will never be
         self._hurry = threading.Event()  # the job is to end at once
@@ -57,7 +67,7 @@ class Attempt:
         finally:
             self._over.set()
             beat.join()
-            scratch_folder.remove(self._scratch_path)
+            scratch_folder.remove(self.folder)
         _log.info("lease %d: %s", lease.id, outcome)
 
     def give_back(self, why: str) -> None:
@@ -80,12 +90,12 @@ class Attempt:
 
     def _work(self) -> str:
         try:
-            scratch = scratch_folder.create(self._scratch_path)
+            scratch = scratch_folder.create(self.folder)
             self._fetch_source(scratch)
         except (AllotmentError, OSError) as error:
             reason = f"the job could not be prepared: {error}"
             return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, reason)), None)
-        job = GuardedJob(self.lease.job, scratch.source, scratch, self._folder / "sources")
+        job = GuardedJob(self.lease.job, scratch.source, scratch, self._node / "sources")
         reporter = Reporter(self._wire, self.lease, scratch.log, job.steps, self._lost, self.abandon)
         try:
             with self._guard:
@@ -148,7 +158,7 @@ class Attempt:
 
     def _upload(self, sha256: str, closure: Path) -> None:
         """Upload the closure after checking that it is what the manifest names."""
-        store = BlobStore(self._scratch_path / "upload")
+        store = BlobStore(self.folder / "upload")
         store.add(closure, sha256)
         self._wire.put_blob(sha256, store.path(sha256))
 
@@ -160,8 +170,8 @@ class Attempt:
         """Renew the lease until the attempt is over; learn from the answers that it was lost or cancelled."""
         while not self._over.wait(self._heartbeat):
             try:
-                figures = measure(self._folder)
-                heartbeat = Heartbeat(self.lease.fencing, figures.load, figures.memory_free, figures.disk_free)
+                figures, refuses = self._look()
+                heartbeat = Heartbeat(self.lease.fencing, figures.load, figures.memory_free, figures.disk_free, refuses)
                 if self._wire.heartbeat(self.lease.id, heartbeat).cancel:
                     self._end(Outcome.CANCELLED, "cancelled")
             except RefusedError as error:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of this machine that a heartbeat carries."""
+"""The figures of this machine, and whether there is enough left of it for another job."""
 
 import os
 import platform as _platform
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+
+from allotment_testfarm.testnode.sizes import shown
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,24 @@ class HostFigures:
     disk_free: int  # bytes
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What must be free for a job to be taken: one that ends on a full machine says nothing about the software."""
+
+    disk: int = 2_000_000_000  # bytes, of the test node's folder
+    memory: int = 512_000_000  # bytes
+
+    def lacking(self, figures: HostFigures) -> str:
+        """Return what there is too little of, for people; "" when a job may come."""
+        for what, free, wanted in (
+            ("disk space", figures.disk_free, self.disk),
+            ("memory", figures.memory_free, self.memory),
+        ):
+            if free < wanted:
+                return f"has little {what}: {shown(free)} free, {shown(wanted)} wanted"
+        return ""
+
+
 def platform() -> str:
     """Return this machine's platform, as jobs name it: such as ``linux-x86_64``."""
     return f"{_platform.system().lower()}-{_platform.machine()}"
@@ -24,11 +44,11 @@ def platform() -> str:
 
 def measure(folder: Path) -> HostFigures:
     """Return the machine's figures now; the disk is the one that ``folder`` is on."""
-    return HostFigures(os.getloadavg()[0], _memory_free(), shutil.disk_usage(folder).free)
+    return HostFigures(os.getloadavg()[0], _memory("MemAvailable"), shutil.disk_usage(folder).free)
 
 
-def _memory_free() -> int:
+def _memory(field: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     return 0

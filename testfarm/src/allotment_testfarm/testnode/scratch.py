@@ -12,7 +12,7 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,15 +106,19 @@ def _with_variable(variable: bytes) -> list[int]:
     return found
 
 
-def sweep(folder: Path) -> list[str]:
-    """Remove all scratch folders that an earlier process left, and what runs in them; return their names."""
-    if not folder.is_dir():
-        return []
-    names = sorted(path.name for path in folder.iterdir())
-    for name in names:
+def names(folder: Path) -> list[str]:
+    """Return the names of the scratch folders in a folder."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def sweep(folder: Path, stale: Iterable[str]) -> list[str]:
+    """Remove scratch folders that nobody works in any more, and what still runs of them; return those that are gone."""
+    gone = []
+    for name in stale:
         kill_leftovers(Scratch(folder / name))
         remove(folder / name)
-    return names
+        gone += [] if (folder / name).exists() else [name]
+    return gone
 
 
 def _remove_tree(folder: Path) -> None:
