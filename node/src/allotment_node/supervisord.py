@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services under supervisord: one for the node, reached by a unix socket, each service in the ``allot-exec`` shim."""
 
-import contextlib
-import logging
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -14,12 +9,11 @@ from typing import Any, Final
 
 from allotment import atomic
 from allotment.errors import AllotmentError
-from allotment_node import allot_exec
 from allotment_node.supervisor import Service, ServiceState, ServiceStatus, SupervisorOptions
+from allotment_node.supervisord_process import SupervisordProcess, shim
 from allotment_node.supervisord_rpc import Fault, SupervisordRPC, socket_path
-from allotment_node.supervisord_text import main_text, partition_text
+from allotment_node.supervisord_text import partition_text
 
-_START_TIMEOUT: Final = 20.0  # seconds until a new supervisord answers
 _STOP_TIMEOUT: Final = 30.0  # seconds until all services have ended
 _YOUNG: Final = 0.5  # seconds in which a program surely gets from fork to exec
 _STATES: Final = {
@@ -32,7 +26,6 @@ _STATES: Final = {
     "FATAL": ServiceStatus.FAILED,
     "UNKNOWN": ServiceStatus.FAILED,
 }
-_log = logging.getLogger(__name__)
 
 
 class Supervisord:
@@ -45,24 +38,19 @@ class Supervisord:
 
     def __init__(self, options: SupervisorOptions) -> None:
         self._options = options
-        self._config = options.folder / "supervisord.conf"
         self._groups = options.folder / "groups"
-        self._log_file = options.folder / "supervisord.log"
-        self._pid_file = options.folder / "supervisord.pid"
-        self._socket = socket_path(options.folder)
-        self._rpc = SupervisordRPC(self._socket)
+        self._rpc = SupervisordRPC(socket_path(options.folder))
+        self._process = SupervisordProcess(options, self._rpc)
         self._lock = threading.RLock()  # of the files, and of what supervisord has loaded from them
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline: int | None = None
         self._in_step: set[str] = set()  # partitions whose file is loaded, as far as this process knows
 
     def start(self) -> None:
         """Start supervisord unless it runs, or there is nothing to run."""
         with self._lock:
             if self._rpc.is_alive():
-                if not self._options.attached or self._process is not None:
+                if not self._options.attached or self._process.is_child:
                     return
-                self._end_detached()
+                self._process.end_detached()
             if self._groups.is_dir() and any(self._groups.glob("*.conf")):
                 self._launch()
 
@@ -116,27 +104,12 @@ class Supervisord:
         with self._lock:
             if self._rpc.is_alive():
                 self._stop_groups(sorted({f"{item.partition}.{item.name}" for item in self.states()}))
-                self._end_detached()
-            self._end_mute()
+                self._process.end_detached()
+            self._process.end_mute()
 
     def close(self) -> None:
         with self._lock:
-            process, self._process = self._process, None
-            lifeline, self._lifeline = self._lifeline, None
-        if lifeline is None or process is None:
-            return
-        with contextlib.suppress(OSError):  # it has died already
-            self._quietly("shutdown")
-        deadline = time.monotonic() + _STOP_TIMEOUT
-        while process.poll() is None and time.monotonic() < deadline:
-            self._rpc.is_alive()  # wakes it, as in _stop_groups
-            time.sleep(0.02)
-        os.close(lifeline)
-        try:
-            process.wait(_STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            self._process.end_attached()
 
     def _load(self, partition: str) -> None:
         """Bring supervisord in step with a partition's file; slow stops happen outside the lock."""
@@ -147,9 +120,9 @@ class Supervisord:
             if changed or removed:  # other partitions' loads may have come in between
                 added, changed, removed = self._differences(partition)
             for group in (*changed, *removed):
-                self._quietly("removeProcessGroup", group)
+                self._rpc.attempt("removeProcessGroup", group)
             for group in (*added, *changed):
-                self._quietly("addProcessGroup", group)
+                self._rpc.attempt("addProcessGroup", group)
             self._in_step.add(partition)
 
     def _stop_groups(self, groups: list[str]) -> None:
@@ -159,7 +132,7 @@ class Supervisord:
         """
         left = [f"{group}:{group.partition('.')[2]}" for group in groups]
         for group in groups:
-            self._quietly("stopProcessGroup", group, False)
+            self._rpc.attempt("stopProcessGroup", group, False)
         deadline = time.monotonic() + _STOP_TIMEOUT
         again = time.monotonic() + _YOUNG
         while left and time.monotonic() < deadline:
@@ -169,7 +142,7 @@ class Supervisord:
                 again = time.monotonic() + _YOUNG
                 for process in left:
                     if (ages[process] or 0.0) < 10 * _YOUNG:
-                        self._quietly("signalProcess", process, "TERM")
+                        self._rpc.attempt("signalProcess", process, "TERM")
             time.sleep(0.02 if left else 0.0)
 
     def _age(self, process: str) -> float | None:
@@ -179,6 +152,11 @@ class Supervisord:
         except Fault:
             return None
         return float(found["now"] - found["start"]) if found["pid"] else None
+
+    def _launch(self) -> None:
+        """Start supervisord; called with the lock held."""
+        self._process.launch()
+        self._in_step = {file.stem for file in self._groups.glob("*.conf")}
 
     def _differences(self, partition: str) -> tuple[list[str], list[str], list[str]]:
         try:
@@ -196,117 +174,11 @@ class Supervisord:
 
     def _start_group(self, group: str) -> None:
         """Start at once: supervisord by itself would look at a new group within a second only."""
-        self._quietly("startProcess", f"{group}:{group.partition('.')[2]}", False)
-
-    def _quietly(self, method: str, *arguments: Any, timeout: float = 10.0) -> None:
-        """Call; what supervisord refuses (already started, already gone, can't be spawned) its states will tell."""
-        try:
-            self._rpc.call(method, *arguments, timeout=timeout)
-        except Fault as error:
-            _log.debug("supervisord %s %s: %s", method, arguments, error.faultString)
+        self._rpc.attempt("startProcess", f"{group}:{group.partition('.')[2]}", False)
 
     def _shim(self, usage: Path) -> list[str]:
         """Return the words before a service's own command."""
-        return [
-            *_python(allot_exec.__file__),
-            *("--parent", str(self._pid_file)),
-            *("--usage", str(usage)),
-            *("--grace", "10"),
-        ]
-
-    def _launch(self) -> None:
-        """Start supervisord and wait until it answers; called with the lock held."""
-        self._end_mute()
-        self._options.folder.mkdir(mode=0o700, exist_ok=True)
-        self._groups.mkdir(mode=0o700, exist_ok=True)
-        text = main_text(self._options, self._socket, self._pid_file, self._log_file)
-        atomic.write_bytes(self._config, text.encode(), 0o600)
-        command = [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self._config)]
-        # supervisord and the services get nothing of our environment: tokens may be in it.
-        environment = {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-            "LANG": "C.UTF-8",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        with self._log_file.open("ab") as log:
-            if self._options.attached:
-                self._process = self._launch_attached(command, environment, log)
-            else:
-                self._process = subprocess.Popen(
-                    command,
-                    cwd="/",
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-        self._in_step = {file.stem for file in self._groups.glob("*.conf")}
-        self._await_answer()
-
-    def _launch_attached(self, command: list[str], environment: dict[str, str], log: Any) -> "subprocess.Popen[bytes]":
-        """Start supervisord in the shim with a lifeline: a pipe that ends when this process does, however it ends."""
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-        inner, self._lifeline = os.pipe()
-        shim = [*_python(allot_exec.__file__), "--lifeline", str(inner), "--grace", "15", "--"]
-        try:
-            return subprocess.Popen(
-                [*shim, *command],
-                cwd="/",
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                pass_fds=(inner,),
-            )
-        finally:
-            os.close(inner)
-
-    def _await_answer(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT
-        while not self._rpc.is_alive():
-            if (self._process is not None and self._process.poll() is not None) or time.monotonic() > deadline:
-                tail = self._log_file.read_text(errors="replace").splitlines()[-5:]
-                raise AllotmentError(f"supervisord did not start: {' / '.join(tail)}", f"See {self._log_file}")
-            time.sleep(0.01)
-
-    def _end_detached(self) -> None:
-        """End a supervisord that was started when services were detached: it would outlive us."""
-        pid = self._living()
-        self._quietly("shutdown")
-        deadline = time.monotonic() + _STOP_TIMEOUT
-        while pid is not None and self._is_ours(pid) and time.monotonic() < deadline:
-            self._rpc.is_alive()  # wakes it, as in _stop_groups
-            time.sleep(0.02)
-
-    def _end_mute(self) -> None:
-        """A supervisord of this folder that lives and does not answer is killed, so that there are never two."""
-        pid = self._living()
-        if pid is not None:
-            _log.warning("supervisord %d does not answer and is killed", pid)
-            os.kill(pid, 9)
-
-    def _living(self) -> int | None:
-        """Return the pid of this folder's supervisord, None when there is none."""
-        try:
-            pid = int(self._pid_file.read_text())
-        except (OSError, ValueError):
-            return None
-        return pid if self._is_ours(pid) else None
-
-    def _is_ours(self, pid: int) -> bool:
-        """Whether a process is this folder's supervisord and has not ended."""
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
-            return False
-        return str(self._config).encode() in command and pid != os.getpid()
-
-
-def _python(script: str) -> list[str]:
-    return [sys.executable, "-I", "-S", script]
+        return [*shim(), "--parent", str(self._process.pid_file), "--usage", str(usage), "--grace", "10"]
 
 
 def _state(item: dict[str, Any]) -> ServiceState:

@@ -3,6 +3,7 @@
 
 import hashlib
 import http.client
+import logging
 import os
 import socket
 import stat
@@ -15,6 +16,7 @@ from xmlrpc.client import Fault
 from allotment.errors import AllotmentError
 
 __all__ = ["Fault", "SupervisordRPC", "socket_path"]
+_log = logging.getLogger(__name__)
 _LONGEST: Final = 90  # bytes; the kernel takes 107, and supervisord first binds a name with its pid behind
 
 
@@ -22,16 +24,23 @@ class SupervisordRPC:
     """Calls from any thread: each has a connection of its own."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def call(self, method: str, *arguments: Any, timeout: float = 10.0) -> Any:
         """Call ``supervisor.<method>``; a Fault when it is refused, an OSError when supervisord is away."""
-        transport = _UnixTransport(self._path, timeout)
+        transport = _UnixTransport(self.path, timeout)
         with xmlrpc.client.ServerProxy("http://supervisord/RPC2", transport) as proxy:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except (http.client.HTTPException, xmlrpc.client.ProtocolError) as error:
-                raise ConnectionError(f"supervisord at {self._path}: {error}") from error
+                raise ConnectionError(f"supervisord at {self.path}: {error}") from error
+
+    def attempt(self, method: str, *arguments: Any) -> None:
+        """Call; what supervisord refuses (already started, already gone, can't be spawned) its states will tell."""
+        try:
+            self.call(method, *arguments)
+        except Fault as error:
+            _log.debug("supervisord %s %s: %s", method, arguments, error.faultString)
 
     def is_alive(self) -> bool:
         """Whether supervisord answers and is not about to end."""
