@@ -287,7 +287,7 @@ def test_shell_names_the_parts_that_can_be_entered(yard: Yard, capsys: pytest.Ca
         ("environment =\n  A = %(NONE)s", "A asks for %(NONE)s, which is not set"),
         ("pre-build = test -e ${buildout:directory}", "[answer] pre-build: names "),
         ("debian-source = nginx", "'nginx' is not 'package version suite'"),
-        ("md5sum = 12", "'12' is not an md5"),
+        ("md5sum = 12", "[answer] sha256sum, md5sum or debian-source: '12' is not an md5. Give 32 hex"),
         (f"patches = fix.patch#{'0' * 64}", ", or write ${:_profile_base_location_}/fix.patch for a file beside the"),
         (f"patches = /nowhere/fix.patch#{'0' * 64}", "No such file or directory. Correct the path."),
         ("patches = fix.patch", "[answer] patches: 'fix.patch' has no sha256. Write <path or URL>#<64 hex"),

@@ -178,17 +178,19 @@ class Recipe(GenericBaseRecipe[Options]):
         options = self.options
         if not options.url and not options.debian_source:
             raise OptionProblem("url", "missing option", "Add 'url = ...' or 'debian-source = ...'")
+        name = f"[{self.name}] {options.url.partition('#')[0].rstrip('/').rpartition('/')[2]}".strip()
         try:
             return sources.Source(
                 options.sha256sum.lower(),
-                f"[{self.name}] {options.url.partition('#')[0].rstrip('/').rpartition('/')[2]}".strip(),
+                name,
                 urls=(options.url,) if options.url else (),
                 alternates=options.alternates,
                 md5=options.md5sum.lower(),
                 debian=" ".join(options.debian_source.split()),
             )
         except AllotmentError as error:
-            raise OptionProblem("sha256sum, md5sum or debian-source", error.what, error.fix) from error
+            problem = error.what.removeprefix(f"{name}: ")
+            raise OptionProblem("sha256sum, md5sum or debian-source", problem, error.fix) from error
 
     def _variables(self) -> dict[str, str]:
         name = self.options.environment.strip()
