@@ -8,6 +8,7 @@ first holds ``<folder>/`` -> the hash of a document of that folder's files, beca
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,6 +19,19 @@ from allotment_recipes.reach import Group
 from allotment_testfarm.db.schema import inputs, jobs, revisions
 
 CONCLUSIVE = (Outcome.PASSED, Outcome.FAILED)  # what says something about the software
+
+_ran = jobs.alias("ran")
+# The job of a release's newest revision that passed or failed, if its inputs are known; made once: each claim uses it.
+LAST_CONCLUSIVE: Final = (
+    sa.select(_ran.c.id)
+    .where(
+        *(_ran.c[name] == sa.bindparam(f"last_{name}") for name in ("project_id", "release", "kind", "platform")),
+        _ran.c.outcome.in_(CONCLUSIVE),
+        _ran.c.files.is_not(None),
+    )
+    .order_by(_ran.c.position.desc())
+    .limit(1)
+)
 
 
 @dataclass(frozen=True)
@@ -76,19 +90,6 @@ def whole(release: str, kind: str, files: str | None, environment: str) -> str |
         return None
     document = {"release": release, "kind": kind, "files": files, "environment": environment}
     return hashlib.sha256(canonical(document)).hexdigest()
-
-
-def select_last_conclusive(project: int, release: str, kind: str, platform: str) -> sa.Select[tuple[int]]:
-    """Return the query for the job of a release's newest revision that passed or failed, if its inputs are known."""
-    ran = jobs.alias()
-    same = {"project_id": project, "release": release, "kind": kind, "platform": platform}
-    return (
-        sa.select(ran.c.id)
-        .filter_by(**same)
-        .where(ran.c.outcome.in_(CONCLUSIVE), ran.c.files.is_not(None))
-        .order_by(ran.c.position.desc())
-        .limit(1)
-    )
 
 
 def changes(connection: sa.Connection, job: int) -> InputChanges | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs: one software release in one mode on one platform at one revision."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +70,15 @@ def create(
             "created": now,
             "files": _files(connection, release),
             "files_problem": release.problem,
-            "compared_with": inputs.select_last_conclusive(project, **which).scalar_subquery(),
+            "compared_with": _last_conclusive(connection, project, which),
         }
         made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
     return tuple(made)
+
+
+def _last_conclusive(connection: sa.Connection, project: int, which: Mapping[str, str]) -> int | None:
+    values = {f"last_{name}": value for name, value in {"project_id": project, **which}.items()}
+    return connection.execute(inputs.LAST_CONCLUSIVE, values).scalar()
 
 
 def _files(connection: sa.Connection, release: Release) -> str | None:

@@ -2,7 +2,7 @@
 """Leases: a claim starts an attempt, renewals keep it, a result or its expiry ends it. All in writing transactions."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -65,19 +65,39 @@ class StaleLeaseError(RefusedError):
         super().__init__(f"lease {lease} {problem}", "Stop the job and take another lease", status=409)
 
 
+# Attempts with what decides whether their jobs are tried again.
+_WITH_JOB: Final = sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
+_LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_for_update()
+_tried = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
+# A job that still waits, with all that its lease says; locks it. Made once, because each claim uses it.
+_TO_CLAIM: Final = (
+    sa.select(
+        *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
+        *(jobs.c.fencing, jobs.c.started, jobs.c.files, revisions.c.commit, projects.c.name.label("project")),
+        *(_tried.label("tried"), inputs.LAST_CONCLUSIVE.scalar_subquery().label("last_conclusive")),
+    )
+    .join(projects, projects.c.id == jobs.c.project_id)
+    .join(revisions, revisions.c.id == jobs.c.revision_id)
+    .where(jobs.c.id == sa.bindparam("job"), jobs.c.state == JobState.WAITING)
+    .with_for_update(skip_locked=True, of=jobs)
+)
+
+
 def claim(
     connection: sa.Connection, job: WaitingJob, asker: Asker, now: float, terms: LeaseTerms, engine: str = ""
 ) -> Lease | Held | None:
     """Lease a job to a test node; None when it waits no longer. No job goes to two, whoever else tries."""
     if (by := _equal_that_runs(connection, job, asker.environment)) is not None:
         return Held(by)
-    row = connection.execute(_to_claim(job)).one_or_none()
+    same = {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
+    values = {"job": job.id, **{f"last_{name}": value for name, value in same.items()}}
+    row = connection.execute(_TO_CLAIM, values).one_or_none()
     if row is None:
         return None
     number, fencing = row.tried + 1, row.fencing + 1
     input_hash = inputs.whole(row.release, row.kind, row.files, asker.environment)
     # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
-    values = {
+    leased = {
         "state": JobState.LEASED,
         "fencing": fencing,
         "started": now if row.started is None else row.started,
@@ -85,7 +105,7 @@ def claim(
         "input_hash": input_hash,
         "compared_with": row.last_conclusive,
     }
-    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(**values))
+    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(**leased))
     attempt = {
         "job_id": row.id,
         "number": number,
@@ -113,23 +133,6 @@ def claim(
         options=row.options,
     )
     return Lease(lease, message, number, asker.name, fencing, now + terms.seconds, terms.seconds)
-
-
-def _to_claim(job: WaitingJob) -> sa.Select[Any]:
-    """Return the query for a job that still waits, with all that its lease says; it locks the job."""
-    tried = sa.select(sa.func.count()).where(attempts.c.job_id == job.id).scalar_subquery()
-    last = inputs.select_last_conclusive(job.project, job.release, job.kind, job.platform).scalar_subquery()
-    return (
-        sa.select(
-            *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
-            *(jobs.c.fencing, jobs.c.started, jobs.c.files, revisions.c.commit, projects.c.name.label("project")),
-            *(tried.label("tried"), last.label("last_conclusive")),
-        )
-        .join(projects, projects.c.id == jobs.c.project_id)
-        .join(revisions, revisions.c.id == jobs.c.revision_id)
-        .where(jobs.c.id == job.id, jobs.c.state == JobState.WAITING)
-        .with_for_update(skip_locked=True, of=jobs)
-    )
 
 
 def _equal_that_runs(connection: sa.Connection, job: WaitingJob, environment: str) -> int | None:
@@ -235,9 +238,7 @@ def expire(connection: sa.Connection, now: float, terms: LeaseTerms) -> tuple[En
     """End the attempts whose test node fell silent, and those beyond the engine's own limit."""
     over = sa.or_(attempts.c.expires <= now, attempts.c.deadline <= now)
     ended = []
-    for row in connection.execute(
-        _with_job().where(attempts.c.ended.is_(None), over).with_for_update(skip_locked=True)
-    ):
+    for row in connection.execute(_WITH_JOB.where(attempts.c.ended.is_(None), over).with_for_update(skip_locked=True)):
         if row.expires <= now:
             reason = f"test node {row.node} fell silent for {now - row.expires + terms.seconds:.0f} s"
             ended.append(_end(connection, row, Outcome.LOST, reason, now, terms))
@@ -273,13 +274,8 @@ def note_log_size(connection: sa.Connection, attempt: int, size: int) -> None:
     connection.execute(sa.update(attempts).where(attempts.c.id == attempt).values(log_bytes=size))
 
 
-def _with_job() -> sa.Select[Any]:
-    """Return the query for attempts with what decides whether their jobs are tried again."""
-    return sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
-
-
 def _locked(connection: sa.Connection, lease: int) -> Any:
-    return connection.execute(_with_job().where(attempts.c.id == lease).with_for_update()).one_or_none()
+    return connection.execute(_LOCKED, {"lease": lease}).one_or_none()
 
 
 def _change(connection: sa.Connection, lease: int, fencing: int, values: dict[str, object]) -> Any:

@@ -2,6 +2,7 @@
 """Proofs: a job that ran and passed or failed says the same of every other one with the same inputs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -22,6 +23,33 @@ class Proof:
     outcome: Outcome
 
 
+_waiting, _ran = jobs.alias("waiting"), jobs.alias("ran")
+_present = sa.select(nodes.c.environment).where(nodes.c.environment != "", nodes.c.last_seen > sa.bindparam("since"))
+_unsigned = sa.exists().where(
+    attempts.c.job_id == _ran.c.id,
+    attempts.c.outcome == Outcome.PASSED,
+    attempts.c.manifest.is_not(None),
+    attempts.c.manifest.not_in(sa.select(manifests.c.sha256)),
+)
+# Made once: it is asked after each job.
+_FIND: Final = (
+    sa.select(_waiting.c.id, _waiting.c.project_id, _ran.c.id.label("by"), _ran.c.outcome)
+    .join(_ran, _ran.c.files == _waiting.c.files)
+    .where(
+        _waiting.c.state == JobState.WAITING,
+        ~_waiting.c.is_fresh,
+        *(_waiting.c[name] == _ran.c[name] for name in ("project_id", "release", "kind", "platform")),
+        _ran.c.state == JobState.DONE,
+        _ran.c.outcome.in_(CONCLUSIVE),
+        _ran.c.proved_by.is_(None),
+        _ran.c.environment.in_(_present),
+        ~_unsigned,
+    )
+    .order_by(_waiting.c.id, _ran.c.ended)
+)
+_FIND_BY: Final = _FIND.where(_ran.c.id == sa.bindparam("by"))
+
+
 def find(
     connection: sa.Connection, now: float, *, of: tuple[int, ...] | None = None, by: int | None = None
 ) -> tuple[Proof, ...]:
@@ -30,34 +58,14 @@ def find(
     The job that proves had the same files, and ran in an environment that a connected test node has now. If it passed,
     the manifest that it made is signed: a job whose manifest was refused leaves nothing to deploy.
     """
-    waiting, ran = jobs.alias(), jobs.alias()
-    present = sa.select(nodes.c.environment).where(nodes.c.environment != "", nodes.c.last_seen > now - SILENCE)
-    unsigned = sa.exists().where(
-        attempts.c.job_id == ran.c.id,
-        attempts.c.outcome == Outcome.PASSED,
-        attempts.c.manifest.is_not(None),
-        attempts.c.manifest.not_in(sa.select(manifests.c.sha256)),
-    )
-    query = (
-        sa.select(waiting.c.id, waiting.c.project_id, ran.c.id.label("by"), ran.c.outcome)
-        .join(ran, ran.c.files == waiting.c.files)
-        .where(
-            waiting.c.state == JobState.WAITING,
-            ~waiting.c.is_fresh,
-            *(waiting.c[name] == ran.c[name] for name in ("project_id", "release", "kind", "platform")),
-            ran.c.state == JobState.DONE,
-            ran.c.outcome.in_(CONCLUSIVE),
-            ran.c.proved_by.is_(None),
-            ran.c.environment.in_(present),
-            ~unsigned,
-        )
-        .order_by(waiting.c.id, ran.c.ended)
-    )
+    query, values = _FIND, {"since": now - SILENCE}
     if of is not None:
-        query = query.where(waiting.c.id.in_(of))
+        query = query.where(_waiting.c.id.in_(of))
     if by is not None:
-        query = query.where(ran.c.id == by)
-    found = {row.id: Proof(row.id, row.project_id, row.by, Outcome(row.outcome)) for row in connection.execute(query)}
+        query, values = _FIND_BY, {**values, "by": by}
+    found = {
+        row.id: Proof(row.id, row.project_id, row.by, Outcome(row.outcome)) for row in connection.execute(query, values)
+    }
     return tuple(found.values())  # of each the newest
 
 

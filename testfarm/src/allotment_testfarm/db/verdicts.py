@@ -2,7 +2,7 @@
 """What verdict rules need to know of a job's past, and where their verdict goes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -23,6 +23,25 @@ class Case:
     revision: str
 
 
+_own, _older, _newer = jobs.alias("own"), jobs.alias("older"), jobs.alias("newer")
+_SAME: Final = ("project_id", "release", "kind", "platform")
+# Made once: each verdict asks both.
+_BEFORE: Final = (
+    sa.select(_older)
+    .join(_own, sa.and_(*(_older.c[name] == _own.c[name] for name in _SAME), _older.c.position < _own.c.position))
+    .where(_own.c.id == sa.bindparam("job"), _older.c.colour.in_([Colour.GREEN, Colour.RED]))
+    .order_by(_older.c.position.desc())
+    .limit(1)
+)
+_FOLLOWING: Final = (
+    sa.select(_newer.c.id)
+    .join(_own, sa.and_(*(_newer.c[name] == _own.c[name] for name in _SAME), _newer.c.position > _own.c.position))
+    .where(_own.c.id == sa.bindparam("job"), _newer.c.colour.is_not(None))
+    .order_by(_newer.c.position)
+    .limit(1)
+)
+
+
 def take_turn(connection: sa.Connection, job: int) -> None:
     """Wait until no other transaction judges jobs of the same project: each must see what the other has said.
 
@@ -39,19 +58,7 @@ def case(connection: sa.Connection, job: int) -> Case:
         .join(revisions, revisions.c.id == jobs.c.revision_id)
         .where(jobs.c.id == job)
     ).one()
-    before = connection.execute(
-        sa.select(jobs)
-        .where(
-            jobs.c.project_id == row.project_id,
-            jobs.c.release == row.release,
-            jobs.c.kind == row.kind,
-            jobs.c.platform == row.platform,
-            jobs.c.position < row.position,
-            jobs.c.colour.in_([Colour.GREEN, Colour.RED]),
-        )
-        .order_by(jobs.c.position.desc())
-        .limit(1)
-    ).one_or_none()
+    before = connection.execute(_BEFORE, {"job": job}).one_or_none()
     return Case(_last_attempt(connection, row), verdict_of(before) if before else None, verdict_of(row), row.commit)
 
 
@@ -79,21 +86,7 @@ def unjudged(connection: sa.Connection) -> tuple[int, ...]:
 
 def following(connection: sa.Connection, job: int) -> int | None:
     """Return the judged job of the same release at the next newer revision that has one."""
-    row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()
-    query = (
-        sa.select(jobs.c.id)
-        .where(
-            jobs.c.project_id == row.project_id,
-            jobs.c.release == row.release,
-            jobs.c.kind == row.kind,
-            jobs.c.platform == row.platform,
-            jobs.c.position > row.position,
-            jobs.c.colour.is_not(None),
-        )
-        .order_by(jobs.c.position)
-        .limit(1)
-    )
-    return connection.execute(query).scalar()
+    return connection.execute(_FOLLOWING, {"job": job}).scalar()
 
 
 def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
