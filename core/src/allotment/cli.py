@@ -79,8 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Bugs keep their traceback.
     """
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    return run(build(plugins()), "allot", arguments)
+
+
+def run(command: click.Command, name: str, arguments: Sequence[str] | None) -> int:
+    """Run a program's commands and return the exit code, as :func:`main` does."""
     try:
-        result = build(plugins()).main(arguments, prog_name="allot", standalone_mode=False)
+        result = command.main(arguments, prog_name=name, standalone_mode=False)
     except AllotmentError as error:
         click.echo(f"error: {error}", err=True)
         return 1

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from allotment.errors import AllotmentError
+from allotment.cli import run
 from allotment.plugins import load
 
 PROGRAMS = {
@@ -56,17 +56,7 @@ def _watch_parent() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a program and return its exit code: 0 stopped, 1 an error that is said, 2 wrong usage."""
-    try:
-        programs.main(arguments, prog_name="python -m allotment_testfarm", standalone_mode=False)
-    except AllotmentError as error:
-        click.echo(f"error: {error}", err=True)
-        return 1
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except click.Abort:
-        return 130
-    return 0
+    return run(programs, "python -m allotment_testfarm", arguments)
 
 
 if __name__ == "__main__":
