@@ -124,7 +124,7 @@ class MasterClient:
             with self._http.stream("GET", f"/api/v1/blobs/{_quote(sha256)}") as answer:
                 if answer.status_code != 200:
                     answer.read()
-                    raise self._refusal(answer)
+                    raise refusal(answer, self.url, "Check that the URL is a master's")
                 store.write(answer.iter_bytes(_CHUNK), expected=sha256, limit=limit)
         except httpx2.RequestError as error:
             raise self._unreachable(error) from error
@@ -244,7 +244,7 @@ class MasterClient:
                 raise self._unreachable(error) from error
         if answer.is_success or answer.status_code == 304 or (missing and answer.status_code == 404):
             return answer
-        raise self._refusal(answer)
+        raise refusal(answer, self.url, "Check that the URL is a master's")
 
     def _json(self, answer: httpx2.Response) -> Any:
         try:
@@ -257,18 +257,18 @@ class MasterClient:
     def _decode(self, kind: type[T], answer: httpx2.Response) -> T:
         return decode(kind, self._json(answer), self.url)
 
-    def _refusal(self, answer: httpx2.Response) -> RefusedError:
-        try:
-            data = json.loads(answer.content)
-            return RefusedError(str(data["error"]), str(data.get("fix", "")), answer.status_code)
-        except (ValueError, TypeError, KeyError):
-            return RefusedError(
-                f"{self.url} answered {answer.status_code}", "Check that the URL is a master's", answer.status_code
-            )
-
     def _unreachable(self, error: Exception) -> UnreachableError:
         reason = str(error) or type(error).__name__
         return UnreachableError(f"the master at {self.url} did not answer: {reason}", "Check that it runs, then retry")
+
+
+def refusal(answer: httpx2.Response, url: str, fix: str) -> RefusedError:
+    """Return what a server's no says; ``fix`` is for an answer that is none of ours."""
+    try:
+        data = json.loads(answer.content)
+        return RefusedError(str(data["error"]), str(data.get("fix", "")), answer.status_code)
+    except (ValueError, TypeError, KeyError):
+        return RefusedError(f"{url} answered {answer.status_code}", fix, answer.status_code)
 
 
 def check_url(url: str) -> None:

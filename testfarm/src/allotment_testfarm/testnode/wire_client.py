@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls of ``wire.py`` as Python functions, for threads."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Self, TypeVar
 
 import httpx2
 
-from allotment.client import check_url
+from allotment.client import check_url, refusal
 from allotment.codec import dumps, loads
-from allotment.errors import AllotmentError, RefusedError, UnreachableError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.job import Lease
 from allotment.secret import Secret
 from allotment_testfarm.wire import (
@@ -144,12 +143,7 @@ class WireClient:
     def _refusal(self, answer: httpx2.Response) -> AllotmentError:
         if answer.status_code >= 500 or answer.status_code == 429:
             return self._unreachable(f"HTTP {answer.status_code}")
-        try:
-            data: Any = json.loads(answer.content)
-            return RefusedError(str(data["error"]), str(data.get("fix", "")), answer.status_code)
-        except (ValueError, TypeError, KeyError):
-            what = f"{self.url} answered {answer.status_code}"
-            return RefusedError(what, "Check that the URL is the farm's wire", answer.status_code)
+        return refusal(answer, self.url, "Check that the URL is the farm's wire")
 
     def _unreachable(self, reason: object) -> UnreachableError:
         text = str(reason).rstrip(".") or type(reason).__name__
