@@ -7,6 +7,7 @@ import pickle
 import pprint
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from allotment.codec import dumps
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstanceState
-from allotment.secret import REDACTED, Secret, find, mark, revealed, scrub, unwrap, wrap
+from allotment.secret import REDACTED, Secret, find, mark, read_token, revealed, scrub, unwrap, wrap
 
 PLANTED = "correct-horse-battery"
 
@@ -188,3 +189,20 @@ def test_secret_is_found_however_the_schema_says_it(schema: dict[str, Any]) -> N
 def test_schema_that_refers_to_itself_by_its_root_is_followed() -> None:
     schema = {"properties": {"child": {"$ref": "#"}, "password": HIDDEN}}
     assert mark({"child": {"password": "x"}}, schema) == {"child": {"password": Secret("x")}}
+
+
+def test_a_token_is_read_from_its_file_and_a_file_that_holds_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(" abc-DEF_123\n")
+    assert read_token(path) == Secret("abc-DEF_123")
+    for content in (b"", b"\n", b"two\nlines", b"\xff", "\u00e4".encode(), b"x" * 4097):
+        path.write_bytes(content)
+        with pytest.raises(AllotmentError) as caught:
+            read_token(path, "Give another")
+        assert str(caught.value) == f"token file {path} holds no token. Give another."
+    with pytest.raises(AllotmentError) as caught:
+        read_token(tmp_path / "none")
+    assert str(caught.value) == (
+        f"token file {tmp_path}/none can't be read: No such file or directory. "
+        "Give the file that 'allot master token' wrote."
+    )

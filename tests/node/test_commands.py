@@ -97,7 +97,7 @@ def register(scratch: Path, *words: str) -> int:
             "Give a file with public keys, such as a farm's signing.pub.",
         ),
         (("--trust", __file__), " is not a public key. Give a file with public keys, such as"),
-        (("--token-file", "/nowhere"), "--token-file /nowhere can't be read: No such file or directory."),
+        (("--token-file", "/nowhere"), "token file /nowhere can't be read: No such file or directory."),
         ((), "the master at http://127.0.0.1:1 did not answer:"),
         (("--master", "http://example.invalid"), "http://example.invalid would send tokens unencrypted."),
     ],

@@ -3,10 +3,12 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
 REDACTED: Final = "<secret>"
+_LONGEST_TOKEN: Final = 4096  # bytes
 KEY: Final = "$secret"  # a secret inside JSON is the object {"$secret": "the value"}
 
 
@@ -48,6 +50,22 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a secret is not pickled: send it as JSON in a message that may hold it")
+
+
+def read_token(path: Path, fix: str = "Give the file that 'allot master token' wrote") -> Secret:
+    """Return the token that a file holds; ``fix`` says which file it should be."""
+    from allotment.errors import AllotmentError
+
+    try:
+        with path.open() as file:
+            text = file.read(_LONGEST_TOKEN + 1).strip()
+    except OSError as error:
+        raise AllotmentError(f"token file {path} can't be read: {error.strerror}", fix) from error
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(text) > _LONGEST_TOKEN or not text.isascii() or not text.isprintable():
+        raise AllotmentError(f"token file {path} holds no token", fix)
+    return Secret(text)
 
 
 def wrap(value: Any) -> Any:

@@ -13,9 +13,7 @@ from allotment.codec import encode
 from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus
 from allotment.messages.service import InstanceInfo
-from allotment.secret import Secret
-
-_LONGEST_TOKEN = 4096  # bytes of a token's file
+from allotment.secret import read_token
 
 
 def master_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,20 +39,6 @@ def connect(master: str | None, token_file: Path | None) -> MasterClient:
     if token_file is None:
         raise AllotmentError("no token is given", "Give --token-file FILE, or set ALLOTMENT_TOKEN_FILE")
     return MasterClient(master, read_token(token_file))
-
-
-def read_token(path: Path) -> Secret:
-    """Return the token that a file holds."""
-    try:
-        with path.open() as file:
-            text = file.read(_LONGEST_TOKEN + 1).strip()
-    except OSError as error:
-        raise AllotmentError(f"token file {path} can't be read: {error.strerror}", "Give another file") from error
-    except UnicodeDecodeError:
-        text = ""
-    if not text or len(text) > _LONGEST_TOKEN or not text.isascii() or not text.isprintable():
-        raise AllotmentError(f"token file {path} holds no token", "Give the file that 'allot master token' wrote")
-    return Secret(text)
 
 
 def show(items: Any) -> None:

@@ -10,9 +10,8 @@ import click
 from allotment import atomic
 from allotment.plugins import plugins
 from allotment.program import log_to_stderr
-from allotment.secret import Secret
+from allotment.secret import Secret, read_token
 from allotment_master.app import create_app
-from allotment_master.cli import read_token
 from allotment_master.kit.database import Database, sqlite_url
 from allotment_master.kit.serving import Tls, check_address, serve
 from allotment_master.master import Master

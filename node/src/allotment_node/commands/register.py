@@ -8,7 +8,7 @@ import click
 from allotment import atomic
 from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
-from allotment.secret import Secret
+from allotment.secret import Secret, read_token
 from allotment_node.config import MOST_PARTITIONS, ConfigError, NodeConfig, dump, trusted_keys
 from allotment_node.folder import NodeFolder
 
@@ -56,7 +56,7 @@ def command(
     except OptionProblem as error:
         raise ConfigError(f"--{error.what}", error.fix) from error
     _check_trust(config, place)
-    register(place, config, _read_token(token_file), _parse_labels(labels))
+    register(place, config, read_token(token_file), _parse_labels(labels))
     click.echo(f"{name} is registered; run it with: allot node run --folder {place.root}")
 
 
@@ -90,16 +90,6 @@ def _check_trust(config: NodeConfig, place: NodeFolder) -> None:
     except ConfigError as error:
         what = error.what.removeprefix("trust: ")
         raise ConfigError(f"--trust: {what}", "Give a file with public keys, such as a farm's signing.pub") from error
-
-
-def _read_token(path: Path) -> Secret:
-    try:
-        text = path.read_text().strip()
-    except OSError as error:
-        raise AllotmentError(f"--token-file {path} can't be read: {error.strerror}", "Correct the path") from error
-    if not text:
-        raise AllotmentError(f"--token-file {path} is empty", "Write the token into it")
-    return Secret(text)
 
 
 def _parse_labels(labels: tuple[str, ...]) -> dict[str, str]:

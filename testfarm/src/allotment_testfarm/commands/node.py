@@ -8,15 +8,15 @@ from pathlib import Path
 import click
 
 from allotment.errors import AllotmentError
-from allotment.secret import Secret
+from allotment.secret import read_token
 
 
-def read_size(context: click.Context, parameter: click.Parameter, text: str) -> int:
-    """Return the bytes that an option's text means."""
+def read_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """Return the bytes that an option's text means; None when it is not given."""
     from allotment_testfarm.testnode import sizes
 
     try:
-        return sizes.parse(text)
+        return None if text is None else sizes.parse(text)
     except AllotmentError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -40,6 +40,11 @@ def read_size(context: click.Context, parameter: click.Parameter, text: str) -> 
 @click.option(
     "--memory-wanted", default="512M", show_default=True, callback=read_size, help="Take no job with less memory free."
 )
+@click.option(
+    "--job-memory",
+    callback=read_size,
+    help="Memory that a job may use.  [default: nine tenths of the machine's, shared by the slots]",
+)
 def command(
     folder: Path,
     url: str,
@@ -49,6 +54,7 @@ def command(
     grace: float,
     disk_wanted: int,
     memory_wanted: int,
+    job_memory: int | None,
 ) -> None:
     """Take leases from a farm and run their jobs until stopped.
 
@@ -61,20 +67,9 @@ def command(
     from allotment_testfarm.testnode.wire_client import WireClient
 
     log_to_stderr()
-    with WireClient(url, read_token(token_file)) as wire:
-        node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted))
+    with WireClient(url, read_token(token_file, "Give the farm's node.token")) as wire:
+        node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory)
         for number in (signal.SIGTERM, signal.SIGINT):
             # On a thread: the handler interrupts the main one, which may hold the very lock that stopping takes.
             signal.signal(number, lambda *_: threading.Thread(target=node.stop).start())
         node.run()
-
-
-def read_token(path: Path) -> Secret:
-    """Return the token in a file."""
-    try:
-        token = path.read_text().strip()
-    except OSError as error:
-        raise AllotmentError(f"{path} can't be read: {error.strerror}", "Give the farm's node.token") from error
-    if not token:
-        raise AllotmentError(f"{path} is empty", "Give the farm's node.token")
-    return Secret(token)
