@@ -19,8 +19,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a Python program with arguments under the guard; its standard input is the lifeline."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def run(program: str, *arguments: str, timeout: float = 60.0) -> "subprocess.Popen[bytes]":
+    def run(program: str, *arguments: str, timeout: float = 60.0, **limit: int) -> "subprocess.Popen[bytes]":
         limits = ["--timeout", str(timeout), "--status", str(tmp_path / "status")]
+        for name, value in limit.items():
+            limits += [f"--{name}", str(value)]
         command = [sys.executable, "-c", program, *arguments]
         words = [sys.executable, "-I", "-S", guard.__file__, *limits, "--", *command]
         process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -143,6 +145,68 @@ def test_nothing_is_left(
     process.wait(60)
     assert time.monotonic() - began < 30
     assert marked() == []
+
+
+FORK_BOMB = """
+import os, sys
+for _ in range(12):  # 4096 at most, should nobody end it
+    os.fork()
+open(sys.argv[2], "w").close()
+import time
+time.sleep(600)
+"""
+BOMB_OF_DAEMONS = FORK_BOMB.replace("    os.fork()", "    os.fork() or os.setsid()")
+HOG = """
+import sys, time
+held = []
+while len(held) < 1000:  # megabytes
+    held.append(bytearray(b"x" * (1 << 20)))
+    time.sleep(0.002)
+time.sleep(600)
+"""
+HERD = """
+import os, sys, time
+for _ in range(20):
+    if os.fork() == 0:
+        held = bytearray(b"x" * (20 << 20))
+        time.sleep(600)
+time.sleep(600)
+"""
+FAMILY_OF_ONE_HEAP = """
+import os, time
+held = bytearray(b"x" * (100 << 20))
+children = [os.fork() or time.sleep(600) for _ in range(10)]
+time.sleep(1.5)
+"""
+
+
+@pytest.mark.parametrize("program", [FORK_BOMB, BOMB_OF_DAEMONS], ids=["one group", "sessions of their own"])
+def test_fork_bomb_is_ended(
+    start: Start, tmp_path: Path, program: str, marker: str, marked: Callable[[], list[int]]
+) -> None:
+    process = start(program, marker, str(tmp_path / "up"), processes=100)
+    assert process.wait(120) == 122
+    assert (tmp_path / "status").read_text() == "processes"
+    assert marked() == []
+
+
+@pytest.mark.parametrize("program", [HOG, HERD], ids=["one process", "many processes"])
+def test_memory_hog_is_ended(
+    start: Start, tmp_path: Path, program: str, marker: str, marked: Callable[[], list[int]]
+) -> None:
+    assert start(program, marker, memory=200 << 20).wait(120) == 123
+    assert (tmp_path / "status").read_text() == "memory"
+    assert marked() == []
+
+
+def test_memory_that_forks_share_counts_once(start: Start) -> None:
+    assert start(FAMILY_OF_ONE_HEAP, memory=400 << 20).wait(120) == 0
+
+
+def test_kernel_that_runs_out_of_memory_would_kill_the_job_first(start: Start) -> None:
+    process = start("print(open('/proc/self/oom_score_adj').read())")
+    assert process.stdout is not None
+    assert int(process.stdout.read()) == 500
 
 
 def test_daemons_end_with_the_command(

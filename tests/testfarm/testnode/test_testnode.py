@@ -57,6 +57,42 @@ def test_job_that_never_ends_is_timed_out(engine: Any, node: Any, marker: str, m
     assert marked() == []
 
 
+def test_fork_bomb_fails_and_the_test_node_lives(
+    engine: Any, node: Any, marker: str, marked: Callable[[], list[int]]
+) -> None:
+    node.start()
+    engine.submit(python("import os, time\nfor _ in range(11): os.fork()\ntime.sleep(600)", marker))  # 2048 of them
+    result = engine.result(120)
+    assert (result.outcome, result.reason) == (Outcome.FAILED, "had more than 1024 processes at a time")
+    assert [(step.name, step.outcome) for step in result.steps] == [("command", Outcome.FAILED)]
+    assert marked() == []
+    engine.submit(python("pass"))
+    engine.wait_for(lambda: len(engine.results) == 2)
+    assert engine.results[1].outcome == Outcome.PASSED
+
+
+def test_job_that_takes_too_much_memory_is_ended_and_tried_elsewhere(engine: Any, node: Any) -> None:
+    node.start("--job-memory", "300M")
+    engine.submit(python("import time\nheld = bytearray(b'x' * 400_000_000)\ntime.sleep(600)"))
+    result = engine.result()
+    assert result.outcome == Outcome.INFRASTRUCTURE
+    assert result.reason == "used more than 300.0 MB of memory, which is all that this test node gives a job"
+    engine.submit(python("pass"))
+    engine.wait_for(lambda: len(engine.results) == 2)
+    assert engine.results[1].outcome == Outcome.PASSED
+
+
+def test_daemon_that_ignores_signals_ends_with_its_job(
+    engine: Any, node: Any, marker: str, marked: Callable[[], list[int]]
+) -> None:
+    deaf = "import signal\nfor n in (1, 2, 3, 15): signal.signal(n, signal.SIG_IGN)\n"
+    daemon = f"import os\nif os.fork() == 0:\n  os.setsid()\n  if os.fork(): os._exit(0)\n  {SLEEP}"
+    node.start()
+    engine.submit(python(deaf + daemon + "\nos.wait()", marker))
+    assert engine.result().outcome == Outcome.PASSED
+    assert marked() == []
+
+
 def test_killed_test_node_takes_the_job_along(
     engine: Any, node: Any, marker: str, marked: Callable[[], list[int]], within: Callable[..., bool]
 ) -> None:

@@ -53,7 +53,7 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
     from allotment.messages.job import Job
     from allotment.program import FolderLock
     from allotment_testfarm.testnode import scratch
-    from allotment_testfarm.testnode.guarded import GuardedJob
+    from allotment_testfarm.testnode.guarded import GuardedJob, most_memory
 
     stream = (sys.stderr if log_to_stderr else sys.stdout).buffer
 
@@ -67,7 +67,7 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
     with FolderLock(folder, "lock"):
         place = scratch.create(folder / "job")
         try:
-            guarded = GuardedJob(job, root, place, folder / "sources", echo)
+            guarded = GuardedJob(job, root, place, folder / "sources", most_memory(), echo)
             guarded.start()
             try:
                 return guarded.result(guarded.wait())

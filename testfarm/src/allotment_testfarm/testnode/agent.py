@@ -17,6 +17,7 @@ from allotment.program import FolderLock
 from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
 from allotment_testfarm.testnode.environment import environment
+from allotment_testfarm.testnode.guarded import most_memory
 from allotment_testfarm.testnode.host import HostFigures, Wanted
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.wire_client import WireClient
@@ -43,15 +44,20 @@ class TestNode:
         slots: int = 1,
         grace: float = 60.0,
         wanted: Wanted | None = None,
+        job_memory: int | None = None,
         measure: Callable[[Path], HostFigures] = host.measure,
     ) -> None:
-        """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop."""
+        """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop.
+
+        ``job_memory`` is how many bytes a job may use; by default all share nine tenths of the machine's.
+        """
         self.folder = folder
         self._wire = wire
         self._name = name
         self._slots = slots
         self._grace = grace
         self._wanted = wanted or Wanted()
+        self._job_memory = job_memory or most_memory(slots)
         self._measure = measure
         self._refused = ""  # why no job was taken when last looked at
         self._stops = 0  # how often told to
@@ -169,7 +175,7 @@ class TestNode:
         return bool(removed)
 
     def _work_on(self, lease: Lease) -> None:
-        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look)
+        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look, self._job_memory)
         with self._changed:
             self._attempts.add(attempt)
             if self._stopping.is_set():

@@ -41,13 +41,18 @@ class Attempt:
         node: Path,
         heartbeat: float,
         look: Callable[[], tuple[HostFigures, str]],
+        memory: int,
     ) -> None:
-        """``node`` is the test node's folder; ``look`` tells how the machine is, and why it takes no other job."""
+        """``node`` is the test node's folder; ``look`` tells how the machine is, and why it takes no other job.
+
+        ``memory`` is how many bytes the job may use.
+        """
         self.lease = lease
         self.folder = node / "jobs" / f"{lease.id}-{lease.fencing}"
         self._wire = wire
         self._node = node
         self._look = look
+        self._memory = memory
         self._heartbeat = max(0.05, min(heartbeat, lease.seconds / 3))  # seconds between two
         self._over = threading.Event()  # the result is settled, or will never be
         self._hurry = threading.Event()  # the job is to end at once
@@ -95,7 +100,7 @@ class Attempt:
         except (AllotmentError, OSError) as error:
             reason = f"the job could not be prepared: {error}"
             return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, reason)), None)
-        job = GuardedJob(self.lease.job, scratch.source, scratch, self._node / "sources")
+        job = GuardedJob(self.lease.job, scratch.source, scratch, self._node / "sources", self._memory)
         reporter = Reporter(self._wire, self.lease, scratch.log, job.steps, self._lost, self.abandon)
         try:
             with self._guard:

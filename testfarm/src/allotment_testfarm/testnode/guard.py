@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a command and, whatever happens, leave no process of it behind.
 
-``python -I -S guard.py [--timeout SECONDS] -- command...``; only the standard library, because it must start at once.
-The guard is the sub-reaper of all that the command starts, daemons and other sessions included. It kills them all
-when the command ends, at the timeout, on SIGTERM or SIGINT, and when its standard input closes: that pipe is the
-lifeline of whoever started it, so a SIGKILL of that one ends the command too. The command's standard input is empty.
+``python -I -S guard.py [--timeout SECONDS] [--processes N] [--memory BYTES] -- command...``; only the standard library,
+because it must start at once. The guard is the sub-reaper of all that the command starts, daemons and other sessions
+included. It kills them all when the command ends, at the timeout, when they are more than N or have more memory, on
+SIGTERM or SIGINT, and when its standard input closes: that pipe is the lifeline of whoever started it, so
+a SIGKILL of that one ends the command too. The command's standard input is empty.
 
-Exit codes: the command's own (128 + n after signal n), and 124 timeout, 125 lifeline closed, 126 asked to stop.
-``--status FILE`` gets one word for what ended it: ``ended``, ``timeout``, ``abandoned`` or ``stopped``.
+It counts, because the kernel's own limits don't: RLIMIT_NPROC is for all that a user runs and not for root at all,
+RLIMIT_AS is for one process, and control groups are not everybody's to make.
+
+Exit codes: the command's own (128 + n after signal n), and 122 too many processes, 123 too much memory, 124 timeout,
+125 lifeline closed, 126 asked to stop. ``--status FILE`` gets one word for what ended it: ``ended``, ``processes``,
+``memory``, ``timeout``, ``abandoned`` or ``stopped``.
 """
 
 # importing pathlib would double the start-up time
@@ -19,10 +24,13 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterable
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-EXIT_CODES = {"timeout": 124, "abandoned": 125, "stopped": 126}
+EXIT_CODES = {"processes": 122, "memory": 123, "timeout": 124, "abandoned": 125, "stopped": 126}
+LOOK = 0.25  # seconds between two looks at the limits; one takes a hundredth of that with 100 processes
+PAGE = os.sysconf("SC_PAGE_SIZE")
 GIVE_UP = (
     60.0  # seconds after which processes that can't be killed (uninterruptible, another user's) are left and named
 )
@@ -54,12 +62,41 @@ def children_by_scan(pid: int) -> list[int]:
     return found
 
 
-def descendants(pid: int) -> list[int]:
-    """Return all processes below ``pid``, parents first."""
+def descendants(pid: int, most: int = sys.maxsize) -> list[int]:
+    """Return all processes below ``pid``, parents first; with ``most`` no more than tells that they are too many."""
     found = children(pid)
     for child in found:  # grows while it is walked
+        if len(found) > most:
+            break
         found.extend(children(child))
     return found
+
+
+def resident(pids: Iterable[int]) -> int:
+    """Return the bytes that processes have; what several have of one fork counts for each. Quick."""
+    pages = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/statm") as file:  # it may be gone
+            _, total, of_files = file.read().split()[:3]
+            pages += int(total) - int(of_files)
+    return pages * PAGE
+
+
+def proportional(pids: Iterable[int]) -> int:
+    """Return the bytes that processes have; what several have counts once. A millisecond for each."""
+    kilobytes = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
+            kilobytes += sum(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+    return kilobytes * 1024
+
+
+def exceeded(most_processes: int, most_memory: int) -> str:
+    """Return the word for the limit that is exceeded, "" for none."""
+    found = descendants(os.getpid(), most_processes)
+    if len(found) > most_processes:
+        return "processes"
+    return "memory" if resident(found) > most_memory and proportional(found) > most_memory else ""
 
 
 def reap(main: int | None = None) -> int | None:
@@ -83,8 +120,11 @@ def kill_all() -> list[int]:
     """
     me = os.getpid()
     deadline = time.monotonic() + GIVE_UP
-    for _ in range(3):
-        send(descendants(me), signal.SIGSTOP)
+    stopped: set[int] = set()
+    while (new := set(descendants(me)) - stopped) and time.monotonic() < deadline:
+        stop_groups(new)
+        send(new, signal.SIGSTOP)
+        stopped |= new
     rounds = 0
     while True:
         left = descendants(me)
@@ -97,11 +137,28 @@ def kill_all() -> list[int]:
             time.sleep(0.01)
 
 
-def send(pids: list[int], number: int) -> None:
+def stop_groups(pids: Iterable[int]) -> None:
+    """Stop the process groups of processes: one call stops those, too, that are just being forked."""
+    groups = set()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            groups.add(os.getpgid(pid))
+    for group in groups - {os.getpgrp()}:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGSTOP)
+
+
+def send(pids: Iterable[int], number: int) -> None:
     """Send a signal to each process; those that are gone, or another user's, are passed over."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def yield_memory() -> None:
+    """Where memory runs out before the next look, let the kernel kill this process and its children, nobody else."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def start(command: list[str], libc: ctypes.CDLL) -> int:
@@ -115,6 +172,7 @@ def start(command: list[str], libc: ctypes.CDLL) -> int:
         if os.getppid() != me:  # the guard died before prctl
             os._exit(127)
         os.setsid()
+        yield_memory()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -127,17 +185,22 @@ def start(command: list[str], libc: ctypes.CDLL) -> int:
         os._exit(127)
 
 
-def watch(main: int, wakeup: int, deadline: float | None) -> tuple[str, int | None]:
+def watch(main: int, wakeup: int, deadline: float, most_processes: int, most_memory: int) -> tuple[str, int | None]:
     """Wait until something ends the command; return the word for it and the command's wait status, if it ended."""
     lifeline = 0
+    look = time.monotonic()
     while True:
         status = reap(main)
         if status is not None:
             return "ended", status
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
+        now = time.monotonic()
+        if now >= deadline:
             return "timeout", None
-        ready, _, _ = select.select([lifeline, wakeup], [], [], left)
+        if now >= look:  # not each time that a child ends
+            if word := exceeded(most_processes, most_memory):
+                return word, None
+            look = time.monotonic() + LOOK
+        ready, _, _ = select.select([lifeline, wakeup], [], [], max(0.0, min(look, deadline) - now))
         if lifeline in ready and not os.read(lifeline, 4096):
             return "abandoned", None
         if wakeup in ready:
@@ -157,24 +220,20 @@ def arm_signals() -> int:
     return reading
 
 
-def parse(arguments: list[str]) -> tuple[float | None, str | None, list[str]]:
-    """Return timeout (None: no limit), status file (None: none) and command."""
-    timeout: float | None = None
-    status: str | None = None
+def parse(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the options, by name, and the command."""
+    options = {}
     while arguments and arguments[0] != "--":
         option, value, *arguments = arguments
-        if option == "--timeout":
-            timeout = float(value)
-        elif option == "--status":
-            status = value
-        else:
+        if option not in ("--timeout", "--processes", "--memory", "--status"):
             raise SystemExit(f"guard: unknown option {option}")
-    return timeout, status, arguments[1:]
+        options[option.removeprefix("--")] = value
+    return options, arguments[1:]
 
 
 def main(arguments: list[str]) -> int:
     """Do what the module's docstring says; return the exit code."""
-    timeout, status_file, command = parse(arguments)
+    options, command = parse(arguments)
     if not command:
         raise SystemExit("guard: no command")
     libc = ctypes.CDLL(None, use_errno=True)
@@ -184,12 +243,14 @@ def main(arguments: list[str]) -> int:
         os.setsid()
     wakeup = arm_signals()
     pid = start(command, libc)
-    word, status = watch(pid, wakeup, None if timeout is None else time.monotonic() + timeout)
+    deadline = time.monotonic() + float(options.get("timeout", "inf"))
+    most_processes, most_memory = (int(options.get(name, sys.maxsize)) for name in ("processes", "memory"))
+    word, status = watch(pid, wakeup, deadline, most_processes, most_memory)
     left = kill_all()
     if left:
         os.write(2, f"guard: could not kill {' '.join(map(str, left))}\n".encode())
-    if status_file is not None:
-        with open(status_file, "w") as file:
+    if "status" in options:
+        with open(options["status"], "w") as file:
             file.write(word)
     if status is None:
         return EXIT_CODES[word]

@@ -19,10 +19,13 @@ from allotment.errors import AllotmentError, MessageError
 from allotment.messages.job import Job, Outcome, Step
 from allotment_testfarm.jobs import ReportFolder, plain
 from allotment_testfarm.testnode import guard
+from allotment_testfarm.testnode.host import memory
 from allotment_testfarm.testnode.redact import Redactor
 from allotment_testfarm.testnode.scratch import Scratch, kill_leftovers
+from allotment_testfarm.testnode.sizes import shown
 from allotment_testfarm.wire import JobResult, StepReport
 
+PROCESSES = 1024  # that a job may have at a time; the same everywhere, because one that has more has failed
 _MAX_LOG = 64 << 20  # bytes; what a job prints beyond is dropped
 _MAX_REPORT = 16 << 20  # bytes of one file of the report folder
 _CHUNK = 1 << 16  # bytes
@@ -33,16 +36,29 @@ _LAST_OUTPUT = 5.0  # seconds in which the output ends after the guard has; it h
 _PASSED_ON = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 
 
+def most_memory(slots: int = 1) -> int:
+    """Return how many bytes a job may use where nobody says it: the machine must live on."""
+    return memory() * 9 // 10 // slots
+
+
 class GuardedJob:
     """A job process with everything it starts; ``echo`` gets each redacted piece of output, on another thread."""
 
     def __init__(
-        self, job: Job, source: Path, scratch: Scratch, sources: Path, echo: Callable[[bytes], None] | None = None
+        self,
+        job: Job,
+        source: Path,
+        scratch: Scratch,
+        sources: Path,
+        memory: int,
+        echo: Callable[[bytes], None] | None = None,
     ) -> None:
+        """``memory`` is how many bytes all its processes may use together."""
         self.report = ReportFolder(scratch.report)
         self._job = job
         self._scratch = scratch
         self._folders = (scratch.report, source, scratch.work, sources)
+        self._memory = memory
         self._echo = echo
         self._environment = environment(scratch)
         self._redactor = Redactor(passwords(self._environment))
@@ -58,7 +74,8 @@ class GuardedJob:
         write_bytes(self.report.job, dumps(self._job), mode=0o600)
         module = "allotment_testfarm.testnode.job_process"
         command = [sys.executable, "-P", "-m", module, *(str(folder) for folder in self._folders)]
-        limits = ["--timeout", f"{self._job.timeout:.3f}", "--status", str(self._status)]
+        limits = ["--timeout", f"{self._job.timeout:.3f}", "--processes", str(PROCESSES)]
+        limits += ["--memory", str(self._memory), "--status", str(self._status)]
         self._started = time.time()
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", guard.__file__, *limits, "--", *command],
@@ -110,6 +127,11 @@ class GuardedJob:
             return self._cut_short(Outcome.INFRASTRUCTURE, self._problem)
         if ended == "timeout":
             return self._cut_short(Outcome.TIMED_OUT, f"did not end within {self._job.timeout:g} s")
+        if ended == "processes":
+            return self._cut_short(Outcome.FAILED, f"had more than {PROCESSES} processes at a time")
+        if ended == "memory":  # there may be more of it elsewhere
+            reason = f"used more than {shown(self._memory)} of memory, which is all that this test node gives a job"
+            return self._cut_short(Outcome.INFRASTRUCTURE, reason)
         if ended == "abandoned":
             return self._cut_short(Outcome.CANCELLED, "the job was ended")
         if ended != "ended":

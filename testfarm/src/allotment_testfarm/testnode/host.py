@@ -47,6 +47,11 @@ def measure(folder: Path) -> HostFigures:
     return HostFigures(os.getloadavg()[0], _memory("MemAvailable"), shutil.disk_usage(folder).free)
 
 
+def memory() -> int:
+    """Return how many bytes of memory the machine has."""
+    return _memory("MemTotal")
+
+
 def _memory(field: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith(f"{field}:"):
