@@ -3,8 +3,9 @@
 
 Each part is a component that the recipe ``cmmi`` builds from a source archive, and refers to the one before it. Ours is
 what a node asks its build engine for, which is warm; the peer is zc.buildout with ``slapos.recipe.cmmi`` over the same
-sections. Every part must hold the same on both sides. ``node`` is a whole agent that finds the release installed, and
-``cli`` is ``allot build``, from the start of Python to the manifest.
+sections. Every part must hold the same on both sides. ``node`` is a whole agent that finds the release installed, which
+is what ``slapos node software`` does in ``slapos`` seconds; ``cli`` is ``allot build``, from the start of Python to the
+manifest.
 """
 
 import hashlib
@@ -20,6 +21,7 @@ from benchmarks.b05 import PROFILE, Node
 from benchmarks.measure import Result, alternately, command, inside, main, median, processes_cpu
 
 GOAL_RATIO = 20
+SLAPOS_SECONDS = 0.75  # `slapos node software`, unchanged, slapos.core 1.26 on 2 cores; not on this machine
 PARTS = [f"part{number:03d}" for number in range(100)]
 
 
@@ -113,9 +115,11 @@ def measure(quick: bool) -> Result:
             "peer_cpu": round(medians["peer"].cpu, 4),
             "cpu_ratio": round(medians["peer"].cpu / cpu, 1),
             "node": round(medians["node"].wall, 4),
+            "node_ratio": round(SLAPOS_SECONDS / medians["node"].wall),
+            "slapos": SLAPOS_SECONDS,
             "cli": round(medians["cli"].wall, 4),
             "cli_cpu": round(medians["cli"].cpu, 4),
-            "peer_note": "zc.buildout 6.0.1, slapos.recipe.cmmi 0.23",
+            "peer_note": "zc.buildout 6.0.1, slapos.recipe.cmmi 0.23; slapos is a recorded figure",
         },
     )
 
