@@ -7,7 +7,20 @@ import pytest
 
 from allotment.messages.job import JobState, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
-from allotment_testfarm.db import attempts, events, jobs, leases, manifests, matrix, nodes, projects, revisions, waiting
+from allotment_testfarm.db import (
+    attempts,
+    events,
+    history,
+    jobs,
+    leases,
+    manifests,
+    matrix,
+    nodes,
+    projects,
+    queue,
+    revisions,
+    waiting,
+)
 from allotment_testfarm.db import verdicts as stored
 from allotment_testfarm.verdicts import Colour, Verdict
 
@@ -75,6 +88,52 @@ def test_a_release_is_as_its_last_green_or_red_verdict_says(filled: Any) -> None
     old, new = filled.run(matrix.status, filled.project)
     assert (old.release, old.job, old.verdict.colour, old.since) == ("a", job, Colour.RED, since)
     assert (new.release, new.verdict, new.since) == ("new", None, None)
+
+
+def test_a_release_that_is_built_at_night_only_keeps_its_place(filled: Any) -> None:
+    filled.revision("a", kind="from-scratch")
+    filled.revision("a")
+    assert [(item.release, item.kind) for item in filled.run(matrix.status, filled.project)] == [
+        ("a", "from-scratch"),
+        ("a", "release"),
+    ]
+
+
+def test_marks_and_strips_are_the_matrix_in_short(filled: Any) -> None:
+    filled.revision("a")
+    filled.revision()
+    filled.revision("a", "b")
+    red = finish(filled, Outcome.FAILED, Verdict("new-failure", Colour.RED, since=f"{1:040x}"))
+    grey = finish(filled, Outcome.CANCELLED, Verdict("inconclusive", Colour.GREY, since=f"{3:040x}"))
+    filled.claim()
+    marks = filled.run(matrix.marks, filled.project, 3, 1)
+    a, b = ("a", "release", "any"), ("b", "release", "any")
+    assert marks[a] == {1: (red, "new-failure", "red"), 3: (grey, "inconclusive", "grey")}
+    assert [(mark.word, mark.colour) for mark in marks[b].values()] == [("leased", None)]
+    assert filled.run(matrix.strips, filled.project, 3, 3) == {a: "o.r", b: "w.."}
+    assert filled.run(matrix.strips, filled.project, 2, 2) == {a: ".r"}
+
+
+def test_a_release_is_read_from_the_newest_revision_back(filled: Any) -> None:
+    for _ in range(3):
+        filled.revision("a", "b")
+    finish(filled, Outcome.PASSED, Verdict("passed", Colour.GREEN))
+    filled.revision("a", kind="from-scratch")
+    key = ("a", "release", "any")
+    assert filled.run(history.kinds, filled.project, "a") == (("a", "from-scratch", "any"), key)
+    newest = filled.run(history.page, filled.project, key, limit=2)
+    (oldest,) = filled.run(history.page, filled.project, key, before=newest[-1].position)
+    assert [job.position for job in (*newest, oldest)] == [3, 2, 1]
+    assert (oldest.seconds, oldest.verdict.colour, newest[0].seconds) == (5.0, Colour.GREEN, None)
+
+
+def test_the_queue_has_what_runs_and_what_waits(filled: Any) -> None:
+    filled.revision("a", "b", "c")
+    lease = filled.claim()
+    found = filled.run(queue.read, filled.now, limit=1)
+    assert [(item.job.id, item.node, item.step) for item in found.running] == [(lease.job.id, "n1", "")]
+    assert [item.job.release for item in found.waiting] == ["b"] and found.waits == 2
+    assert found.waiting[0].why.text == "The one test node that fits is busy. It is the next."
 
 
 def test_jobs_are_filtered_and_paged(filled: Any) -> None:

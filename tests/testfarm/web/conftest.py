@@ -159,6 +159,14 @@ class Builder:
         with self.database.write() as connection:
             connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
 
+    def nightly(self, job: int) -> None:
+        """Add a job like another that has ended, from scratch."""
+        with self.database.write() as connection:
+            row = connection.execute(sa.select(jobs).where(jobs.c.id == job)).one()._asdict()
+            ended = {"state": JobState.DONE, "outcome": Outcome.PASSED, "verdict": "passed", "colour": "green"}
+            times = {"started": row["created"] + 5, "ended": row["created"] + 905}
+            connection.execute(sa.insert(jobs).values({**row, **ended, **times, "id": None, "kind": "from-scratch"}))
+
     def attempt(self, job: int, number: int, node: str, **values: object) -> int:
         """Add an attempt."""
         with self.database.write() as connection:
@@ -342,6 +350,8 @@ def sample() -> Iterator[Sample]:
         _green(builder, small[9, "helloworld"])
         _unfinished(builder, big[100, "kvm"], big[100, "wendelin"])
         _inputs(builder, big[49, "kvm"], big[50, "kvm"])
+        for position in (60, 80, 100):
+            builder.nightly(big[position, "kvm"])
         builder.change(small[8, "helloworld"], proved_by=small[7, "helloworld"], started=None)
         builder.attempt(big[99, "zope"], 1, "node-1")
         builder.log(big[99, "zope"], 1, [f"line {index} of a long build" for index in range(1, 60_001)])

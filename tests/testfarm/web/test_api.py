@@ -85,7 +85,7 @@ def test_a_log_is_read_from_an_offset(client: httpx2.Client, sample: Any) -> Non
 
 def test_the_matrix_is_the_results_page_as_data(client: httpx2.Client) -> None:
     first = client.get("/api/v1/matrix", params={"revisions": 60}).json()
-    assert len(first["matrix"]["rows"]) == 20 and len(first["status"]) == 20
+    assert len(first["matrix"]["rows"]) == len(first["status"]) == 20 + 1
     assert all(len(row["cells"]) == 60 for row in first["matrix"]["rows"])
     second = client.get("/api/v1/matrix", params={"revisions": 60, "before": first["next"]}).json()
     assert len(second["matrix"]["revisions"]) == 40 and second["next"] == ""
@@ -97,7 +97,26 @@ def test_nodes_are_listed(client: httpx2.Client, sample: Any) -> None:
     assert (second["is_connected"], third["is_connected"]) == (True, False)
 
 
-@pytest.mark.parametrize("path", ["projects", "revisions", "jobs", "nodes", "matrix"])
+def test_a_release_is_read_over_time(client: httpx2.Client, sample: Any) -> None:
+    releases = client.get("/api/v1/releases").json()["items"]
+    assert [item["release"] for item in releases if item["verdict"]["colour"] == "red"] == ["nginx"]
+    first = client.get("/api/v1/releases/nginx", params={"limit": 60}).json()
+    second = client.get("/api/v1/releases/nginx", params={"limit": 60, "before": first["next"]}).json()
+    assert [len(first["items"]), len(second["items"]), second["next"]] == [60, 40, ""]
+    assert first["items"][0]["id"] == sample.red
+    assert len(client.get("/api/v1/releases/kvm", params={"kind": "from-scratch"}).json()["items"]) == 3
+
+
+def test_the_queue_is_read(client: httpx2.Client, sample: Any) -> None:
+    queue = client.get("/api/v1/queue").json()
+    assert [(item["job"]["id"], item["step"]) for item in queue["running"]] == [(sample.running, "instance")]
+    assert [item["job"]["id"] for item in queue["waiting"]] == [sample.waiting] and queue["waits"] == 1
+    assert queue["waiting"][0]["why"]["fitting"] == 2
+
+
+@pytest.mark.parametrize(
+    "path", ["projects", "revisions", "jobs", "nodes", "matrix", "releases", "releases/nginx", "queue"]
+)
 def test_lists_have_etags(client: httpx2.Client, path: str) -> None:
     answer = client.get(f"/api/v1/{path}")
     again = client.get(f"/api/v1/{path}", headers={"If-None-Match": answer.headers["etag"]})
@@ -139,6 +158,9 @@ def test_every_address_is_described(client: httpx2.Client) -> None:
         "/api/v1/jobs/{number}/log",
         "/api/v1/nodes",
         "/api/v1/matrix",
+        "/api/v1/queue",
+        "/api/v1/releases",
+        "/api/v1/releases/{release}",
         "/api/v1/manifests/{sha256}",
     }
     assert all("get" in methods and len(methods) == 1 for methods in document["paths"].values())

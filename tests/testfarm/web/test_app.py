@@ -16,7 +16,10 @@ from allotment_testfarm.db.schema import attempts
 from allotment_testfarm.verdicts import Colour, Verdict
 from allotment_testfarm.web.app import create_app
 
-PAGES = ("/", "/nodes", "/api/v1/projects", "/api/v1/revisions", "/api/v1/jobs", "/api/v1/nodes", "/api/v1/matrix")
+PAGES = (
+    *("/", "/nodes", "/queue", "/releases/hello"),
+    *(f"/api/v1/{name}" for name in ("projects", "revisions", "jobs", "nodes", "matrix", "releases", "queue")),
+)
 
 
 class Site:
@@ -73,11 +76,11 @@ def test_a_job_says_why_it_waits(small_site: Site) -> None:
     small_site.farm.revision("first", "second", platform="linux-x86_64")
     page = "/jobs/2"
     lease = small_site.farm.claim()
-    assert "1 test node is connected, all busy." in small_site.text(page)
+    assert "The one test node that fits is busy." in small_site.text(page)
     small_site.finish(lease, Outcome.PASSED)
     assert "A test node is free: it should start at once." in small_site.text(page)
     (other,) = small_site.farm.revision("third", platform="riscv").jobs
-    assert "No connected test node has the platform riscv." in small_site.text(f"/jobs/{other}")
+    assert "No connected test node has the platform riscv, only linux-x86_64." in small_site.text(f"/jobs/{other}")
 
 
 def test_a_lost_attempt_is_shown_and_the_job_waits_again(small_site: Site) -> None:
@@ -190,3 +193,18 @@ def test_nothing_that_is_sent_to_the_api_is_a_server_error(site: Site) -> None:
     for result in schema.get_all_operations():
         bounded(given(case=result.ok().as_strategy())(send))()
     assert not failed, failed[:3]
+
+
+def test_a_kept_list_is_read_again_after_an_event(small_site: Site) -> None:
+    small_site.farm.revision("hello")
+    address = "/api/v1/jobs"
+    first = small_site.http.get(address)
+    with small_site.farm.database.write() as connection:  # no event: what is kept is not read again
+        connection.execute(sa.text("update jobs set profile = 'changed'"))
+    assert small_site.http.get(address).content == first.content
+    tag = {"If-None-Match": first.headers["etag"]}
+    again = small_site.http.get(address, headers=tag)
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", first.headers["etag"])
+    assert "content-security-policy" in again.headers
+    small_site.farm.run(jobs.cancel, 1, small_site.farm.now)
+    assert small_site.http.get(address, headers=tag).status_code == 200

@@ -83,6 +83,8 @@ def places(sample: Any) -> dict[str, str]:
         "results-few": "/?project=hello",
         **{f"job-{name}": f"/jobs/{getattr(sample, name)}" for name in named},
         "nodes": "/nodes",
+        "queue": "/queue",
+        "release": "/releases/nginx",
         "revision": f"/revisions/{sample.hostile_commit}",
         "missing": "/jobs/999999",
     }
@@ -131,14 +133,15 @@ def page(chromium: Browser, site: str) -> Iterator[Page]:
 
 
 def test_the_keyboard_reaches_content_table_and_cells(page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 500})  # the table has to scroll
     page.goto("/")
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-    for _ in range(4):  # the other project, the red release, its commit, the table
+    for _ in range(5):  # the other project, the queue, the red release, its commit, the table
         page.keyboard.press("Tab")
-    expect(page.get_by_role("region", name="Results by revision and release")).to_be_focused()
+    expect(page.get_by_role("region", name="Results by release and revision")).to_be_focused()
     before = page.evaluate("document.activeElement.scrollTop")
     page.keyboard.press("End")
     for _ in range(100):  # it scrolls smoothly; wait_for_function would need an eval, which the policy forbids
@@ -146,9 +149,20 @@ def test_the_keyboard_reaches_content_table_and_cells(page: Page) -> None:
             break
         page.wait_for_timeout(50)
     assert page.evaluate("document.activeElement.scrollTop") > before
-    headers = page.locator(".matrix thead th").first.bounding_box()
-    box = page.locator(".matrix-box").bounding_box()
+    headers = page.locator(".grid thead th").first.bounding_box()
+    box = page.locator(".grid-box").bounding_box()
     assert headers and box and abs(headers["y"] - box["y"]) < 3, "the headers stay in sight"
+
+
+def test_arrow_keys_go_from_cell_to_cell(page: Page, sample: Any) -> None:
+    page.goto("/")
+    red = page.locator(f'.grid a[href="/jobs/{sample.red}"]')
+    red.focus()
+    for key, column, row in (("ArrowRight", 2, 0), ("ArrowDown", 2, 1), ("h", 1, 1), ("k", 1, 0)):
+        page.keyboard.press(key)
+        expect(page.locator(".grid tbody tr").nth(row).locator("th, td").nth(column).locator("a")).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".grid .commits th").nth(1).locator("a")).to_be_focused()
 
 
 def test_a_log_opens_at_its_end_and_a_linked_line_is_in_sight(page: Page, sample: Any) -> None:
@@ -171,7 +185,7 @@ def test_everything_is_there_without_scripts(chromium: Browser, site: str, sampl
     context = chromium.new_context(base_url=site, java_script_enabled=False)
     page = context.new_page()
     page.goto("/")
-    page.get_by_role("link", name="nginx").click()
+    page.get_by_role("region", name="Summary").get_by_role("link", name="nginx").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("nginx")
     expect(page.get_by_role("region", name="Log", exact=True)).to_contain_text("1 failed, 5 passed")
     expect(page.get_by_role("article")).to_have_count(2)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 HOSTILE = "<script>alert('owned')</script>\"><img src=x onerror=alert(1)>"
+_SCRIPTS = ("refresh", "grid", "log")
 FIRST_BYTE = 0.050  # seconds, of the results page with 20 releases x 100 revisions
 
 
@@ -56,16 +57,26 @@ def get(client: httpx2.Client, path: str, status: int = 200) -> Page:
 def addresses(sample: Any) -> list[str]:
     numbers = (sample.red, sample.green, sample.running, sample.waiting, sample.hostile, sample.long, sample.proved)
     jobs = [f"/jobs/{number}" for number in numbers]
-    return ["/", "/?revisions=100", "/?project=hello", "/nodes", f"/revisions/{sample.hostile_commit}", *jobs]
+    shown = [
+        "/",
+        "/?revisions=100",
+        "/?project=hello",
+        "/nodes",
+        "/queue",
+        "/releases/nginx",
+        "/releases/kvm?before=90",
+    ]
+    return [*shown, f"/revisions/{sample.hostile_commit}", *jobs]
 
 
 def test_results_say_first_whether_it_is_green_and_since_when_it_is_red(client: httpx2.Client, sample: Any) -> None:
     text = get(client, "/").text
     assert "1 of 20 releases is red" in text
     assert re.search(
-        r"nginx new failure, red since \w{10} “ ?promises: say which port was closed ?” by Ada Okafor", text
+        r"nginx new failure: 2 of 8 test cases failed, the first test_dead_backend_is_left_out "
+        r"red since \w{10} “ ?promises: say which port was closed ?” by Ada Okafor",
+        text,
     )
-    assert "the first test_dead_backend_is_left_out" in text
     assert "1 job running, 1 waiting for a test node" in text
     assert "helloworld is green" in get(client, "/?project=hello").text
 
@@ -74,10 +85,36 @@ def test_results_are_a_table_with_headers_and_words_for_every_cell(client: httpx
     page = get(client, "/?revisions=100")
     columns = [attributes for tag, attributes in page.tags if tag == "th" and attributes["scope"] == "col"]
     rows = [attributes for tag, attributes in page.tags if tag == "th" and attributes["scope"] == "row"]
-    assert (len(columns), len(rows)) == (21, 100)
+    assert (len(columns), len(rows)) == (1 + 100, 20 + 1)
     cells = [link for link in page.links if link.startswith("/jobs/")]
-    assert f"/jobs/{sample.red}" in cells and len(set(cells)) == 100 * 20 - 14  # every seventh revision lacks one
-    assert "no job" in page.text and "still failing" in page.text
+    assert f"/jobs/{sample.red}" in cells and len(set(cells)) == 100 * 20 - 14 + 3  # every seventh revision lacks one
+    assert sum(attributes.get("colspan") == "1" for tag, attributes in page.tags if tag == "td") == 14
+    assert "From scratch" in page.text
+    assert "still failing" in page.text
+
+
+def test_a_release_that_is_red_comes_first_and_its_past_is_a_strip(client: httpx2.Client) -> None:
+    page = get(client, "/")
+    releases = [link for link in page.links if link.startswith("/releases/")]
+    assert releases[0] == "/releases/nginx?project=allotment" and len(releases) == 2 * 21
+    words = [attributes.get("aria-label") or "" for tag, attributes in page.tags if tag == "a"]
+    assert sum(bool(re.fullmatch(r"\S+, older revisions: red at \d+ of (70|60)", text)) for text in words) == 20
+    assert "kvm, older revisions: red at 0 of 1" in words
+    assert "70 revisions before" in page.text
+
+
+def test_a_commit_that_broke_releases_says_how_many(client: httpx2.Client) -> None:
+    source = client.get("/").text
+    (newest,) = re.findall(
+        r'<th scope="col" class="broke"><a href="/revisions/80b8878b02"[^>]*><b[^>]*>(\d+)</b>', source
+    )
+    assert newest == "1"
+
+
+def test_few_releases_are_listed_with_words_and_times(client: httpx2.Client) -> None:
+    page = get(client, "/?project=hello")
+    assert re.search(r"helloworld \w{10} .* ✓ passed 9\.4 s", page.text)
+    assert "/releases/helloworld?project=hello" in page.links
 
 
 def test_revisions_come_in_windows_that_lead_on(client: httpx2.Client) -> None:
@@ -88,7 +125,7 @@ def test_revisions_come_in_windows_that_lead_on(client: httpx2.Client) -> None:
         seen += [link for link in page.links if link.startswith("/revisions/")]
         found = [attributes["href"] for tag, attributes in page.tags if attributes.get("rel") == "next"]
         path = found[0] if found else None
-    assert len(set(seen)) == 100
+    assert len({link[:21] for link in seen}) == 100
 
 
 def test_a_red_job_shows_what_failed_first_and_how_to_run_it(client: httpx2.Client, sample: Any) -> None:
@@ -158,6 +195,35 @@ def test_a_job_that_was_run_says_which_inputs_changed(client: httpx2.Client, sam
     assert f"/jobs/{changes['job']}" in page.links
 
 
+def test_a_release_shows_its_stretches_and_how_long_it_took(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, "/releases/nginx")
+    assert re.search(r"✗ Red since \w{10} “ ?component/openssl: 3\.5\.4 -> 3\.5\.5 ?” by Chiyo Tanaka", page.text)
+    assert "Newest first; " in page.text
+    assert len({link for link in page.links if link.startswith("/jobs/")}) == 100
+    bars = [attributes for tag, attributes in page.tags if tag == "rect" and attributes["class"] in ("good", "bad")]
+    assert max(float(bar["height"] or 0) for bar in bars) == 100.0
+    stretches = re.findall(r"(✓ green|✗ red) (\w{10}|before)", page.text)
+    assert stretches[0][0] == "✗ red" and stretches[-1][0] == "✓ green"
+    older = get(client, "/releases/kvm?before=60")
+    assert "Newest revisions" in older.text and "for more than" not in older.text
+
+
+def test_a_release_in_another_kind_is_beside_it(client: httpx2.Client) -> None:
+    page = get(client, "/releases/kvm")
+    assert "kvm, from scratch" in page.text
+    beside = "/releases/kvm?project=allotment&kind=from-scratch"
+    assert beside in page.links
+    assert "kvm, from scratch" in get(client, beside).text
+
+
+def test_the_queue_says_what_runs_and_why_the_rest_waits(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, "/queue")
+    assert "1 job runs, 1 waits." in page.text
+    assert re.search(r"kvm 80b8878b02 promises: say which port was closed instance node-1 [\d a-z]+ s 1", page.text)
+    assert "A test node is free: it should start at once. It is the next." in page.text
+    assert {f"/jobs/{sample.running}", f"/jobs/{sample.waiting}"} <= set(page.links)
+
+
 def test_unfinished_jobs_say_where_they_are(client: httpx2.Client, sample: Any) -> None:
     running = get(client, f"/jobs/{sample.running}").text
     assert "Running: instance" in running and "processing the instance" in running
@@ -194,7 +260,7 @@ def test_pages_hold_no_inline_script_and_no_style(client: httpx2.Client, address
         for tag, attributes in Page(answer.text).tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")], (path, tag)
             assert tag != "style" and tag != "iframe"
-            assert tag != "script" or attributes == {"src": "/static/refresh.js", "defer": None}
+            assert tag != "script" or attributes in [{"src": f"/static/{name}.js", "defer": None} for name in _SCRIPTS]
         assert "hidden-password" not in answer.text
 
 
@@ -202,7 +268,8 @@ def test_every_link_of_the_pages_leads_somewhere(client: httpx2.Client, addresse
     links = {link.partition("#")[0] for path in addresses for link in get(client, path).links}
     pages = {link for link in links if link.startswith("/") and not link.startswith("/jobs/")}
     for link in sorted(
-        pages | {"/static/farm.css", "/static/kit/base.css", "/static/refresh.js", "/static/favicon.svg"}
+        pages
+        | {"/static/farm.css", "/static/kit/base.css", "/static/refresh.js", "/static/grid.js", "/static/favicon.svg"}
     ):
         assert client.get(link).status_code == 200, link
         if not link.startswith("/api/"):
@@ -216,6 +283,8 @@ def test_every_link_of_the_pages_leads_somewhere(client: httpx2.Client, addresse
         ("/revisions/0000000", 404, "There is no revision 0000000 Give at least 7 digits"),
         ("/revisions/abc", 404, "There is no revision abc"),
         ("/?project=nobody", 404, "There is no project &#39;nobody&#39;"),
+        ("/releases/nobody", 404, "There are no jobs of the release 'nobody'"),
+        ("/releases/nginx?kind=other", 404, "There are no jobs of the release 'nginx'"),
         ("/elsewhere", 404, "/elsewhere: Not Found"),
         ("/jobs/0", 422, "Path number: Input should be greater than or equal to 1"),
         ("/jobs/99999999999999999999", 422, "Path number: Input should be less than or equal to 2147483647"),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the results page shows: releases x revisions, and how each release is now."""
+"""What the results page shows: releases x revisions, what came before them, and how each release is now."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -12,7 +13,12 @@ from allotment_testfarm.db import revisions
 from allotment_testfarm.db.jobs import verdict_of
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.db.schema import jobs
+from allotment_testfarm.db.schema import revisions as revisions_table
 from allotment_testfarm.verdicts import Colour, Verdict
+
+RECENT = 200  # revisions: what has had no job in them is gone
+Key = tuple[str, str, str]  # release, kind, platform
+NONE, GREEN, RED, OTHER, OPEN = ".grow"  # of a strip: no job; its colour; neither; not done yet
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,19 @@ class Row:
     platform: str
     cells: tuple[Cell | None, ...]
 
+    @property
+    def key(self) -> Key:
+        """What says which one it is."""
+        return self.release, self.kind, self.platform
+
+
+class Mark(NamedTuple):
+    """A job as a mark: ``word`` is its verdict's name, else its outcome, else its state while it is not done."""
+
+    job: int
+    word: str
+    colour: str | None  # its verdict's
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -55,6 +74,11 @@ class ReleaseStatus:
     job: int | None  # that gave the verdict; None when none has yet
     verdict: Verdict | None
     since: float | None  # time at which the farm saw the commit since which it has this colour
+
+    @property
+    def key(self) -> Key:
+        """What says which one it is."""
+        return self.release, self.kind, self.platform
 
 
 # Not all columns, read by place, words made objects once: a window is thousands of rows, and this is thrice as fast.
@@ -84,11 +108,10 @@ def matrix(connection: sa.Connection, project: int, limit: int = 30, before: int
     if not window:
         return Matrix((), ())
     columns = {revision.position: index for index, revision in enumerate(window)}
-    query = sa.select(*_COLUMNS).where(
-        jobs.c.project_id == project, jobs.c.position.between(window[-1].position, window[0].position)
+    rows_found = connection.execute(
+        sa.select(*_COLUMNS).where(_within(project, window[-1].position, window[0].position))
     )
-    rows_found = connection.execute(query)
-    rows: dict[tuple[str, str, str], list[Cell | None]] = defaultdict(lambda: [None] * len(window))
+    rows: dict[Key, list[Cell | None]] = defaultdict(lambda: [None] * len(window))
     for release, kind, platform, position, job, state, outcome, started, ended, by, *verdict in rows_found:
         seconds = None if started is None or ended is None else ended - started
         result = None if outcome is None else _OUTCOMES[outcome]
@@ -97,35 +120,92 @@ def matrix(connection: sa.Connection, project: int, limit: int = 30, before: int
     return Matrix(window, tuple(Row(*key, tuple(cells)) for key, cells in sorted(rows.items())))
 
 
-def status(connection: sa.Connection, project: int) -> tuple[ReleaseStatus, ...]:
-    """Return how each release of the newest revision that has jobs is, by name."""
-    newest = sa.select(sa.func.max(jobs.c.position)).where(jobs.c.project_id == project).scalar_subquery()
-    present = connection.execute(
-        sa.select(jobs.c.release, jobs.c.kind, jobs.c.platform)
-        .where(jobs.c.project_id == project, jobs.c.position == newest)
-        .order_by(jobs.c.release, jobs.c.kind, jobs.c.platform)
+def marks(connection: sa.Connection, project: int, newest: int, oldest: int) -> dict[Key, dict[int, Mark]]:
+    """Return for each release that has jobs at these positions their marks, by position."""
+    word = sa.case(
+        (jobs.c.state == JobState.DONE, sa.func.coalesce(jobs.c.verdict, jobs.c.outcome, Outcome.CANCELLED)),
+        else_=jobs.c.state,
     )
-    return tuple(_status(connection, project, *row) for row in present.all())
+    key = (jobs.c.release, jobs.c.kind, jobs.c.platform)
+    query = sa.select(*key, jobs.c.position, jobs.c.id, word, jobs.c.colour).where(_within(project, oldest, newest))
+    found: dict[Key, dict[int, Mark]] = defaultdict(dict)
+    for release, kind, platform, position, *mark in connection.execute(query):
+        found[release, kind, platform][position] = Mark(*mark)
+    return found
 
 
-def _status(connection: sa.Connection, project: int, release: str, kind: str, platform: str) -> ReleaseStatus:
-    last = connection.execute(
-        sa.select(jobs)
+def strips(connection: sa.Connection, project: int, newest: int, length: int) -> dict[Key, str]:
+    """Return for each release a character for each of ``length`` positions from ``newest`` down to the past.
+
+    The database joins a release's jobs to one text, because thousands of rows would cost more than all the rest.
+    """
+    letter = sa.case(
+        (jobs.c.colour == Colour.GREEN, GREEN),
+        (jobs.c.colour == Colour.RED, RED),
+        (jobs.c.state == JobState.DONE, OTHER),
+        else_=OPEN,
+    )
+    places = sa.func.aggregate_strings(sa.cast(jobs.c.position, sa.String) + letter, ",")
+    key = (jobs.c.release, jobs.c.kind, jobs.c.platform)
+    query = sa.select(*key, places).where(_within(project, newest - length + 1, newest)).group_by(*key)
+    found = {}
+    for release, kind, platform, text in connection.execute(query):
+        strip = [NONE] * length
+        for place in text.split(","):
+            strip[newest - int(place[:-1])] = place[-1]
+        found[release, kind, platform] = "".join(strip)
+    return found
+
+
+def status(connection: sa.Connection, project: int) -> tuple[ReleaseStatus, ...]:
+    """Return how each release is, by name: those of the newest revision, for each kind of jobs the newest with one."""
+    own = revisions_table.c.project_id == project
+    newest = connection.execute(sa.select(sa.func.max(revisions_table.c.position)).where(own)).scalar() or 0
+    found = connection.execute(
+        sa.select(jobs.c.kind, sa.func.max(jobs.c.revision_id))
+        .where(_within(project, newest - RECENT + 1, newest))
+        .group_by(jobs.c.kind)
+    )
+    newest_jobs = [sa.and_(jobs.c.kind == kind, jobs.c.revision_id == revision) for kind, revision in found]
+    if not newest_jobs:
+        return ()
+    present = connection.execute(_with_last_judged(project, sa.or_(*newest_jobs))).all()
+    wanted = {row.verdict_since for row in present if row.verdict_since}
+    since = revisions.of_commits(connection, project, wanted)
+    return tuple(sorted((_status(row, since) for row in present), key=lambda item: item.key))
+
+
+def _within(project: int, oldest: int, newest: int) -> sa.ColumnElement[bool]:
+    """Jobs of the revisions at these positions, found by the index that begins with the revision."""
+    window = sa.select(revisions_table.c.id).where(
+        revisions_table.c.project_id == project, revisions_table.c.position.between(oldest, newest)
+    )
+    return jobs.c.revision_id.in_(window)
+
+
+def _with_last_judged(project: int, present: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Return a query of the newest green or red job of the release of each job that is ``present``, if it has one."""
+    other, last = jobs.alias(), jobs.alias()
+    newest = (
+        sa.select(other.c.id)
         .where(
-            jobs.c.project_id == project,
-            jobs.c.release == release,
-            jobs.c.kind == kind,
-            jobs.c.platform == platform,
-            jobs.c.colour.in_([Colour.GREEN, Colour.RED]),
+            other.c.project_id == project,
+            *(other.c[name] == jobs.c[name] for name in ("release", "kind", "platform")),
+            other.c.colour.in_([Colour.GREEN, Colour.RED]),
         )
-        .order_by(jobs.c.position.desc())
+        .order_by(other.c.position.desc())
         .limit(1)
-    ).one_or_none()
-    if last is None:
-        return ReleaseStatus(release, kind, platform, None, None, None)
-    verdict = verdict_of(last)
-    first = revisions.get(connection, project, last.verdict_since or "")
-    return ReleaseStatus(release, kind, platform, last.id, verdict, None if first is None else first.seen)
+        .scalar_subquery()
+    )
+    columns = (last.c[name] for name in ("id", "verdict", "colour", "verdict_detail", "verdict_since"))
+    key = (jobs.c.release, jobs.c.kind, jobs.c.platform)
+    return sa.select(*key, *columns).select_from(jobs.outerjoin(last, last.c.id == newest)).where(present)
+
+
+def _status(row: sa.Row[Any], since: dict[str, Revision]) -> ReleaseStatus:
+    first = since.get(row.verdict_since or "")
+    seen = None if first is None else first.seen
+    return ReleaseStatus(row.release, row.kind, row.platform, row.id, verdict_of(row), seen)
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Revisions: the commits that the farm has seen as the head of a project's branch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,12 @@ def get(connection: sa.Connection, project: int, commit: str) -> Revision | None
         return None
     matching = revisions.c.commit.startswith(commit, autoescape=True)
     return _one(connection, revisions.c.project_id == project, matching)
+
+
+def of_commits(connection: sa.Connection, project: int, commits: Iterable[str]) -> dict[str, Revision]:
+    """Return the revisions of full hashes; what the farm has not seen is left out."""
+    query = _select().where(revisions.c.project_id == project, revisions.c.commit.in_(sorted(commits)))
+    return {row.commit: Revision(**row._mapping) for row in connection.execute(query)}
 
 
 def page(connection: sa.Connection, project: int, limit: int = 50, before: int | None = None) -> tuple[Revision, ...]:

@@ -1,27 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps a page that shows something running up to date. Every page is complete without it.
+// Keeps a page up to date: often while something on it runs, now and then while nothing does, never while it is hidden.
+// What has not changed is a 304 without a body. Every page is complete without it.
 "use strict";
 
-const SECONDS = 2;
+const MOVING = 2000; // milliseconds
+const STILL = 10000;
+let timer;
+let known = "";
 
 async function refresh() {
-  if (!document.querySelector("[data-live]")) return;
-  if (!document.hidden && getSelection().isCollapsed) {
+  clearTimeout(timer);
+  if (document.hidden || !document.querySelector("[data-live]")) return;
+  if (getSelection().isCollapsed) {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
-      if (answer.ok) update(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      const tag = answer.headers.get("ETag");
+      if (answer.ok && tag !== known) update(new DOMParser().parseFromString(await answer.text(), "text/html"));
+      known = tag;
     } catch {
       // The farm is away for a moment: the page stays as it is, the next round tries again.
     }
   }
-  setTimeout(refresh, SECONDS * 1000);
+  wait();
+}
+
+function wait() {
+  timer = setTimeout(refresh, document.querySelector("[data-live=moving]") ? MOVING : STILL);
 }
 
 function update(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
     if (next && next.innerHTML !== part.innerHTML) replace(part, next.innerHTML);
-    if (!next || !next.hasAttribute("data-live")) part.removeAttribute("data-live");
+    if (next?.dataset.live) part.dataset.live = next.dataset.live;
+    else part.removeAttribute("data-live");
   }
   document.title = fresh.title;
 }
@@ -52,4 +64,5 @@ function nameOf(item) {
   return item.tagName + (item.getAttribute("href") ?? item.getAttribute("aria-label") ?? "");
 }
 
-setTimeout(refresh, SECONDS * 1000);
+document.addEventListener("visibilitychange", refresh);
+wait();

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The JSON API under /api/v1: everything that the pages show, in the same words; lists have pages and ETags."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
@@ -11,19 +12,23 @@ from allotment.codec import Json, canonical, encode
 from allotment.messages.job import JobState
 from allotment_master.kit.errors import NotFoundError
 from allotment_master.kit.listing import Limit, page_of, tagged
-from allotment_testfarm.db import attempts, jobs, manifests, matrix, nodes, projects, revisions
+from allotment_testfarm.db import attempts, history, jobs, manifests, matrix, nodes, projects, queue, revisions
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
+from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.matrix import Matrix, ReleaseStatus
 from allotment_testfarm.db.nodes import TestNode
 from allotment_testfarm.db.projects import Project
+from allotment_testfarm.db.queue import Queue
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
-from allotment_testfarm.web import logs, parameters, revision
+from allotment_testfarm.web import logs, names, parameters, revision
 from allotment_testfarm.web.app import farm_of
 from allotment_testfarm.web.job import log_path
+from allotment_testfarm.web.kept import MOVING, keep
 from allotment_testfarm.web.pages import choose_project, public
 
+T = TypeVar("T")
 router = APIRouter(prefix="/api/v1")
 
 
@@ -52,6 +57,22 @@ class JobList:
 
 
 @dataclass(frozen=True)
+class ReleaseList:
+    """How the releases of the newest revision are."""
+
+    items: tuple[ReleaseStatus, ...]
+    next: str
+
+
+@dataclass(frozen=True)
+class PastJobList:
+    """A page of a release's jobs, of the newest revision first."""
+
+    items: tuple[PastJob, ...]
+    next: str
+
+
+@dataclass(frozen=True)
 class NodeList:
     """The test nodes."""
 
@@ -75,7 +96,7 @@ def list_projects(request: Request) -> Response:
     with farm_of(request).database.read() as connection:
         found = projects.all_projects(connection)
     shown = [public(item) for item in found]
-    return page_of(request, shown, max(len(shown), 1), lambda item: item.name)
+    return _page_of(request, shown, max(len(shown), 1), lambda item: item.name)
 
 
 @router.get("/revisions", response_model=RevisionList)
@@ -86,7 +107,7 @@ def list_revisions(
     with farm_of(request).database.read() as connection:
         chosen = choose_project(connection, project)
         found = revisions.page(connection, chosen.id, limit + 1, before)
-    return page_of(request, found, limit, lambda item: item.position)
+    return _page_of(request, found, limit, lambda item: item.position)
 
 
 @router.get("/revisions/{commit}", response_model=Revision)
@@ -125,7 +146,7 @@ def list_jobs(
             limit=limit + 1,
             before=before,
         )
-    return page_of(request, found, limit, lambda item: item.id)
+    return _page_of(request, found, limit, lambda item: item.id)
 
 
 @router.get("/jobs/{number}", response_model=JobDetail)
@@ -157,13 +178,47 @@ def get_log(
     return StreamingResponse(logs.blocks(path, offset, end), 200, headers, "text/plain; charset=utf-8")
 
 
+@router.get("/releases", response_model=ReleaseList)
+def list_releases(request: Request, project: parameters.Project = "") -> Response:
+    """How each release of the newest revision is."""
+    with farm_of(request).database.read() as connection:
+        found = matrix.status(connection, choose_project(connection, project).id)
+    return _page_of(request, found, max(len(found), 1), lambda item: item.release)
+
+
+@router.get("/releases/{release}", response_model=PastJobList)
+def list_past_jobs(
+    request: Request,
+    release: parameters.Release,
+    project: parameters.Project = "",
+    kind: parameters.Kind = names.USUAL_KIND,
+    platform: parameters.Platform = names.USUAL_PLATFORM,
+    before: parameters.Before = None,
+    limit: Limit = 50,
+) -> Response:
+    """A release over time: its jobs, of the newest revision first; ``before`` is a revision's position."""
+    with farm_of(request).database.read() as connection:
+        chosen = choose_project(connection, project)
+        found = history.page(connection, chosen.id, (release, kind, platform), limit + 1, before)
+    return _page_of(request, found, limit, lambda item: item.position)
+
+
+@router.get("/queue", response_model=Queue)
+def get_queue(request: Request) -> Response:
+    """What runs and what waits, with the reasons."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        found = queue.read(connection, farm.clock())
+    return _tagged(request, found)
+
+
 @router.get("/nodes", response_model=NodeList)
 def list_nodes(request: Request) -> Response:
     """Every test node, by name."""
     farm = farm_of(request)
     with farm.database.read() as connection:
         found = nodes.all_nodes(connection, farm.clock())
-    return page_of(request, found, max(len(found), 1), lambda item: item.name)
+    return _page_of(request, found, max(len(found), 1), lambda item: item.name)
 
 
 @router.get("/matrix", response_model=MatrixAnswer)
@@ -193,7 +248,13 @@ def get_manifest(request: Request, sha256: parameters.Sha256) -> Response:
     return _tagged(request, found.signed)
 
 
+def _page_of(request: Request, items: Sequence[T], limit: int, key: Callable[[T], object]) -> Response:
+    keep(request, MOVING)
+    return page_of(request, items, limit, key)
+
+
 def _tagged(request: Request, value: Any) -> Response:
+    keep(request, MOVING)
     return tagged(request, canonical(encode(value, redacted=True)), "application/json")
 
 

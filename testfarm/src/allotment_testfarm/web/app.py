@@ -15,8 +15,10 @@ from allotment_master.kit.app import App
 from allotment_master.kit.database import Database
 from allotment_master.kit.identity import Identity
 from allotment_master.kit.pages import Pages, serve_static
+from allotment_testfarm.db import events
 from allotment_testfarm.web import look
-from allotment_testfarm.web.rendered import Kept
+from allotment_testfarm.web.kept import Kept, Version
+from allotment_testfarm.web.strips import Strips
 
 PACKAGE = "allotment_testfarm"
 
@@ -29,7 +31,7 @@ class Farm:
     folder: Path  # logs are below it
     clock: Callable[[], float]
     pages: Pages
-    kept: Kept
+    strips: Strips
 
 
 class _NoIdentities:
@@ -45,7 +47,13 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
 
     kit = Pages(PACKAGE)
     kit.environment.filters.update(
-        ago=look.ago, duration=look.duration, iso=look.iso, moment=look.moment, short=look.short, size=look.size
+        ago=look.ago,
+        day=look.day,
+        duration=look.duration,
+        iso=look.iso,
+        moment=look.moment,
+        short=look.short,
+        size=look.size,
     )
     kit.environment.globals.update(version=__version__, place="")
     for name in kit.environment.list_templates():
@@ -55,7 +63,13 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
         return kit.render("error.html", status, what=what[:1].upper() + what[1:], fix=fix)
 
     app = App("Allotment test farm", _NoIdentities(), error_page=error_page)
-    app.state.farm = Farm(database, folder, clock, kit, Kept(clock))
+    app.state.farm = Farm(database, folder, clock, kit, Strips(clock))
+
+    def newest_event() -> int:
+        with database.read() as connection:
+            return events.newest(connection)
+
+    app.add_middleware(Kept, version=Version(newest_event), clock=clock)
     app.include_router(pages.router)
     app.include_router(api.router)
     serve_static(app, PACKAGE)

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.messages.job import CaseOutcome, JobState, Step, TestCase
-from allotment_testfarm.db import attempts, jobs, manifests, nodes, projects, revisions
+from allotment_testfarm.db import attempts, jobs, manifests, projects, revisions, waiting
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
 from allotment_testfarm.db.inputs import InputChange
 from allotment_testfarm.db.jobs import JobSummary
@@ -181,20 +181,7 @@ def _detail(connection: sa.Connection, job: JobSummary, now: float) -> str:
         return job.verdict.detail if job.verdict else ""
     if job.cancelled:
         return "It was cancelled: the test node is told at its next heartbeat."
-    return _why_waiting(connection, job, now) if job.state is JobState.WAITING else ""
-
-
-def _why_waiting(connection: sa.Connection, job: JobSummary, now: float) -> str:
-    connected = [item for item in nodes.all_nodes(connection, now) if item.is_connected]
-    fitting = [item for item in connected if job.platform in ("any", item.platform)]
-    free = [item for item in fitting if len(item.current) < item.slots]
-    if not connected:
-        return "No test node is connected."
-    if not fitting:
-        return f"No connected test node has the platform {job.platform}."
-    if not free:
-        return f"{len(fitting)} test node{' is' if len(fitting) == 1 else 's are'} connected, all busy."
-    return "A test node is free: it should start at once."
+    return waiting.why(connection, job.id, now).text if job.state is JobState.WAITING else ""
 
 
 def _why_no_steps(job: JobSummary, attempt: AttemptDetail | None) -> str:

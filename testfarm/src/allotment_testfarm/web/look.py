@@ -98,6 +98,12 @@ def moment(time: float | None, now: float) -> str:
     return f"{day} {clock}"
 
 
+def day(time: float) -> str:
+    """Return a UTC day such as ``23 Nov``."""
+    then = _utc(time)
+    return f"{then.day} {then:%b}"
+
+
 def iso(time: float) -> str:
     """Return a UTC time for the ``datetime`` attribute and the API's readers."""
     return _utc(time).strftime("%Y-%m-%dT%H:%M:%SZ")

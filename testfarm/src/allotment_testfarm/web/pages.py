@@ -12,11 +12,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from allotment_master.kit.errors import NotFoundError
-from allotment_testfarm.db import events, projects
+from allotment_master.kit.listing import tagged
+from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
-from allotment_testfarm.web import fleet, job, logs, parameters, results, revision
+from allotment_testfarm.web import fleet, job, logs, names, parameters, queue, results, revision
+from allotment_testfarm.web import release as history
 from allotment_testfarm.web.app import Farm, farm_of
-from allotment_testfarm.web.rendered import Rendered
+from allotment_testfarm.web.kept import MOVING, STILL, keep
 
 WINDOW = 30  # revisions on a page, unless more are asked for
 MANY = 100
@@ -34,17 +36,15 @@ def show_results(
 ) -> Response:
     """Releases x revisions."""
     farm = farm_of(request)
-    key = project, revisions, before
     with farm.database.read() as connection:
-        version = events.newest(connection)
-        if (kept := farm.kept.get(key, version)) is not None:
-            return kept.answer(request)
         everything = projects.all_projects(connection)
         if not everything and not project:
             return _page(request, farm, "welcome.html", place="results")
         chosen = choose_project(connection, project)
-        found = results.results(connection, chosen.id, revisions, before)
-    rendered = _render(
+        found = results.results(connection, chosen, revisions, before, farm.strips)
+    keep(request, MOVING if found.summary.is_moving else STILL)
+    return _page(
+        request,
         farm,
         "results.html",
         place="results",
@@ -53,7 +53,6 @@ def show_results(
         found=found,
         **_links(chosen.name, revisions, before, found.older),
     )
-    return farm.kept.put(key, version, rendered).answer(request)
 
 
 @_page_at("/jobs/{number}")
@@ -85,12 +84,43 @@ def show_revision(request: Request, commit: parameters.Commit) -> Response:
     return _page(request, farm, "revision.html", **context)
 
 
+@_page_at("/releases/{release}")
+def show_release(
+    request: Request,
+    release: parameters.Release,
+    project: parameters.Project = "",
+    kind: parameters.Kind = names.USUAL_KIND,
+    platform: parameters.Platform = names.USUAL_PLATFORM,
+    before: parameters.Before = None,
+) -> Response:
+    """One release over time."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        chosen = choose_project(connection, project)
+        context = history.read(connection, chosen, (release, kind, platform), before)
+    if context is None:
+        raise NotFoundError(f"there are no jobs of the release '{release}'", "Look for it among the results")
+    keep(request, MOVING if context["is_moving"] else STILL)
+    return _page(request, farm, "release.html", project=chosen, **context)
+
+
+@_page_at("/queue")
+def show_queue(request: Request) -> Response:
+    """What runs and what waits."""
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        context = queue.read(connection, farm.clock())
+    keep(request, MOVING)
+    return _page(request, farm, "queue.html", place="queue", **context)
+
+
 @_page_at("/nodes")
 def show_nodes(request: Request) -> Response:
     """The test nodes."""
     farm = farm_of(request)
     with farm.database.read() as connection:
         context = fleet.read(connection, farm.clock())
+    keep(request, MOVING)
     return _page(request, farm, "nodes.html", place="nodes", **context)
 
 
@@ -108,11 +138,8 @@ def choose_project(connection: sa.Connection, name: str) -> Project:
 
 
 def _page(request: Request, farm: Farm, template: str, **context: Any) -> Response:
-    return _render(farm, template, **context).answer(request)
-
-
-def _render(farm: Farm, template: str, **context: Any) -> Rendered:
-    return Rendered.of(farm.pages.text(template, now=farm.clock(), **context))
+    html = farm.pages.text(template, now=farm.clock(), **context).encode()
+    return tagged(request, html, "text/html; charset=utf-8")
 
 
 def _links(project: str, window: int, before: int | None, older: int | None) -> dict[str, str]:

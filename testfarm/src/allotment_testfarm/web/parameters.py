@@ -14,6 +14,9 @@ Sha256 = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Project = Annotated[
     str, Query(max_length=200, pattern=_TEXT, description="A project's name; the first one without it.")
 ]
+Release = Annotated[str, Path(max_length=200, pattern=_TEXT, description="A software release's name.")]
+Kind = Annotated[str, Query(max_length=200, pattern=_TEXT, description="A kind of jobs.")]
+Platform = Annotated[str, Query(max_length=200, pattern=_TEXT, description="A platform.")]
 Text = Annotated[str | None, Query(max_length=200, pattern=_TEXT)]
 Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="`next` of the page before.")]
 Try = Annotated[int | None, Query(ge=1, le=_LARGEST, description="An attempt's number; the newest without it.")]

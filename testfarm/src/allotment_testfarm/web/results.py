@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the results page says: is it green, since when is it red, and the table of revisions and releases."""
+"""What the results page says: is it green, which commit made it red, and the table of revisions and releases."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from allotment.messages.job import JobState
 from allotment_testfarm.db import matrix, revisions
+from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.jobs import JobSummary
-from allotment_testfarm.db.matrix import Matrix, ReleaseStatus
+from allotment_testfarm.db.matrix import Key, Mark, ReleaseStatus
+from allotment_testfarm.db.projects import Project
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
-from allotment_testfarm.web.look import Look, brief_duration, duration, look
+from allotment_testfarm.web import names
+from allotment_testfarm.web.grid import Grid, Past, grid
+from allotment_testfarm.web.look import Look, duration, look
+from allotment_testfarm.web.strips import Strips
 
-Time = Callable[[float | None], str]
+SPAN = 200  # revisions on the page: those that are not shown job by job are in the strips
 NOT_RUN = "="  # in place of the time of a job that another one has proved
-FEW = 6  # up to so many releases have cells wide enough for words
+FEW = 6  # up to so many releases have room for words
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Column:
     """A release's column."""
 
     name: str
+    href: str
     is_red: bool
 
 
@@ -52,11 +58,18 @@ class RowView:
 class Red:
     """A release that is red now."""
 
-    release: str
+    name: str
     job: int
     word: str
     detail: str
-    since: Revision | None  # the first revision at which it was red
+
+
+@dataclass(frozen=True)
+class Cause:
+    """The releases that are red since the same revision; None when the farm does not know it."""
+
+    since: Revision | None
+    reds: tuple[Red, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Summary:
 
     headline: str
     colour: str
-    reds: tuple[Red, ...]
+    causes: tuple[Cause, ...]
     activity: str  # what is going on; "" when nothing is
 
     @property
@@ -75,39 +88,72 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Listing:
+    """Few releases: a row a revision, with words."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[RowView, ...]
+
+
+@dataclass(frozen=True)
 class Results:
     """The whole page; ``older`` is the position before which the next page's revisions are, None at the end."""
 
     summary: Summary
-    columns: tuple[Column, ...]
-    rows: tuple[RowView, ...]
-    is_few: bool  # so few columns that their cells have room for words
+    listing: Listing | None
+    grid: Grid | None  # one of both
     older: int | None
 
 
-def results(connection: sa.Connection, project: int, limit: int, before: int | None) -> Results:
-    """Read and arrange the results of a project."""
-    table = matrix.matrix(connection, project, limit + 1, before)  # one more says whether there are older ones
-    statuses = matrix.status(connection, project)
-    reds = {_key(item) for item in statuses if _is(item, Colour.RED)}
-    names = column_names([_key(row) for row in table.rows])
-    columns = tuple(Column(names[_key(row)], _key(row) in reds) for row in table.rows)
-    shown = table.revisions[:limit]
-    is_few = len(columns) <= FEW
-    rows = _rows(table, shown, duration if is_few else brief_duration)
-    has_older = len(table.revisions) > limit
-    summary = _summary(connection, project, statuses, "" if before is not None else _activity(table))
-    return Results(summary, columns, rows, is_few, shown[-1].position if has_older else None)
+def results(connection: sa.Connection, project: Project, limit: int, before: int | None, strips: Strips) -> Results:
+    """Read and arrange the results of a project; ``limit`` revisions are shown job by job."""
+    window = revisions.page(connection, project.id, limit + 1, before)  # one more says whether there are older ones
+    shown = window[:limit]
+    has_older = len(window) > limit
+    statuses = matrix.status(connection, project.id)
+    marks = matrix.marks(connection, project.id, shown[0].position, shown[-1].position) if shown else {}
+    is_few = len(marks) <= FEW
+    return Results(
+        summary=_summary(connection, project.id, statuses, "" if before is not None else _activity(marks)),
+        listing=_listing(connection, project, limit, before, statuses) if is_few else None,
+        grid=None if is_few else _grid(connection, project, shown, marks, statuses, strips),
+        older=shown[-1].position if has_older else None,
+    )
 
 
-def column_names(keys: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
-    """Name each (release, kind, platform): by the release alone, with the others where that is not enough."""
-    keys = list(keys)
-    count = Counter(release for release, _, _ in keys)
-    return {key: key[0] if count[key[0]] == 1 else " ".join(key) for key in keys}
+def _listing(
+    connection: sa.Connection, project: Project, limit: int, before: int | None, statuses: tuple[ReleaseStatus, ...]
+) -> Listing:
+    table = matrix.matrix(connection, project.id, limit, before)
+    reds = {item.key for item in statuses if _is(item, Colour.RED)}
+    called = names.whole(row.key for row in table.rows)
+    columns = tuple(
+        Column(called[row.key], names.release_href(project.name, row.key), row.key in reds) for row in table.rows
+    )
+    looks = [[None if cell is None else _cell(cell) for cell in row.cells] for row in table.rows]
+    rows = (RowView(item, tuple(cells[index] for cells in looks)) for index, item in enumerate(table.revisions))
+    return Listing(columns, tuple(rows))
 
 
-def job_look(job: JobSummary | matrix.Cell) -> Look:
+def _grid(
+    connection: sa.Connection,
+    project: Project,
+    shown: tuple[Revision, ...],
+    marks: Mapping[Key, Mapping[int, Mark]],
+    statuses: tuple[ReleaseStatus, ...],
+    strips: Strips,
+) -> Grid:
+    newest, length = shown[-1].position - 1, min(SPAN - len(shown), shown[-1].position - 1)
+    if length <= 0:
+        return grid(project.name, shown, marks, {}, statuses, None)
+    first, last = (
+        revisions.page(connection, project.id, 1, position + 1) for position in (newest, newest - length + 1)
+    )
+    past = Past(length, first[0].time, last[0].time)
+    return grid(project.name, shown, marks, strips.read(connection, project.id, newest, length), statuses, past)
+
+
+def job_look(job: JobSummary | PastJob | matrix.Cell) -> Look:
     """Return how a job is shown: its verdict once it has one, else its outcome, else its state."""
     if job.state is not JobState.DONE:
         return look(job.state)
@@ -116,56 +162,56 @@ def job_look(job: JobSummary | matrix.Cell) -> Look:
     return look(job.outcome or "cancelled")
 
 
-def _rows(table: Matrix, shown: tuple[Revision, ...], time: Time) -> tuple[RowView, ...]:
-    looks = [[None if cell is None else _cell(cell, time(cell.seconds)) for cell in row.cells] for row in table.rows]
-    return tuple(RowView(revision, tuple(cells[index] for cells in looks)) for index, revision in enumerate(shown))
-
-
-def _cell(cell: matrix.Cell, time: str) -> CellView:
+def _cell(cell: matrix.Cell) -> CellView:
     shown = job_look(cell)
-    text = NOT_RUN if cell.proved_by is not None else "" if cell.seconds is None else time
-    return CellView(cell.job, shown.glyph, shown.word, shown.colour, text, cell.proved_by)
+    time = NOT_RUN if cell.proved_by is not None else "" if cell.seconds is None else duration(cell.seconds)
+    return CellView(cell.job, shown.glyph, shown.word, shown.colour, time, cell.proved_by)
 
 
-def _activity(table: Matrix) -> str:
+def _activity(marks: Mapping[Key, Mapping[int, Mark]]) -> str:
     """Say how many of the window's jobs run and wait."""
-    states = Counter(cell.state for row in table.rows for cell in row.cells if cell is not None)
+    words = Counter(mark.word for row in marks.values() for mark in row.values())
     parts = []
-    if running := states[JobState.LEASED]:
+    if running := words[JobState.LEASED]:
         parts.append(f"{running} job{'' if running == 1 else 's'} running")
-    if waiting := states[JobState.WAITING]:
+    if waiting := words[JobState.WAITING]:
         parts.append(f"{waiting} waiting for a test node")
     return ", ".join(parts)
 
 
 def _summary(connection: sa.Connection, project: int, statuses: tuple[ReleaseStatus, ...], activity: str) -> Summary:
-    reds = tuple(_red(connection, project, item) for item in statuses if _is(item, Colour.RED))
-    green = sum(_is(item, Colour.GREEN) for item in statuses)
-    total = len(statuses)
+    """A release is red if it is in any of its kinds, and green if it is in all."""
+    reds = [item for item in statuses if _is(item, Colour.RED)]
+    everything = {item.release for item in statuses}
+    red = {item.release for item in reds}
+    green = everything - {item.release for item in statuses if not _is(item, Colour.GREEN)}
+    total = len(everything)
+    only = next(iter(everything), "")
     if not total:
         return Summary("Nothing has been tested yet", "off", (), activity)
-    if reds and total == 1:
-        return Summary(f"{reds[0].release} is red", "bad", reds, activity)
     if reds:
-        return Summary(f"{len(reds)} of {total} releases {_are(len(reds))} red", "bad", reds, activity)
-    if green == total:
-        name = statuses[0].release if total == 1 else f"All {total} releases"
-        return Summary(f"{name} {_are(total)} green", "good", (), activity)
+        headline = f"{only} is red" if total == 1 else f"{len(red)} of {total} releases {_are(len(red))} red"
+        return Summary(headline, "bad", _causes(connection, project, reds), activity)
+    if green == everything:
+        return Summary(f"{only if total == 1 else f'All {total} releases'} {_are(total)} green", "good", (), activity)
     if total == 1:
-        return Summary(f"{statuses[0].release} has no verdict yet", "wait", (), activity)
+        return Summary(f"{only} has no verdict yet", "wait", (), activity)
     return Summary(
-        f"{green} of {total} releases {_are(green)} green, the rest have no verdict yet", "wait", (), activity
+        f"{len(green)} of {total} releases {_are(len(green))} green, the rest have no verdict yet", "wait", (), activity
     )
 
 
-def _red(connection: sa.Connection, project: int, item: ReleaseStatus) -> Red:
-    assert item.job is not None and item.verdict is not None  # a red one has both
-    since = revisions.get(connection, project, item.verdict.since)
-    return Red(item.release, item.job, look(item.verdict.name, "red").word, item.verdict.detail, since)
-
-
-def _key(item: matrix.Row | ReleaseStatus) -> tuple[str, str, str]:
-    return item.release, item.kind, item.platform
+def _causes(connection: sa.Connection, project: int, reds: list[ReleaseStatus]) -> tuple[Cause, ...]:
+    """Group what is red by the revision since which it is, the newest first."""
+    called = names.whole(item.key for item in reds)
+    since: dict[str, list[Red]] = {}
+    for item in reds:
+        assert item.job is not None and item.verdict is not None  # a red one has both
+        red = Red(called[item.key], item.job, look(item.verdict.name, "red").word, item.verdict.detail)
+        since.setdefault(item.verdict.since, []).append(red)
+    known = revisions.of_commits(connection, project, since)
+    causes = (Cause(known.get(commit), tuple(found)) for commit, found in since.items())
+    return tuple(sorted(causes, key=lambda cause: -cause.since.position if cause.since else 0))
 
 
 def _is(item: ReleaseStatus, colour: Colour) -> bool:

@@ -12,8 +12,9 @@ from allotment_testfarm.db import jobs, projects, revisions
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
+from allotment_testfarm.web import names
 from allotment_testfarm.web.look import Look
-from allotment_testfarm.web.results import column_names, job_look
+from allotment_testfarm.web.results import job_look
 
 MOST_JOBS = 1000  # of one revision
 
@@ -44,8 +45,8 @@ def read(connection: sa.Connection, commit: str) -> dict[str, Any] | None:
         return None
     project, revision = found
     listed = jobs.page(connection, project, revision=revision.commit, limit=MOST_JOBS)
-    names = column_names([(job.release, job.kind, job.platform) for job in listed])
-    views = [_view(job, names[job.release, job.kind, job.platform]) for job in listed]
+    called = names.whole((job.release, job.kind, job.platform) for job in listed)
+    views = [_view(job, called[job.release, job.kind, job.platform]) for job in listed]
     older = revisions.page(connection, project, 1, before=revision.position)
     newer = revisions.page(connection, project, 1, before=revision.position + 2)
     headline, colour = _headline(listed)
