@@ -112,7 +112,7 @@ def test_a_wheel_that_nobody_has_lists_each_reason(release: Any, monkeypatch: py
     digest = "0" * 64
     result = release.build(PROFILE.format(digest=digest).replace("Kit = 1.2", "Kit = 999.999"))
     assert result.error.startswith(
-        f"greeter_kit==999.999 (sha256 {digest}) can't be had: cache: it is not there; python index: pip: "
+        f"greeter_kit==999.999 (sha256 {digest}) can't be had:\n  cache: it is not there\n  python index: pip: "
     )
 
 

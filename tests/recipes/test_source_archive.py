@@ -60,7 +60,7 @@ def test_a_moved_pin_says_so_and_how_to_write_it_anew(blobs: BlobStore) -> None:
     with pytest.raises(SourceError) as caught:
         fetch(Source("0" * 64, "tini", debian="tini 0.18.0-1 bookworm"), blobs)
     assert str(caught.value) == (
-        f"tini (sha256 {'0' * 64}) can't be had: cache: it is not there; source archive: the pin has moved: "
+        f"tini (sha256 {'0' * 64}) can't be had:\n  cache: it is not there\n  source archive: the pin has moved: "
         "bookworm had tini 0.18.0-1 and has 0.19.0-1 now, with another archive. To take it, check what changed, "
         f"then write 'debian-source = tini 0.19.0-1 bookworm' and 'sha256sum = {PIN.sha256}' (tini_0.19.0.orig.tar.gz, "
         "32369 bytes); to stay, put the old bytes into the source cache."

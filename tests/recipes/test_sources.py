@@ -83,7 +83,7 @@ def test_an_unreachable_source_lists_each_providers_reason(blobs: BlobStore, ser
     with pytest.raises(SourceError) as caught:
         fetch(Source(GOOD, "x-1.tar.gz", urls), blobs)
     assert str(caught.value) == (
-        f"x-1.tar.gz (sha256 {GOOD}) can't be had: cache: it is not there; "
+        f"x-1.tar.gz (sha256 {GOOD}) can't be had:\n  cache: it is not there\n  "
         f"url: http://127.0.0.1:{closed_port}/x: it can't be reached: Connection refused; "
         f"{server}/missing: the server answered 404 Not Found; "
         "/nowhere/x: it can't be read: No such file or directory; "

@@ -159,7 +159,7 @@ def test_all_sources_that_can_not_be_had_are_told_together(blobs: BlobStore) -> 
     wanted = [Source(digit * 64, f"{digit}.tar", ("/nowhere",)) for digit in "12"]
     with pytest.raises(SourceError) as caught:
         fetch_all(wanted, blobs)
-    gone = "can't be had: cache: it is not there; url: /nowhere: it can't be read: No such file or directory"
+    gone = "can't be had:\n  cache: it is not there\n  url: /nowhere: it can't be read: No such file or directory"
     assert str(caught.value) == (
         f"1.tar (sha256 {'1' * 64}) {gone}\n2.tar (sha256 {'2' * 64}) {gone}. "
         "Correct its address or checksum, or put the bytes into the source cache."

@@ -116,8 +116,8 @@ def _ask(source: Source, blobs: BlobStore, among: Iterable[SourceProvider]) -> N
         except AllotmentError as error:
             reasons.append(f"{provider.name}: {error.what}")
             fix = error.fix if isinstance(error, MovedError) else fix
-    listed = "; ".join(reasons) or "no provider is registered for it"
-    raise SourceError(f"{source.name} (sha256 {source.sha256}) can't be had: {listed}", fix)
+    listed = "".join(f"\n  {reason}" for reason in reasons) or " no provider is registered for it"
+    raise SourceError(f"{source.name} (sha256 {source.sha256}) can't be had:{listed}", fix)
 
 
 @contextlib.contextmanager
