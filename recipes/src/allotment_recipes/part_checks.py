@@ -20,6 +20,7 @@ LIBC_FAMILY: Final = re.compile(
     r"(ld-linux[-\w]*|ld64|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl|libnsl|libcrypt"
     r"|libgcc_s|libstdc\+\+|libatomic)\.so(\.\d+)*|ld-musl-\w+\.so\.1|libc\.musl-\w+\.so\.1"
 )
+FIRST_LINE: Final = 255  # bytes of a script's first line that a kernel (5.1 or later) reads
 SHOWN: Final = 10  # problems that an error lists
 _TEXT_SAMPLE: Final = 8192  # bytes without a NUL make a file a text
 
@@ -69,6 +70,8 @@ def _problems(path: Path, location: Path, root: Path, traces: tuple[Path, ...]) 
         yield from _library_problems(name, path, asked, location, root)
         return
     data = path.read_bytes()
+    if data.startswith(b"#!") and (size := len(data.partition(b"\n")[0])) > FIRST_LINE:
+        yield f"{name} has a first line of {size} bytes, and kernels read {FIRST_LINE}: shorten it in post-install"
     if b"\0" not in data[:_TEXT_SAMPLE]:
         for trace in _named(data, traces):
             line = next(number for number, text in enumerate(data.split(b"\n"), 1) if names_folder(text, trace))

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is checked of a part, on parts that are written here; test_cmmi.py builds others."""
+
+from pathlib import Path
+
+import pytest
+
+from allotment_recipes.part_checks import PartError, check_part
+
+
+def test_a_script_that_no_kernel_starts_is_refused(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "run").write_text(f"#!/{'x' * 252}\necho fits\n")
+    check_part("part", part, tmp_path, ())
+    (part / "run").write_text(f"#!/{'x' * 253}\necho too long\n")
+    with pytest.raises(PartError) as caught:
+        check_part("part", part, tmp_path, ())
+    assert str(caught.value) == (
+        "[part] is built, but is not fit for the store:\n"
+        "  run has a first line of 256 bytes, and kernels read 255: shorten it in post-install."
+    )
