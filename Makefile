@@ -11,7 +11,7 @@ UV = uv==0.13.9
 .PHONY: help setup demo test nightly lock clean python
 
 help:
-	@echo "make demo          a test farm, a master and a production node on this machine; Ctrl-C ends it"
+	@echo "make demo          a farm, a master and a production node here prove and deploy two releases; Ctrl-C ends it"
 	@echo "make demo ONCE=1   the same, verified and shut down; the last line is one JSON object"
 	@echo "make test          every check: lint, types, unit, e2e, docs, dropped (ENV=lint,unit for some)"
 	@echo "make nightly       every release and component built from an empty store, a table of parts; may take an hour"

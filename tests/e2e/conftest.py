@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from allotment_testfarm.demo import NODE, Demo
+from allotment_testfarm.demo import HELLO, NODE, Demo
+from allotment_testfarm.local_farm import Places
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +53,8 @@ def repository(scratch: Path, commit: Callable[[Path, str], str]) -> Path:
 def system(scratch: Path, repository: Path) -> Iterator[Demo]:
     """The whole system, started: farm, two test nodes, master, production node (its services outlive it)."""
     said: list[str] = []
-    with Demo(scratch / "system", repository, said.append, services="detached") as demo:
+    places = Places(scratch / "system", repository, scratch / "store", scratch / "sources")
+    with Demo(places, said.append, (HELLO,), services="detached") as demo:
         try:
             demo.start()
             yield demo

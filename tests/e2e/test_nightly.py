@@ -107,7 +107,7 @@ def test_what_is_red_is_named_and_the_rest_is_built(
     assert "no such luck" in summary["components"]["bad"]
     assert summary["components"]["good"] == ""
     assert [part["name"] for part in summary["parts"]] == ["good"]
-    assert f"helloworld: the job's log is {scratch}/night/farm/logs/1/1.log" in done.stdout
+    assert f"helloworld: the job's log is {scratch}/night/jobs/helloworld.log" in done.stdout
     assert left(scratch) == []
 
 

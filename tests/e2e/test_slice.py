@@ -9,7 +9,7 @@ import pytest
 
 from allotment.codec import dumps
 from allotment.messages.desired_state import InstanceStatus
-from allotment_testfarm.demo import INSTANCE, NODE, Demo
+from allotment_testfarm.demo import HELLO, NODE, Demo
 
 pytestmark = [pytest.mark.xdist_group("e2e-slice"), pytest.mark.timeout(600)]
 
@@ -41,8 +41,8 @@ def test_paths_are_no_identity(system: Demo, repository: Path) -> None:
     """Between proof and deployment the checkout is renamed; nothing notices."""
     assert system.prove("helloworld") == "passed"
     repository.rename(repository.with_name("elsewhere"))
-    info = system.deploy()
-    assert page(system.verify(info))
+    info = system.deploy(HELLO)
+    assert page(system.verify(HELLO, info))
     with system.client() as client:
         manifest = dumps(client.get_manifest(info.manifest)).decode()
     assert str(repository) not in manifest
@@ -51,14 +51,14 @@ def test_paths_are_no_identity(system: Demo, repository: Path) -> None:
 
 def test_a_change_at_the_master_is_deployed_at_once(system: Demo) -> None:
     system.prove("helloworld")
-    url = system.verify(system.deploy())
+    url = system.verify(HELLO, system.deploy(HELLO))
     with system.client() as client:
-        before = client.instance(INSTANCE).generation
+        before = client.instance(HELLO.name).generation
         asked = time.monotonic()
-        client.request(INSTANCE, "helloworld", parameters={"greeting": "Good evening"})
+        client.request(HELLO.name, "helloworld", parameters={"greeting": "Good evening"})
         until("the new greeting", lambda: "Good evening" in page(url) if answers(url) else False)
         took = time.monotonic() - asked
-        assert client.instance(INSTANCE).generation > before
+        assert client.instance(HELLO.name).generation > before
     assert took < 30  # generous: the machine may be busy; the figure itself is a benchmark's
 
 
@@ -93,7 +93,7 @@ def test_a_killed_half_of_the_farm_comes_back_and_the_job_ends_once(system: Demo
 
 def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> None:
     system.prove("helloworld")
-    url = system.verify(system.deploy())
+    url = system.verify(HELLO, system.deploy(HELLO))
     master, node = system.programs["master"], system.programs[NODE]
 
     master.kill()
@@ -101,7 +101,7 @@ def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> 
     master.start()
     master.wait_ready()
     with system.client() as client:
-        assert client.instance(INSTANCE).status == InstanceStatus.GREEN
+        assert client.instance(HELLO.name).status == InstanceStatus.GREEN
 
     services = [item.pid for item in psutil.Process(node.pid).children(recursive=True)]
     node.kill()
@@ -109,10 +109,10 @@ def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> 
     node.start()
     node.wait_ready()
     with system.client() as client:
-        client.request(INSTANCE, "helloworld", parameters={"greeting": "Welcome back"})
+        client.request(HELLO.name, "helloworld", parameters={"greeting": "Welcome back"})
         until("the new greeting", lambda: answers(url) and "Welcome back" in page(url))
         assert services
-        client.request(INSTANCE, "helloworld", state="destroyed")
+        client.request(HELLO.name, "helloworld", state="destroyed")
         until("the instance is gone", lambda: not answers(url))
 
 
@@ -120,11 +120,11 @@ def test_a_secret_is_shown_nowhere(system: Demo) -> None:
     """A planted secret is found only in files that nobody else may read, and only where it is used."""
     planted = "planted-4f1d9c7be2"
     system.prove("helloworld")
-    system.deploy()
+    system.deploy(HELLO)
     with system.client() as client:
-        client.request(INSTANCE, "helloworld", parameters={"token": planted})
-        until("the instance green again", lambda: client.instance(INSTANCE).status == InstanceStatus.GREEN)
-        url = str(client.instance(INSTANCE).published["url"])
+        client.request(HELLO.name, "helloworld", parameters={"token": planted})
+        until("the instance green again", lambda: client.instance(HELLO.name).status == InstanceStatus.GREEN)
+        url = str(client.instance(HELLO.name).published["url"])
         until("the private page", lambda: answers_with_token(f"{url}private", planted))
         shown = [repr(client.instances()), repr(client.events(0, 0.0))]
     shown += [page(system.master), page(system.farm), page(f"{system.farm}/nodes")]

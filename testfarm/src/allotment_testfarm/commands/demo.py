@@ -8,18 +8,41 @@ from pathlib import Path
 
 import click
 
-from allotment_testfarm.commands.local_programs import check_checkout, terminated_like_interrupted
-from allotment_testfarm.demo import Demo, NotProvedError
+from allotment_testfarm.commands.local_programs import check_checkout, sources_option, terminated_like_interrupted
+from allotment_testfarm.demo import INSTANCES, Demo, NotProvedError
+from allotment_testfarm.local_farm import Places
 
 
 @click.command("demo")
-@click.option("--folder", type=click.Path(path_type=Path), default=Path("var/demo"), help="Where everything is kept.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("var/demo"),
+    show_default=True,
+    help="Where everything is kept; emptied first.",
+)
 @click.option("--repository", type=click.Path(path_type=Path), default=Path(), help="The git repository to prove.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    default=Path("var/store"),
+    show_default=True,
+    help="Store of built parts; it is kept.",
+)
+@sources_option
+@click.option(
+    "--only",
+    type=click.Choice([instance.name for instance in INSTANCES]),
+    multiple=True,
+    help="Prove and deploy this one alone; may be given several times.",
+)
 @click.option("--once", is_flag=True, help="Verify, shut down, print one JSON summary.")
-def command(folder: Path, repository: Path, once: bool) -> None:
+def command(folder: Path, repository: Path, store: Path, sources: Path, only: tuple[str, ...], once: bool) -> None:
     """Run farm, two test nodes, master and production node here, and take a commit the whole way."""
     check_checkout(repository)
-    demo = Demo(folder.resolve(), repository.resolve(), click.echo)
+    places = Places(folder.resolve(), repository.resolve(), store.resolve(), sources.resolve())
+    instances = tuple(instance for instance in INSTANCES if not only or instance.name in only)
+    demo = Demo(places, click.echo, instances)
     with terminated_like_interrupted(), demo:
         try:
             summary = demo.run()
@@ -39,9 +62,8 @@ def command(folder: Path, repository: Path, once: bool) -> None:
 
 def _invite(urls: dict[str, str]) -> None:
     click.echo("")
-    click.echo(f"  results page  {urls['results']}")
-    click.echo(f"  master        {urls['master']}")
-    click.echo(f"  hello         {urls['hello']}")
+    for name, url in urls.items():
+        click.echo(f"  {name:<12}  {url}")
     click.echo("\nCtrl-C stops everything.")
 
 

@@ -11,6 +11,14 @@ import click
 
 from allotment.errors import AllotmentError
 
+sources_option = click.option(
+    "--sources",
+    type=click.Path(path_type=Path),
+    default=Path("var/sources"),
+    show_default=True,
+    help="Source cache; it is kept.",
+)
+
 
 def check_checkout(repository: Path) -> None:
     """Raise when a folder is no git checkout."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from allotment_testfarm.commands.local_programs import check_checkout, terminated_like_interrupted
+from allotment_testfarm.commands.local_programs import check_checkout, sources_option, terminated_like_interrupted
+from allotment_testfarm.local_farm import Places
 from allotment_testfarm.nightly import Nightly, table
 
 
@@ -19,20 +20,16 @@ from allotment_testfarm.nightly import Nightly, table
     help="Where everything is kept; emptied first.",
 )
 @click.option("--repository", type=click.Path(path_type=Path), default=Path(), help="The git repository to build.")
-@click.option(
-    "--sources",
-    type=click.Path(path_type=Path),
-    default=Path("var/sources"),
-    show_default=True,
-    help="Source cache; it is kept.",
-)
+@sources_option
 def command(folder: Path, repository: Path, sources: Path) -> None:
     """Build and test every release and build every component, from an empty store; write summary.json.
 
     Exits with 1 unless all is green.
     """
     check_checkout(repository)
-    nightly = Nightly(folder.resolve(), repository.resolve(), sources.resolve(), click.echo)
+    folder = folder.resolve()
+    places = Places(folder, repository.resolve(), folder / "store", sources.resolve())
+    nightly = Nightly(places, click.echo)
     with terminated_like_interrupted(), nightly:
         summary = nightly.run()
     click.echo(f"\n{table(summary)}\n\n{nightly.folder / 'summary.json'}")
