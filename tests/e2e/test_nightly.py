@@ -86,7 +86,9 @@ def test_a_green_night_tells_how_long_each_part_took(
     (part,) = summary["parts"]
     assert (part["name"], part["version"], part["bytes"]) == ("pebble", "1.5", 7)
     assert set(part) == {"name", "version", "bytes", "seconds"}
-    assert "built pebble 1.5 in" in done.stdout
+    said = [line.partition("] ")[2] for line in done.stdout.splitlines() if line.startswith("[")]
+    assert [line for line in said if line.startswith("component pebble: built pebble 1.5 in")]
+    assert len(said) == len(set(said)), "something is said twice"
     assert done.stdout.splitlines()[-1] == str(scratch / "night/summary.json")
     assert list((scratch / "sources").glob("??/*")), "the source cache is kept"
     assert left(scratch) == []
