@@ -124,3 +124,23 @@ def test_a_repository_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
         f"error: --repository {tmp_path / 'nothing'} does not exist. Give a git repository's path or URL.\n",
     )
     assert not (tmp_path / "farm").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--nightly", "at night"), "--nightly 'at night' can't be used: Wrong number of fields. Write minute, hour"),
+        (("--nightly", "0 2 * * *", "--time-zone", "Mars"), "--time-zone 'Mars' is not known. Write it like Europe"),
+        (("--name", "two"), "engine 'two' would share a SQLite database, which is for one engine. Give --database"),
+        (("--name", "a/b", "--database", "postgresql://x"), "'a/b' is no name for an engine. Use letters, digits"),
+    ],
+)
+def test_what_the_engine_would_refuse_is_told_at_once(
+    tmp_path: Path, repository: Any, words: tuple[str, ...], message: str
+) -> None:
+    standard = ("--folder", str(tmp_path / "farm"), "--repository", str(repository.path))
+    command = (sys.executable, "-m", "allotment", "farm", "run", *standard, *words)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"error: {message}" in done.stderr
+    assert not (tmp_path / "farm").exists()

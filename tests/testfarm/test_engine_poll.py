@@ -12,6 +12,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 from allotment.plugins import plugins
 from allotment_testfarm.db import jobs, projects, revisions
 from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.duties import AllDuties
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.git import Commit, GitError
 from allotment_testfarm.verdicts import rules
@@ -61,7 +62,17 @@ class Polled:
 def polled(filled_sqlite: Any, workers: Any, clock: Clock) -> Any:
     repository, notices, lines = FakeRepository(), list[tuple[int, ...]](), list[str]()
     project = filled_sqlite.run(projects.ensure, "main", "/repository", "", 0.0)
-    poll = GitPoll(clock, workers, project, repository, repository.find, notices.append, rules(plugins()), interval=5.0)
+    poll = GitPoll(
+        clock,
+        workers,
+        project,
+        repository,
+        repository.find,
+        notices.append,
+        rules(plugins()),
+        AllDuties(),
+        interval=5.0,
+    )
 
     def observe(event: LogEvent) -> None:
         if event.get("log_source") is poll:
@@ -90,7 +101,14 @@ def test_a_restarted_engine_does_not_schedule_again(polled: Any, filled_sqlite: 
     polled.poll.startService()
     project = filled_sqlite.run(projects.get, "main")
     again = GitPoll(
-        polled.clock, workers, project, polled.repository, polled.repository.find, polled.notices.append, ()
+        polled.clock,
+        workers,
+        project,
+        polled.repository,
+        polled.repository.find,
+        polled.notices.append,
+        (),
+        AllDuties(),
     )
     again.startService()
     again.stopService()

@@ -19,6 +19,7 @@ from allotment_recipes.signing import load_or_create_key, verify
 from allotment_testfarm.db import attempts, events, jobs, manifests, waiting
 from allotment_testfarm.db.leases import Ended, LeaseTerms, StaleLeaseError
 from allotment_testfarm.db.manifests import StoredManifest
+from allotment_testfarm.engine.duties import AllDuties
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.offers import Offers
 from allotment_testfarm.engine.results import Results
@@ -57,7 +58,7 @@ class Farm:
 @pytest.fixture
 def farm_parts(workers: Any, clock: Clock, tmp_path: Path) -> Any:
     master, ended = FakeMaster(), list[Ended]()
-    offers = Offers(clock, workers, master.offer, interval=5.0)
+    offers = Offers(clock, workers, master.offer, AllDuties(), interval=5.0)
     key = load_or_create_key(tmp_path / "signing.key")
     blobs = BlobStore(tmp_path / "blobs")
     results = Results(
@@ -137,7 +138,7 @@ def test_what_an_earlier_engine_could_not_offer_is_offered_at_the_start(
     farm_parts.offers.stopService()
     result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a"))))
     assert farm_parts.master.taken == []
-    successor = Offers(clock, workers, farm_parts.master.offer)
+    successor = Offers(clock, workers, farm_parts.master.offer, AllDuties())
     successor.startService()
     successor.stopService()
     assert farm_parts.master.taken == ["a"]

@@ -17,6 +17,9 @@ _OPTIONS = (
     click.option("--wire-port", type=click.IntRange(0, 65535), default=0, help="Port for test nodes; 0 takes one."),
     click.option("--poll", type=click.FloatRange(0.05), default=5.0, show_default=True, help="Seconds between looks."),
     click.option("--database", default="", help="Database URL; without it a file in the folder."),
+    click.option("--name", default="", help="Of this engine, where several share the folder and PostgreSQL."),
+    click.option("--nightly", default="", help="Cron line, like '0 2 * * *': build from scratch then."),
+    click.option("--time-zone", default="UTC", show_default=True, help="Time zone of --nightly, like Europe/Paris."),
     click.option("--master", default="", help="URL of the master that green releases are offered to."),
     click.option(
         "--master-token-file",

@@ -23,39 +23,42 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TICK = 0.1  # seconds between two looks at the children
-_PORTS = "ports.json"  # the ports of the last start: pages and test nodes find the farm where it was
 
 
 @click.command("run")
 @project_options
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages; 0 takes a free one.")
-def command(folder: Path, port: int, wire_port: int, database: str, **engine: object) -> None:
+def command(folder: Path, port: int, wire_port: int, database: str, name: str, **engine: object) -> None:
     """Run the farm until SIGTERM: poll the repository, lease jobs to test nodes, show the results."""
     from allotment.program import FolderLock, log_to_stderr
     from allotment_testfarm.children import Child
+    from allotment_testfarm.engine.naming import check_engine, own
 
     log_to_stderr()
     _check_repository(str(engine["repository"]))
+    _check_nightly(str(engine["nightly"]), str(engine["time_zone"]))
+    check_engine(name, database)
     folder = folder.resolve()
-    shared = ["--folder", str(folder), *(["--database", database] if database else [])]
+    shared = _options({"folder": folder, "database": database, "name": name})
     options = [*shared, *_options(engine)]
-    with FolderLock(folder, "farm.lock"):
-        last = _last_ports(folder)
+    ports = folder / own(name, "ports.json")
+    with FolderLock(folder, own(name, "farm.lock")):
+        last = _last_ports(ports)
         children = (
             Child(
                 "engine",
                 lambda chosen: _program("engine", "--wire-port", str(chosen), *options),
-                folder / "engine.json",
+                folder / own(name, "engine.json"),
                 wire_port or _if_free(last.get("engine", 0)),
             ),
             Child(
                 "web",
                 lambda chosen: _program("web", "--port", str(chosen), *shared),
-                folder / "web.json",
+                folder / own(name, "web.json"),
                 port or _if_free(last.get("web", 0)),
             ),
         )
-        _tend(folder, children)
+        _tend(folder / own(name, "farm.json"), ports, children)
 
 
 def _check_repository(repository: str) -> None:
@@ -64,20 +67,27 @@ def _check_repository(repository: str) -> None:
         raise AllotmentError(f"--repository {repository} does not exist", "Give a git repository's path or URL")
 
 
-def _tend(folder: Path, children: "tuple[Child, Child]") -> None:
+def _check_nightly(line: str, time_zone: str) -> None:
+    """Refuse a cron line that can't be read, before an engine does again and again."""
+    from allotment_testfarm.engine.cron import Cron
+
+    if line:
+        Cron(line, time_zone)
+
+
+def _tend(ready: Path, ports: Path, children: "tuple[Child, Child]") -> None:
     """Keep the children running until a signal comes."""
     from allotment_testfarm.children import stop_all
 
     signals: list[int] = []  # an Event has a lock, which may be held where the signal comes in
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: signals.append(number))
-    ready = folder / "farm.json"
     try:
         while not signals:
             # Each child is tended in every round: no short-circuit.
             changes = [child.tend(time.monotonic()) for child in children]
             if any(changes) and all(child.url for child in children):
-                _announce(ready, folder, *children)
+                _announce(ready, ports, *children)
             time.sleep(_TICK)
     finally:
         ready.unlink(missing_ok=True)
@@ -85,7 +95,7 @@ def _tend(folder: Path, children: "tuple[Child, Child]") -> None:
     _log.info("stopped")
 
 
-def _announce(ready: Path, folder: Path, engine: "Child", web: "Child") -> None:
+def _announce(ready: Path, ports: Path, engine: "Child", web: "Child") -> None:
     from allotment import atomic
 
     document = {
@@ -96,7 +106,7 @@ def _announce(ready: Path, folder: Path, engine: "Child", web: "Child") -> None:
         "url": web.url,
         "wire": engine.url,
     }
-    atomic.write_bytes(folder / _PORTS, json.dumps({"engine": engine.port, "web": web.port}).encode())
+    atomic.write_bytes(ports, json.dumps({"engine": engine.port, "web": web.port}).encode())
     atomic.write_bytes(ready, json.dumps(document).encode())
     _log.info("results at %s, test nodes at %s", web.url, engine.url)
 
@@ -115,9 +125,10 @@ def _options(values: dict[str, object]) -> list[str]:
     return words
 
 
-def _last_ports(folder: Path) -> dict[str, int]:
+def _last_ports(file: Path) -> dict[str, int]:
+    """Return the ports of the last start: pages and test nodes find the farm where it was."""
     with contextlib.suppress(OSError, ValueError):
-        ports: dict[str, int] = json.loads((folder / _PORTS).read_bytes())
+        ports: dict[str, int] = json.loads(file.read_bytes())
         return ports
     return {}
 

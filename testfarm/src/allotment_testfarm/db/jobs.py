@@ -51,6 +51,8 @@ def create(
     """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
     releases = tuple(releases)
     inputs.put_groups(connection, (group for release in releases for group in (release.files or {}).values()))
+    shown = sa.select(projects.c.name.label("project"), revisions.c.commit.label("revision")).join(revisions)
+    data = connection.execute(shown.where(revisions.c.id == revision)).one()._mapping
     made = []
     for release in releases:
         which = {"release": release.name, "kind": release.kind, "platform": release.platform}
@@ -73,7 +75,14 @@ def create(
             "compared_with": _last_conclusive(connection, project, which),
         }
         made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+        events.record(connection, now, "job.created", f"job/{made[-1]}", {**data, "release": release.name})
     return tuple(made)
+
+
+def of_kind(connection: sa.Connection, revision: int, kind: str) -> tuple[int, ...]:
+    """Return a revision's jobs of one kind."""
+    query = sa.select(jobs.c.id).where(jobs.c.revision_id == revision, jobs.c.kind == kind).order_by(jobs.c.id)
+    return tuple(connection.execute(query).scalars())
 
 
 def _last_conclusive(connection: sa.Connection, project: int, which: Mapping[str, str]) -> int | None:

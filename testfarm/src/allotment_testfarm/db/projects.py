@@ -55,3 +55,21 @@ def note_poll(connection: sa.Connection, project: int, now: float, problem: str 
     if not problem:
         values["polled"] = now
     connection.execute(sa.update(projects).where(projects.c.id == project).values(**values))
+
+
+def set_nightly(connection: sa.Connection, project: int, nightly: str, following: float | None) -> None:
+    """Say when a project's nightly is; ``following`` counts unless it is as before: a missed night stays due."""
+    changed = sa.update(projects).where(projects.c.id == project, projects.c.nightly != nightly)
+    connection.execute(changed.values(nightly=nightly, nightly_next=following))
+
+
+def is_night(connection: sa.Connection, project: int, now: float) -> bool:
+    """Whether a project's nightly is due."""
+    due = sa.select(projects.c.id).where(projects.c.id == project, projects.c.nightly_next <= now)
+    return connection.execute(due).first() is not None
+
+
+def take_night(connection: sa.Connection, project: int, now: float, following: float) -> bool:
+    """Note that the nightly begins now and when the next one is due; False when it is not due any more."""
+    due = sa.update(projects).where(projects.c.id == project, projects.c.nightly_next <= now)
+    return connection.execute(due.values(nightly_last=now, nightly_next=following)).rowcount > 0

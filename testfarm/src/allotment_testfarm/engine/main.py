@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine as a program: its parts put together, run until SIGTERM."""
 
+import fcntl
 import json
 import logging
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -25,11 +27,15 @@ from allotment_master.kit.database import Database
 from allotment_testfarm import verdicts
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
-from allotment_testfarm.discovery import Discovery
+from allotment_testfarm.discovery import Discovery, Release
 from allotment_testfarm.engine import log_lines
+from allotment_testfarm.engine.cron import Cron
+from allotment_testfarm.engine.duties import AllDuties, Duties, SharedDuties
 from allotment_testfarm.engine.http import Connections, WireSite
 from allotment_testfarm.engine.leases import Leases
 from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.naming import own
+from allotment_testfarm.engine.nightly_schedule import NightlySchedule
 from allotment_testfarm.engine.offers import Offers, to_master
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.engine.results import Results, Signer
@@ -47,8 +53,11 @@ _log = logging.getLogger(__name__)
 
 
 def run_engine(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; ``<folder>/engine.json`` exists while test nodes are heard."""
-    with FolderLock(settings.folder, f"{NAME}.lock"):
+    """Run until SIGTERM or SIGINT; ``<folder>/engine.json`` exists while test nodes are heard.
+
+    That and the lock begin with the engine's name where it has one.
+    """
+    with FolderLock(settings.folder, own(settings.name, f"{NAME}.lock")):
         database = Database(settings.database_url)
         try:
             database.upgrade(PACKAGE)
@@ -70,7 +79,7 @@ class Engine:
     def __init__(self, reactor: Any, settings: Settings, database: Database) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._ready = settings.folder / f"{NAME}.json"
+        self._ready = settings.folder / own(settings.name, f"{NAME}.json")
         self._workers = ThreadWorkers(reactor, database)
         self._logs = LogSink(settings.folder)
         self._blobs = BlobStore(settings.folder / "blobs")
@@ -78,7 +87,9 @@ class Engine:
             settings.folder / "mirrors" / f"{settings.project}.git", settings.repository, settings.branch
         )
         self._rules = verdicts.rules(plugins())
-        self._leases = Leases(reactor, self._workers, self._logs, self._rules, settings.terms)
+        self._leases = Leases(reactor, self._workers, self._logs, self._rules, settings.terms, settings.name)
+        self._shared = None if settings.is_sqlite else SharedDuties(reactor, self._workers, settings.name or NAME)
+        self._duties: Duties = self._shared or AllDuties()
         self._client = MasterClient(settings.master, settings.master_token()) if settings.master else None
         self._others: list[Service] = []
         self._wire: Wire | None = None
@@ -128,10 +139,11 @@ class Engine:
             on_end=self._leases.ended,
             on_manifest=offers.wake if offers else lambda: None,
         )
-        sources = Sources(settings.folder / "sources", self._mirror)
+        sources = Sources(settings.folder / "sources" / (settings.name or NAME), self._mirror)
         self._wire = Wire(self._workers, project.id, self._leases, results, self._logs, self._blobs, sources)
         self._listen(self._wire)
-        self._others = [self._poll(project), *([offers] if offers else [])]
+        nightly = await self._nightly(project)
+        self._others = [self._poll(project, nightly), *([offers] if offers else [])]
         for service in (self._leases, *self._others):
             service.startService()
 
@@ -141,24 +153,42 @@ class Engine:
 
         folder = self._settings.folder
         (folder / "temporary").mkdir(exist_ok=True)
-        key = load_or_create_key(folder / "signing.key")
-        atomic.write_bytes(folder / "signing.pub", key.public.encode() + b"\n")
+        with (folder / "secrets.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # several engines that start at once make one key and one token
+            key = load_or_create_key(folder / "signing.key")
+            atomic.write_bytes(folder / "signing.pub", key.public.encode() + b"\n")
+            self._settings.node_token()
         return key
 
     def _offers(self) -> Offers | None:
         if self._client is None:
             return None
-        return Offers(self._reactor, self._workers, to_master(self._client, self._blobs))
+        return Offers(self._reactor, self._workers, to_master(self._client, self._blobs), self._duties)
 
-    def _poll(self, project: Project) -> GitPoll:
+    async def _nightly(self, project: Project) -> NightlySchedule | None:
+        """Say when the nightly is, or that there is none."""
+        settings = self._settings
+        cron = Cron(settings.nightly, settings.time_zone) if settings.nightly else None
+        following = cron.after(self._reactor.seconds()) if cron else None
+        await self._workers.write(projects.set_nightly, project.id, str(cron or ""), following)
+        if cron is None:
+            return None
+        return NightlySchedule(self._reactor, self._workers, project, cron, self._find(), self._leases.notice)
+
+    def _find(self) -> Callable[[str], tuple[Release, ...]]:
+        return Discovery(self._mirror, self._settings.job_timeout, self._settings.releases).find
+
+    def _poll(self, project: Project, nightly: NightlySchedule | None) -> GitPoll:
         return GitPoll(
             self._reactor,
             self._workers,
             project,
             self._mirror,
-            Discovery(self._mirror, self._settings.job_timeout, self._settings.releases).find,
+            self._find(),
             on_jobs=self._leases.notice,
             rules=self._rules,
+            duties=self._duties,
+            nightly=nightly,
             interval=self._settings.poll,
         )
 
@@ -194,6 +224,8 @@ class Engine:
         for service in self._others:
             if service.running:
                 await maybeDeferred(service.stopService)
+        if self._shared is not None and self._others:
+            await self._shared.release()
         self._workers.stop()
         _log.info("stopped")
 

@@ -13,6 +13,7 @@ from allotment.client import MasterClient
 from allotment.errors import AllotmentError
 from allotment_testfarm.db import events, manifests
 from allotment_testfarm.db.manifests import StoredManifest
+from allotment_testfarm.engine.duties import Duties
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.workers import Workers
 
@@ -24,11 +25,14 @@ class Offers(RepeatingService):
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, workers: Workers, offer: Offer, interval: float = 5.0) -> None:
+    def __init__(
+        self, clock: IReactorTime, workers: Workers, offer: Offer, duties: Duties, interval: float = 5.0
+    ) -> None:
         super().__init__(clock, self._round, interval)
         self._clock = clock
         self._workers = workers
         self._offer = offer
+        self._duties = duties
         self._is_running = False
         self._is_wanted = False
 
@@ -45,7 +49,7 @@ class Offers(RepeatingService):
         self._is_running = True
         try:
             self._is_wanted = True
-            while self._is_wanted and self.running:
+            while self._is_wanted and self.running and await self._duties.mine("offers"):
                 self._is_wanted = False
                 for manifest in await self._workers.read(manifests.to_offer):
                     await self._offer_one(manifest)

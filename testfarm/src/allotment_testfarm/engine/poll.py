@@ -11,6 +11,8 @@ from twisted.logger import Logger
 from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.duties import Duties
+from allotment_testfarm.engine.nightly_schedule import NightlySchedule
 from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.schedule import Scheduled, schedule
@@ -49,6 +51,8 @@ class GitPoll(RepeatingService):
         find: Callable[[str], tuple[Release, ...]],
         on_jobs: Callable[[tuple[int, ...]], None],
         rules: Sequence[Rule],
+        duties: Duties,
+        nightly: NightlySchedule | None = None,
         interval: float = 5.0,
     ) -> None:
         super().__init__(clock, self._poll, interval)
@@ -59,23 +63,30 @@ class GitPoll(RepeatingService):
         self._find = find  # releases of a commit
         self._on_jobs = on_jobs
         self._rules = rules
+        self._duties = duties
+        self._nightly = nightly
         self._newest = ""
         self._dirty = 0
         self._problem = ""
 
     async def _poll(self) -> None:
+        if not await self._duties.mine(f"poll {self._project.name}"):
+            return
         try:
-            await self._look()
+            commit = await self._look()
+            if self._nightly is not None:
+                await self._nightly.look(commit)
             problem = ""
         except GitError as error:
             problem = str(error)
         await self._note(problem)
 
-    async def _look(self) -> None:
+    async def _look(self) -> Commit:
+        """Return the branch's newest commit, recorded with its jobs."""
         commit = await self._workers.blocking(self._source.fetch)
         await self._warn_of_uncommitted(commit)
         if commit.hash == self._newest:
-            return
+            return commit
         await self._workers.blocking(self._source.keep, commit.hash)
         releases = await self._workers.blocking(self._find, commit.hash)
         now = self._clock.seconds()
@@ -84,6 +95,7 @@ class GitPoll(RepeatingService):
         if found is not None:
             self._say(*found)
             self._on_jobs(found[0].jobs)
+        return commit
 
     def _schedule(
         self, connection: sqlalchemy.Connection, commit: Commit, releases: tuple[Release, ...], now: float

@@ -30,7 +30,4 @@ def schedule(
     data = {"project": revision.project, "releases": [release.name for release in releases]}
     events.record(connection, now, "revision.seen", f"revision/{commit.hash}", data)
     made = jobs.create(connection, project, revision.id, revision.position, releases, now)
-    for job, release in zip(made, releases, strict=True):
-        data = {"project": revision.project, "revision": commit.hash, "release": release.name}
-        events.record(connection, now, "job.created", f"job/{job}", data)
     return Scheduled(revision, made)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the engine is told at its start, and the files that it makes in the farm's folder."""
 
-import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +10,10 @@ from allotment.errors import AllotmentError
 from allotment.secret import Secret
 from allotment_master.kit.database import sqlite_url
 from allotment_testfarm.db.leases import LeaseTerms
+from allotment_testfarm.engine.cron import Cron
+from allotment_testfarm.engine.naming import check_engine, check_project
 
 DATABASE = "farm.sqlite"  # inside the farm's folder, unless another database is given
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,20 @@ class Settings:
     releases: tuple[str, ...] = ()  # names of those to test; () is all
     job_timeout: float = 3600.0  # seconds
     terms: LeaseTerms = field(default_factory=LeaseTerms)
+    name: str = ""  # of the engine, where several share a folder and a PostgreSQL database
+    nightly: str = ""  # cron line; "" is never
+    time_zone: str = "UTC"  # of the cron line
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.project):
-            raise AllotmentError(
-                f"'{self.project}' is no name for a project", "Use letters, digits, dots, dashes and underscores"
-            )
+        check_project(self.project)
+        check_engine(self.name, self.database)
+        if self.nightly:
+            Cron(self.nightly, self.time_zone)  # refuses what can't be read
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the database is a file, and the engine alone."""
+        return self.database_url.startswith("sqlite")
 
     @property
     def database_url(self) -> str:

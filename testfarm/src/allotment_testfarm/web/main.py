@@ -19,11 +19,13 @@ NAME = "web"  # of the ready file and the lock
     envvar="ALLOTMENT_FARM_DATABASE",
     help="URL of the farm's database; without it a file in the folder.",
 )
-def command(folder: Path, port: int, url: str) -> None:
+@click.option("--name", default="", help="Of this web tier, where several share the folder and PostgreSQL.")
+def command(folder: Path, port: int, url: str, name: str) -> None:
     """Serve the farm's pages and its JSON API until SIGTERM; the engine is another process."""
     from allotment.program import log_to_stderr
     from allotment_master.kit.database import Database, sqlite_url
     from allotment_master.kit.serving import serve
+    from allotment_testfarm.engine.naming import own
     from allotment_testfarm.engine.settings import DATABASE
     from allotment_testfarm.web.app import PACKAGE, create_app
 
@@ -39,6 +41,6 @@ def command(folder: Path, port: int, url: str) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
-        serve(app, folder, NAME, port)
+        serve(app, folder, own(name, NAME), port)
     finally:
         database.close()
