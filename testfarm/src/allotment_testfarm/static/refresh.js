@@ -25,14 +25,14 @@ async function refresh() {
 }
 
 function wait() {
-  timer = setTimeout(refresh, document.querySelector("[data-live=moving]") ? MOVING : STILL);
+  timer = setTimeout(refresh, document.querySelector("[data-live]:not([data-live=still])") ? MOVING : STILL);
 }
 
 function update(fresh) {
   for (const part of document.querySelectorAll("[data-live]")) {
     const next = fresh.getElementById(part.id);
     if (next && next.innerHTML !== part.innerHTML) replace(part, next.innerHTML);
-    if (next?.dataset.live) part.dataset.live = next.dataset.live;
+    if (next?.hasAttribute("data-live")) part.dataset.live = next.dataset.live;
     else part.removeAttribute("data-live");
   }
   document.title = fresh.title;

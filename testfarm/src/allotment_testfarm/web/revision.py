@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a revision's page says: every job of one commit, complete."""
+"""What a revision's page says: what the commit changed, then every job of it, complete."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,13 +21,22 @@ MOST_JOBS = 1000  # of one revision
 
 @dataclass(frozen=True)
 class JobView:
-    """A job's row."""
+    """A job's row; ``percent`` is its time, of the longest one's."""
 
     job: JobSummary
     name: str
+    href: str  # of the release's page
     look: Look
-    seconds: float | None
     detail: str
+    percent: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that ended alike, under a title that counts them."""
+
+    title: str
+    jobs: tuple[JobView, ...]
 
 
 def find(connection: sa.Connection, commit: str) -> tuple[int, Revision] | None:
@@ -45,15 +54,14 @@ def read(connection: sa.Connection, commit: str) -> dict[str, Any] | None:
         return None
     project, revision = found
     listed = jobs.page(connection, project, revision=revision.commit, limit=MOST_JOBS)
-    called = names.whole((job.release, job.kind, job.platform) for job in listed)
-    views = [_view(job, called[job.release, job.kind, job.platform]) for job in listed]
     older = revisions.page(connection, project, 1, before=revision.position)
     newer = revisions.page(connection, project, 1, before=revision.position + 2)
     headline, colour = _headline(listed)
     return {
         "revision": revision,
-        "jobs": sorted(views, key=lambda view: (_rank(view.job), view.name)),
+        "groups": _groups(listed),
         "headline": headline,
+        "changed": _changed(listed),
         "colour": colour,
         "is_moving": any(job.state is not JobState.DONE for job in listed),
         "older": older[0] if older else None,
@@ -61,15 +69,47 @@ def read(connection: sa.Connection, commit: str) -> dict[str, Any] | None:
     }
 
 
-def _view(job: JobSummary, name: str) -> JobView:
-    return JobView(job, name, job_look(job), job.seconds, job.verdict.detail if job.verdict else "")
+def _groups(listed: Sequence[JobSummary]) -> tuple[Group, ...]:
+    """Group jobs by how they ended: what needs a look comes first."""
+    called = names.whole((job.release, job.kind, job.platform) for job in listed)
+    longest = max((job.seconds or 0.0 for job in listed), default=0.0)
+    groups: dict[str, list[JobView]] = {title: [] for title in _TITLES}
+    for job in listed:
+        key = job.release, job.kind, job.platform
+        percent = None if job.seconds is None or not longest else round(100 * job.seconds / longest, 1)
+        detail = job.verdict.detail if job.verdict else ""
+        view = JobView(job, called[key], names.release_href(job.project, key), job_look(job), detail, percent)
+        groups[_title(job)].append(view)
+    return tuple(
+        Group(f"{title}: {len(found)}", tuple(sorted(found, key=lambda view: view.name)))
+        for title, found in groups.items()
+        if found
+    )
 
 
-def _rank(job: JobSummary) -> int:
-    """Red first, then what has no verdict yet, then the rest."""
-    if job.verdict is None:
-        return 1
-    return {Colour.RED: 0, Colour.GREY: 1}.get(job.verdict.colour, 2)
+_NEW, _FIXED, _RED, _OPEN, _OTHER, _GREEN = _TITLES = (
+    *("New failures", "Fixed", "Still failing"),
+    *("Not done yet", "Without a verdict on the software", "Green as before"),
+)
+
+
+def _title(job: JobSummary) -> str:
+    if job.state is not JobState.DONE:
+        return _OPEN
+    if job.verdict is None or job.verdict.colour is Colour.GREY:
+        return _OTHER
+    if job.verdict.colour is Colour.RED:
+        return _NEW if job.verdict.since in (job.revision, "") else _RED
+    return _FIXED if job.verdict.name == "fixed" else _GREEN
+
+
+def _changed(listed: Sequence[JobSummary]) -> str:
+    """Say in one line what this commit did to the releases."""
+    titles = [_title(job) for job in listed]
+    parts = [f"{verb} {titles.count(title)}" for verb, title in (("broke", _NEW), ("fixed", _FIXED)) if title in titles]
+    if parts:
+        return f"It {' and '.join(parts)}."
+    return "" if _OPEN in titles or not listed else "It changed no release's colour."
 
 
 def _headline(listed: Sequence[JobSummary]) -> tuple[str, str]:
