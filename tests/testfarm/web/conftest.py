@@ -20,7 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from allotment.codec import encode
-from allotment.messages.job import JobState, Outcome, Step
+from allotment.messages.job import BuiltPart, JobState, KeptPromise, Outcome, Step
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest, SoftwareType
 from allotment_master.kit.database import Database, sqlite_url
 from allotment_testfarm.db import inputs, manifests, nodes, projects
@@ -78,6 +78,7 @@ class Builder:
         self.database = database
         self.folder = folder
         self.now = now
+        self.lines: dict[str, int] = {}  # of the log, by the name of a test case
         self.random = random.Random(20261123)
 
     def project(self, name: str, repository: str, count: int, releases: list[str]) -> dict[tuple[int, str], int]:
@@ -159,6 +160,11 @@ class Builder:
         with self.database.write() as connection:
             connection.execute(sa.update(jobs).where(jobs.c.id == job).values(**values))
 
+    def change_attempt(self, attempt: int, **values: object) -> None:
+        """Set columns of an attempt."""
+        with self.database.write() as connection:
+            connection.execute(sa.update(attempts).where(attempts.c.id == attempt).values(**values))
+
     def nightly(self, job: int) -> None:
         """Add a job like another that has ended, from scratch."""
         with self.database.write() as connection:
@@ -203,11 +209,15 @@ class Builder:
         path.write_text("\n".join(lines) + "\n")
 
     def cases(self, attempt: int, *cases: tuple[str, str, str, float, str]) -> None:
-        """Add test cases: suite, name, outcome, seconds, message."""
+        """Add test cases: suite, name, outcome, seconds, message; each where the log names it."""
         names = ("attempt_id", "suite", "name", "outcome", "seconds", "message")
         with self.database.write() as connection:
             connection.execute(
-                sa.insert(test_cases), [dict(zip(names, (attempt, *case), strict=True)) for case in cases]
+                sa.insert(test_cases),
+                [
+                    {**dict(zip(names, (attempt, *case), strict=True)), "line": self.lines.get(case[1])}
+                    for case in cases
+                ],
             )
 
 
@@ -228,6 +238,12 @@ def _red(builder: Builder, job: int) -> None:
         ("tests", 74.8, Outcome.FAILED),
     )
     values = {"started": began + 40.5, "ended": began + 161, "outcome": Outcome.FAILED, "steps": steps}
+    values |= {"parts": _parts(began + 41.8), "promises": _promises()}
+    builder.lines = {
+        "test_requests_are_balanced": 241,
+        "test_dead_backend_is_left_out": 242,
+        "test_log_is_rotated": 250,
+    }
     attempt = builder.attempt(job, 3, "node-1", reason="2 test cases failed", **values)
     builder.cases(
         attempt,
@@ -256,6 +272,22 @@ def _red(builder: Builder, job: int) -> None:
     builder.log(job, 1, ["the first attempt"])
 
 
+def _parts(began: float) -> object:
+    """Parts that are built two at a time, and parts that were there."""
+    built = {"zlib": 1.2, "openssl": 21.4, "pcre2": 6.3, "libxml2": 9.0, "nginx": 9.8}
+    made, free = [], [began, began]
+    for name, seconds in built.items():
+        free.sort()
+        made.append(BuiltPart(name, "1.2.3", free[0], seconds))
+        free[0] += seconds
+    return encode([*made, *(BuiltPart(name, "4.5", began, 0.0, True) for name in ("python3", "gcc", "perl", "cmake"))])
+
+
+def _promises() -> object:
+    found = [("nginx-frontend", "failed", "127.0.0.1:8443: connection refused"), ("nginx-pid", "passed", "runs")]
+    return encode([KeptPromise("balancer", f"{name}.py", status, text) for name, status, text in found])
+
+
 _DETAIL = "2 of 8 test cases failed, the first test_dead_backend_is_left_out"
 _TRACEBACK = """AssertionError: 502 != 200
 
@@ -269,6 +301,11 @@ E        +  where 502 = <Response [502 Bad Gateway]>.status_code"""
 def _hostile(builder: Builder, job: int) -> None:
     builder.change(job, outcome="failed", verdict="new-failure", colour="red", verdict_detail=HOSTILE)
     attempt = builder.attempt(job, 1, HOSTILE, reason=HOSTILE, steps=builder.steps(builder.now, (HOSTILE, 1.0, None)))
+    builder.change_attempt(
+        attempt,
+        parts=encode([BuiltPart(HOSTILE, HOSTILE, builder.now, 1.0), BuiltPart(HOSTILE, "", builder.now, 0.0, True)]),
+        promises=encode([KeptPromise(HOSTILE, HOSTILE, "error", HOSTILE)]),
+    )
     builder.cases(attempt, (HOSTILE, HOSTILE, "failed", 0.1, HOSTILE), (HOSTILE, HOSTILE, "skipped", 0.1, HOSTILE))
     builder.log(
         job, 1, [HOSTILE, "\x1b]0;title\x07\x00ten\rtwenty", f"\x1b[31m{HOSTILE}", "\u202elive", "\x1b[0m& done"]
@@ -331,7 +368,8 @@ def _nodes(builder: Builder) -> None:
             last = builder.now + (-4000 if index == 3 else 3600)  # connected as long as the tests run
             nodes.hello(connection, f"node-{index}", platform, 2, "0.1", last)
             figures = {"load": 0.4 * index, "memory_free": index * 3_400_000_000, "disk_free": index * 81_000_000_000}
-            nodes.seen(connection, f"node-{index}", last, **figures)
+            refuses = "0.3 GB of disk is left, 2 GB are wanted" if index == 2 else ""
+            nodes.seen(connection, f"node-{index}", last, refuses=refuses, **figures)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 HOSTILE = "<script>alert('owned')</script>\"><img src=x onerror=alert(1)>"
-_SCRIPTS = ("refresh", "grid", "log")
+_SCRIPTS = tuple(f"/static/{name}.js" for name in ("refresh", "grid", "log"))
+_LATE: tuple[dict[str, str | None], ...] = ({"defer": None}, {"type": "module"})  # both run when the page is there
 FIRST_BYTE = 0.050  # seconds, of the results page with 20 releases x 100 revisions
 
 
@@ -138,7 +139,27 @@ def test_a_red_job_shows_what_failed_first_and_how_to_run_it(client: httpx2.Clie
     assert re.search(r"git switch --detach \w{40} allot release test software/nginx", text)
     assert re.search(r"Last green at (\w{10}) : git log -p \1\.\.\w{10}", text)
     assert "the test node was silent for 15 s" in text and "no space left on device" in text
-    assert source.count("<rect class=") == 2 * 5
+    assert f"allot farm reproduce {client.base_url}/jobs/{sample.red}".replace("//jobs", "/jobs") in text
+    assert "#L242" in Page(source).links
+
+
+def test_steps_and_parts_share_a_time_axis(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, f"/jobs/{sample.red}")
+    bars = [attributes for tag, attributes in page.tags if tag == "rect"]
+    assert [bar["class"] for bar in bars] == ["good"] * 4 + ["bad"] + ["part"] * 5
+    build, openssl, libxml2 = bars[1], bars[6], bars[8]
+    left, width = (float((build[name] or "").rstrip("%")) for name in ("x", "width"))
+    for part in (openssl, libxml2):  # what was built lies within the step that built it
+        assert left <= float((part["x"] or "").rstrip("%")) < left + width
+    assert re.search(r"0 30 s 1 min 1 min 30 s 2 min", page.text)
+    assert "5 parts built zlib 1.2.3" in page.text
+    assert "4 parts were in the store already cmake 4.5 , gcc 4.5" in page.text
+
+
+def test_a_broken_promise_comes_before_those_that_were_kept(client: httpx2.Client, sample: Any) -> None:
+    text = get(client, f"/jobs/{sample.red}").text
+    assert "Promises: 1 not kept, 1 kept" in text
+    assert text.index("127.0.0.1:8443: connection refused") < text.index("1 kept at the end of the deployment")
 
 
 def test_each_line_of_a_log_can_be_linked(client: httpx2.Client, sample: Any) -> None:
@@ -234,7 +255,8 @@ def test_unfinished_jobs_say_where_they_are(client: httpx2.Client, sample: Any) 
 
 def test_nodes_show_how_they_are(client: httpx2.Client, sample: Any) -> None:
     page = get(client, "/nodes")
-    assert "2 of 3 connected, 1 job running." in page.text
+    assert "2 of 3 connected, 1 job running in 2 slots." in page.text
+    assert "node-2 ! takes no job 0.3 GB of disk is left, 2 GB are wanted" in page.text
     assert re.search(r"node-1 ● working kvm now 0\.40 3\.4 GB 81\.0 GB 2 x86_64-linux-gnu", page.text)
     assert "! silent" in page.text and f"/jobs/{sample.running}" in page.links
 
@@ -242,8 +264,16 @@ def test_nodes_show_how_they_are(client: httpx2.Client, sample: Any) -> None:
 def test_a_revision_lists_all_its_jobs_the_red_ones_first(client: httpx2.Client, sample: Any) -> None:
     page = get(client, f"/revisions/{sample.hostile_commit[:10]}")
     assert len([link for link in page.links if link.startswith("/jobs/")]) == 20
-    assert page.links[page.links.index("#content") :].index(f"/jobs/{sample.hostile}") < 12
+    assert page.links[page.links.index("#content") :].index(f"/jobs/{sample.hostile}") < 16
     assert {"prev", "next"} <= {attributes.get("rel") for _, attributes in page.tags}
+
+
+def test_a_revision_says_what_it_changed_first(client: httpx2.Client, sample: Any) -> None:
+    text = get(client, "/revisions/80b8878b02").text
+    assert "21 jobs: 1 red, 18 green, 2 not done yet It broke 1." in text
+    titles = ("New failures: 1", "Not done yet: 2", "Green as before: 18")
+    assert sorted(titles, key=text.index) == list(titles)
+    assert "Older: 0a9d80f2d5 recipes: check octal modes before writing" in text
 
 
 def test_hostile_text_stays_text(client: httpx2.Client, sample: Any) -> None:
@@ -260,7 +290,7 @@ def test_pages_hold_no_inline_script_and_no_style(client: httpx2.Client, address
         for tag, attributes in Page(answer.text).tags:
             assert not [name for name in attributes if name == "style" or name.startswith("on")], (path, tag)
             assert tag != "style" and tag != "iframe"
-            assert tag != "script" or attributes in [{"src": f"/static/{name}.js", "defer": None} for name in _SCRIPTS]
+            assert tag != "script" or (attributes.pop("src") in _SCRIPTS and attributes in _LATE)
         assert "hidden-password" not in answer.text
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.codec import decode
-from allotment.messages.job import CaseOutcome, Outcome, Step, TestCase
+from allotment.messages.job import BuiltPart, CaseOutcome, KeptPromise, Outcome, Step, TestCase
 from allotment_testfarm.db import inputs, jobs, revisions
 from allotment_testfarm.db.inputs import InputChanges
 from allotment_testfarm.db.jobs import JobSummary
@@ -34,6 +34,8 @@ class AttemptDetail:
     log: str  # path inside the farm's folder
     log_bytes: int  # 0 while it runs: ask the file
     steps: tuple[Step, ...] = ()
+    parts: tuple[BuiltPart, ...] = ()
+    promises: tuple[KeptPromise, ...] = ()
     cases: tuple[TestCase, ...] = ()
 
 
@@ -80,7 +82,7 @@ def cases_of(connection: sa.Connection, attempt: int) -> tuple[TestCase, ...]:
     """Return an attempt's test cases in the order in which they ran."""
     query = sa.select(test_cases).where(test_cases.c.attempt_id == attempt).order_by(test_cases.c.id)
     return tuple(
-        TestCase(row.suite, row.name, CaseOutcome(row.outcome), row.seconds, row.message)
+        TestCase(row.suite, row.name, CaseOutcome(row.outcome), row.seconds, row.message, row.line)
         for row in connection.execute(query)
     )
 
@@ -101,5 +103,7 @@ def _attempt(row: Any, cases: tuple[TestCase, ...] = ()) -> AttemptDetail:
         log=row.log,
         log_bytes=row.log_bytes,
         steps=tuple(decode(Step, step) for step in row.steps),
+        parts=tuple(decode(BuiltPart, part) for part in row.parts),
+        promises=tuple(decode(KeptPromise, promise) for promise in row.promises),
         cases=cases,
     )

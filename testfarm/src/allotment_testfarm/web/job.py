@@ -10,18 +10,21 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from allotment.messages.job import CaseOutcome, JobState, Step, TestCase
+from allotment.messages.job import CaseOutcome, JobState, TestCase
 from allotment_testfarm.db import attempts, jobs, manifests, projects, revisions, waiting
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
 from allotment_testfarm.db.inputs import InputChange
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
+from allotment_testfarm.web import names
 from allotment_testfarm.web.look import NONE, Look, look
 from allotment_testfarm.web.results import job_look
+from allotment_testfarm.web.timeline import timeline
 
 _BAD_CASES = (CaseOutcome.FAILED, CaseOutcome.ERROR)
-_CUT_SHORT = Look(NONE, "cut short", "off")  # a step that ran when its attempt ended
+_KEPT = Look("✓", "kept", "good")
+_BROKEN = Look("✗", "broken", "bad")
 _CASE_ORDER = (CaseOutcome.FAILED, CaseOutcome.ERROR, CaseOutcome.PASSED, CaseOutcome.SKIPPED)
 
 
@@ -34,18 +37,17 @@ class CaseView:
     look: Look
     seconds: float
     message: str
+    line: int | None  # of the log
 
 
 @dataclass(frozen=True)
-class StepView:
-    """A step's place on the attempt's time line; ``left`` and ``width`` are percent."""
+class PromiseView:
+    """A promise of a tested instance, as it was when the job ended."""
 
+    instance: str
     name: str
     look: Look
-    began: str  # since the attempt's start
-    seconds: float
-    left: float
-    width: float
+    message: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
     assert project is not None  # a foreign key holds it
     return {
         "job": detail.job,
+        "release_href": names.release_href(project.name, (detail.job.release, detail.job.kind, detail.job.platform)),
         "revision": detail.revision,
         "look": job_look(detail.job),
         "headline": _headline(detail, chosen),
@@ -103,7 +106,9 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
         "waited": (detail.job.started or detail.job.ended or now) - detail.job.created,
         "attempt": chosen,
         "attempts": tuple(_attempt(item, now) for item in detail.attempts),
-        "steps": _steps(chosen, now),
+        "timeline": timeline(chosen, now),
+        "broken_promises": [item for item in _promises(chosen) if item.look is not _KEPT],
+        "kept_promises": [item for item in _promises(chosen) if item.look is _KEPT],
         "why_no_steps": _why_no_steps(detail.job, chosen),
         "is_moving": detail.job.state is not JobState.DONE,
         "commands": commands(detail.job),
@@ -162,7 +167,15 @@ def _counts(cases: Iterable[TestCase]) -> str:
 
 
 def _case(case: TestCase) -> CaseView:
-    return CaseView(case.suite, case.name, look(case.outcome), case.seconds, case.message)
+    return CaseView(case.suite, case.name, look(case.outcome), case.seconds, case.message, case.line)
+
+
+def _promises(attempt: AttemptDetail | None) -> tuple[PromiseView, ...]:
+    looks = {"passed": _KEPT, "failed": _BROKEN}
+    return tuple(
+        PromiseView(item.instance, item.name, looks.get(item.status) or look(item.status), item.message)
+        for item in (attempt.promises if attempt else ())
+    )
 
 
 def _headline(detail: JobDetail, attempt: AttemptDetail | None) -> str:
@@ -212,24 +225,6 @@ def _how(change: InputChange) -> str:
 
 def _took(job: JobSummary, now: float) -> float | None:
     return None if job.started is None else (job.ended or now) - job.started
-
-
-def _steps(attempt: AttemptDetail | None, now: float) -> tuple[StepView, ...]:
-    if attempt is None or not attempt.steps:
-        return ()
-    begin = min(attempt.started, attempt.steps[0].started)
-    end = max(attempt.ended or now, *(step.ended or step.started for step in attempt.steps))
-    span = max(end - begin, 0.001)
-    return tuple(_step(step, begin, span, attempt.ended, now) for step in attempt.steps)
-
-
-def _step(step: Step, begin: float, span: float, end: float | None, now: float) -> StepView:
-    seconds = max((step.ended or end or now) - step.started, 0.0)
-    shown = _CUT_SHORT if step.outcome is None and end is not None else look(step.outcome)
-    offset = max(step.started - begin, 0.0)
-    width = min(max(100 * seconds / span, 0.5), 100.0)  # a short step is still seen
-    left = min(100 * offset / span, 100.0 - width)
-    return StepView(step.name, shown, f"+{offset:.1f} s", seconds, round(left, 2), round(width, 2))
 
 
 def _attempt(item: AttemptDetail, now: float) -> AttemptView:

@@ -103,6 +103,7 @@ class Kept:
         self._version = version
         self._clock = clock
         self._places: OrderedDict[str, _Place] = OrderedDict()
+        self._first: dict[str, asyncio.Event] = {}  # of addresses that are asked for the first time
         self._size = 0  # bytes of all that is kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,13 +111,25 @@ class Kept:
             await self._app(scope, receive, send)
             return
         address = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
+        if (first := self._first.get(address)) is not None:
+            await first.wait()
         place = self._places.get(address)
-        if place is None:  # the first one: whether it is to be kept, only its handler knows
-            answer = await self._make(scope, receive, send, address)
+        if place is None:  # whether the answer is to be kept, only its handler knows
+            answer = await self._make_first(scope, receive, send, address)
         else:
             answer = await self._kept(place, address, scope, receive, send)
         if answer is not None:
             await answer.send(Headers(scope=scope), send)
+
+    async def _make_first(self, scope: Scope, receive: Receive, send: Send, address: str) -> _Answer | None:
+        """Let others wait until the answer is kept, or is known not to be: a log that is followed goes on for long."""
+        known = self._first[address] = asyncio.Event()
+        try:
+            return await self._make(scope, receive, send, address, known)
+        finally:
+            known.set()
+            if self._first.get(address) is known:
+                del self._first[address]
 
     async def _kept(self, place: _Place, address: str, scope: Scope, receive: Receive, send: Send) -> _Answer | None:
         version = await self._version()
@@ -129,12 +142,14 @@ class Kept:
     def _is_good(self, answer: _Answer | None, version: int) -> bool:
         return answer is not None and answer.version >= version and self._clock() < answer.until
 
-    async def _make(self, scope: Scope, receive: Receive, send: Send, address: str) -> _Answer | None:
+    async def _make(
+        self, scope: Scope, receive: Receive, send: Send, address: str, known: asyncio.Event | None = None
+    ) -> _Answer | None:
         """Let the application answer: return that if it is whole and has a tag, else it has been sent."""
         version = await self._version()  # before the handler reads: what comes later makes it old
         whole = [item for item in scope["headers"] if item[0] != b"if-none-match"]
         inner = {**scope, "headers": whole, "state": {**scope.get("state", {})}}
-        caught = _Caught(send)
+        caught = _Caught(send, known)
         await self._app(inner, receive, caught)
         if caught.start is None:
             self._forget(address)
@@ -161,11 +176,12 @@ class Kept:
 
 
 class _Caught:
-    """A ``send`` that holds back a whole answer with an ETag, and lets through any other."""
+    """A ``send`` that holds back a whole answer with an ETag, and lets through any other, which sets ``passed``."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, passed: asyncio.Event | None) -> None:
         self.start: Message | None = None
         self._send = send
+        self._passed = passed
         self._body = b""
 
     async def __call__(self, message: Message) -> None:
@@ -173,6 +189,8 @@ class _Caught:
             if message["status"] == 200 and "etag" in Headers(raw=message["headers"]):
                 self.start = message
                 return
+            if self._passed is not None:
+                self._passed.set()
         elif self.start is not None:
             self._body += message.get("body", b"")
             return

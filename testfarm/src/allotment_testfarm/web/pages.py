@@ -68,7 +68,7 @@ def show_job(request: Request, number: parameters.Number, attempt: parameters.Tr
     path = job.log_path(farm.folder, chosen)
     log = logs.tail(path) if path else logs.LogTail((), 0, False)
     href = f"/api/v1/jobs/{number}/log" + (f"?attempt={chosen.number}" if chosen else "")
-    return _page(request, farm, "job.html", log=log, log_href=href, **context)
+    return _page(request, farm, "job.html", log=log, log_href=href, url=_address(request), **context)
 
 
 @_page_at("/revisions/{commit}")
@@ -81,6 +81,7 @@ def show_revision(request: Request, commit: parameters.Commit) -> Response:
         raise NotFoundError(
             f"there is no revision {commit}", "Give at least 7 digits of a commit that the farm has seen"
         )
+    keep(request, MOVING if context["is_moving"] else STILL)
     return _page(request, farm, "revision.html", **context)
 
 
@@ -140,6 +141,11 @@ def choose_project(connection: sa.Connection, name: str) -> Project:
 def _page(request: Request, farm: Farm, template: str, **context: Any) -> Response:
     html = farm.pages.text(template, now=farm.clock(), **context).encode()
     return tagged(request, html, "text/html; charset=utf-8")
+
+
+def _address(request: Request) -> str:
+    """Return the address of this page as others reach it, without a query."""
+    return str(request.url.replace(query=""))
 
 
 def _links(project: str, window: int, before: int | None, older: int | None) -> dict[str, str]:
