@@ -43,7 +43,9 @@ RUNS: Final = 20
 QUICK_RUNS: Final = 3
 PATIENCE: Final = 600.0  # seconds for a build, and 10 for a lock to be free
 MANNERS: Final = ("command", "group", "everything")
-TELLS_OF_BUILDS: Final = frozenset({".log", ".lock", ".built", "build.log", ".installed.cfg", "manifest.json"})
+TELLS_OF_BUILDS: Final = frozenset(
+    {".log", ".lock", ".built", "build.log", ".installed.cfg", ".parts.jsonl", "manifest.json"}
+)
 
 COMPONENTS: Final = ("zlib", "bzip2")
 INSTANCE: Final = """

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from allotment.cli import main
+from allotment.codec import decode
+from allotment.messages.job import BuiltPart
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.store import ROOT_LENGTH, padded_root
@@ -143,6 +145,15 @@ def test_a_second_release_takes_the_part_from_the_store(yard: Yard) -> None:
     assert (first.error, second.error) == ("", "")
     assert first.parts == second.parts
     assert yard.part("answer").stat().st_ctime_ns == written
+
+
+def test_a_build_tells_of_each_shared_part_whether_it_was_reused(yard: Yard) -> None:
+    sections = {"answer": yard.archive("answer", LIBRARY)}
+    for folder, is_reused in (("one", False), ("two", True), ("one", True)):
+        assert yard.build(sections, folder).error == ""
+        (line,) = (yard.place / folder / ".parts.jsonl").read_text().splitlines()
+        part = decode(BuiltPart, json.loads(line))
+        assert (part.name, part.version, part.is_reused, part.seconds == 0) == ("answer", "1.0", is_reused, is_reused)
 
 
 def test_a_changed_dependency_gives_its_users_another_name(yard: Yard) -> None:

@@ -94,11 +94,14 @@ class Recipe(GenericBaseRecipe[Options]):
     def install(self) -> list[Path]:
         """Build the part, unless it is in the store; a shared one is not the release's to remove."""
         store, keep = self.store, self.options.keep_compile_dir
+        started, seconds = time.time(), 0.0
         with store.building(self.location, f"{self.name} of {self.folder}", self.logger.info, keep_work=keep) as place:
             if place is not None:
                 began = time.monotonic()
                 self._build(place)
-                self._note(time.monotonic() - began)
+                seconds = time.monotonic() - began
+                self._note(seconds)
+        self.run.tell_part(self.name, self.options.version, started, seconds, is_reused=place is None)
         return [] if self.options.shared else [self.location]
 
     def _build(self, place: Place) -> None:

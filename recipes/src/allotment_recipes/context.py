@@ -2,6 +2,7 @@
 """What one buildout run shares with its recipes: the instance's input, the journal, and what is to be told."""
 
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from allotment_recipes.journal import Journal
 from allotment_recipes.tokens import Tokens, load_key
 
 INPUT_LIMIT = 16 << 20  # bytes of instance.json
+PARTS = ".parts.jsonl"  # in a release's folder: the shared parts that the last build has come to, one a line
 
 
 @dataclass
@@ -48,6 +50,17 @@ class RunContext:
                 "Use this recipe in an instance profile only",
             )
         return self.instance
+
+    def tell_part(self, name: str, version: str, started: float, seconds: float, *, is_reused: bool) -> None:
+        """Append to ``PARTS`` of the release that a shared part is there; upstream's command has no such file.
+
+        ``started`` is in seconds since the UTC epoch.
+        """
+        if self.closure is None:
+            return
+        fields = {"name": name, "version": version, "started": started, "seconds": seconds, "is_reused": is_reused}
+        with (self.folder / PARTS).open("a") as file:
+            file.write(f"{json.dumps(fields)}\n")
 
     def request(self, section: str, child: ChildRequest) -> None:
         """Enter a child; two sections that request the same name are an error."""

@@ -21,7 +21,7 @@ from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstancePublished, InstanceRequests
-from allotment_recipes.context import INPUT_LIMIT, RunContext, read_instance
+from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal, Unfinished
@@ -53,6 +53,7 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     closure = Path(request["closure"])
     folder.mkdir(parents=True, exist_ok=True)
     lock(folder / ".lock")
+    (folder / PARTS).unlink(missing_ok=True)
     shared = Path(request["store"]) if request.get("store") else None
     _sweep(folder, shared)
     context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared)
