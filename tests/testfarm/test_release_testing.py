@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whole jobs of kind ``release``, at the desk: the programs that production uses, and a release's own tests."""
 
+import hashlib
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +106,23 @@ def put_tests(tree: Tree, text: str) -> None:
     (tree.release / "test/test_hello.py").write_text(text)
 
 
+def add_part(tree: Tree) -> None:
+    """Let the release build a shared part from an archive in its folder."""
+    makefile = "all:\n\ttrue\ninstall:\n\tmkdir -p $(PREFIX)\n\techo tiny > $(PREFIX)/tiny\n"
+    archive = tree.release / "tiny.tar"
+    with tarfile.open(archive, "w") as file:
+        member = tarfile.TarInfo("tiny-1.0/Makefile")
+        member.size = len(makefile)
+        file.addfile(member, io.BytesIO(makefile.encode()))
+    profile = tree.release / "software.cfg"
+    profile.write_text(
+        profile.read_text().replace("parts =\n", "parts =\n  tiny\n")
+        + "\n[tiny]\nrecipe = allotment.recipes:cmmi\nversion = 1.0\nurl = ${:_profile_base_location_}/tiny.tar\n"
+        + f"sha256sum = {hashlib.sha256(archive.read_bytes()).hexdigest()}\n"
+        + "configure-command = true\nmake-options = PREFIX=@@LOCATION@@\n"
+    )
+
+
 def processes_in(folder: Path) -> list[str]:
     found = []
     for path in Path("/proc").iterdir():
@@ -123,6 +144,10 @@ def test_release_with_good_tests_passes(tree: Tree) -> None:
     assert [step["name"] for step in result["steps"]] == ["build", "deploy", "test"]
     names = {(case["suite"], case["name"]) for case in result["cases"]}
     assert {("test.test_hello", "test_default"), ("checks", "has promises")} <= names
+    lines = result["log"].splitlines()
+    named = [(case["name"], case["line"] and lines[case["line"] - 1]) for case in result["cases"]]
+    assert all(line and name in line for name, line in named), named
+    assert ("default", "passed") in {(item["instance"], item["status"]) for item in result["promises"]}
     assert len(result["manifest"]) == 64
     assert processes_in(tree.root) == []
     assert sorted(path.name for path in (tree.root / "w").iterdir()) == ["lock", "log", "sources", "store"]
@@ -145,6 +170,21 @@ def test_release_without_tests_passes_once_it_is_green(tree: Tree) -> None:
     assert "the release has no tests of its own\n" in done.stdout
     assert done.stdout.splitlines()[-1].startswith("passed after ")
     assert "ok                 0.00 s  checks has promises" in done.stdout
+
+
+def test_parts_are_told_and_from_scratch_means_that_none_is_reused(tree: Tree) -> None:
+    add_part(tree)
+    began = time.time()
+    first = tree.result()
+    told = {(part["name"], part["version"], part["is_reused"]) for part in first["parts"]}
+    assert told == {("tiny", "1.0", False)}, first["log"]
+    assert first["parts"][0]["seconds"] > 0
+    assert began < first["parts"][0]["started"] < time.time()
+    again = tree.result("--from-scratch")
+    assert [(part["is_reused"], part["seconds"] > 0) for part in again["parts"]] == [(False, True)], again["log"]
+    assert (again["outcome"], again["manifest"]) == ("passed", first["manifest"])
+    third = tree.result()
+    assert [(part["is_reused"], part["seconds"]) for part in third["parts"]] == [(True, 0)]
 
 
 def test_profile_with_a_mistake_fails_in_the_build(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 """What a farm job is given, and how it reports: the contract between the test node and job kinds of any plugin."""
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import Any
 from allotment.atomic import write_bytes
 from allotment.codec import canonical, decode, encode
 from allotment.errors import AllotmentError
-from allotment.messages.job import CaseOutcome, Job, Outcome, Step, TestCase
+from allotment.messages.job import BuiltPart, CaseOutcome, Job, KeptPromise, Outcome, Step, TestCase
 from allotment.messages.manifest import ReleaseManifest
 from allotment.secret import Secret
 from allotment_testfarm.wire import JobResult, StepReport
@@ -38,7 +39,7 @@ class ReportFolder:
 
     @property
     def steps(self) -> Path:
-        """All steps so far."""
+        """All steps and parts so far."""
         return self.folder / "steps.json"
 
     @property
@@ -70,13 +71,16 @@ class JobContext:
         self.source = source  # the revision's files; left as they are
         self.scratch = scratch  # an empty folder, removed afterwards
         self.sources = sources  # blob folder of pinned downloads; outlives the job
-        self.store = sources.parent / "store"  # of built parts; outlives the job too
+        self.store = sources.parent / "store"  # of built parts; outlives the job too, unless the kind has its own
         self.report = report
         self.steps: list[Step] = []
         self.cases: list[TestCase] = []
+        self.parts: list[BuiltPart] = []
+        self.promises: tuple[KeptPromise, ...] = ()
         self.manifest: ReleaseManifest | None = None
         self.reason = ""
         self._failures = 0  # reported so far
+        self._telling = threading.Lock()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -107,6 +111,11 @@ class JobContext:
             self.cases.append(case)
             self._failures += _is_bad(case)
 
+    def add_parts(self, parts: Iterable[BuiltPart]) -> None:
+        """Report shared parts that were built or found; on any thread."""
+        self.parts.extend(parts)
+        self._tell()
+
     def fail(self, reason: str) -> None:
         """Make the job fail, and go on; the first reason is shown."""
         self.say(f"failed: {reason}")
@@ -129,7 +138,9 @@ class JobContext:
             outcome = Outcome.FAILED
             reason = reason or f"{len(bad)} of {len(self.cases)} test cases failed: {bad[0].suite} {bad[0].name}"
         manifest = self.manifest if outcome is Outcome.PASSED else None
-        told = JobResult(0, outcome, reason, tuple(self.steps), tuple(self.cases))
+        told = JobResult(
+            0, outcome, reason, tuple(self.steps), tuple(self.cases), None, tuple(self.parts), self.promises
+        )
         return replace(decode(JobResult, plain(encode(told))), manifest=manifest)
 
     def _end(self, index: int, outcome: Outcome) -> None:
@@ -139,7 +150,9 @@ class JobContext:
         self._tell()
 
     def _tell(self) -> None:
-        write_bytes(self.report.steps, canonical(plain(encode(StepReport(0, tuple(self.steps))))), sync=False)
+        with self._telling:
+            report = StepReport(0, tuple(self.steps), tuple(self.parts))
+            write_bytes(self.report.steps, canonical(plain(encode(report))), sync=False)
 
 
 def hide(path: Path, secrets: Iterable[str | Secret]) -> None:

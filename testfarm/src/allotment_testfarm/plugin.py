@@ -33,6 +33,11 @@ def allotment_job_kinds() -> tuple[JobKind, ...]:
             "Build a software release, deploy it on an embedded master and node, and run its tests.",
         ),
         JobKind(
+            "from-scratch",
+            "allotment_testfarm.testnode.release_job:run_from_scratch",
+            "Do what release does with an empty store, so that every part is built.",
+        ),
+        JobKind(
             "command",
             "allotment_testfarm.testnode.command_job:run_command",
             "Run one command on a revision's files.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from allotment.messages.job import Outcome
+from allotment.messages.job import BuiltPart, Outcome
 
 PYTHON = sys.executable
 SLEEP = "import sys, time; print('up', flush=True); time.sleep(600)"
@@ -320,18 +320,21 @@ def test_list_of_secrets_that_can_not_be_read_ends_the_job(engine: Any, node: An
     assert b"a secret" not in engine.log
 
 
-def test_secret_in_the_name_of_a_step_stays_here(engine: Any, node: Any) -> None:
+def test_secret_in_the_name_of_a_step_or_part_stays_here(engine: Any, node: Any) -> None:
     node.start()
-    steps = '{"format": 1, "fencing": 0, "steps": [{"name": "use planted-81732", "started": 1}]}'
+    parts = '[{"name": "zlib", "version": "planted-81732", "started": 1, "seconds": 2}]'
+    steps = '[{"name": "use planted-81732", "started": 1}]'
+    report = f'{{"format": 1, "fencing": 0, "steps": {steps}, "parts": {parts}}}'
     program = (
         "import time\n"
         "open('../report/secrets.jsonl', 'a').write('\"planted-81732\"\\n')\n"
-        f"open('../report/steps.json', 'w').write({steps!r})\n"
+        f"open('../report/steps.json', 'w').write({report!r})\n"
         "time.sleep(600)"
     )
     engine.submit(python(program))
     engine.wait_for(lambda: any("use" in step.name for report in engine.steps for step in report.steps))
     assert engine.steps[-1].steps[0].name == "use <secret>"
+    assert engine.steps[-1].parts == (BuiltPart("zlib", "<secret>", 1, 2),)
 
 
 def test_result_that_the_engine_can_not_take_is_replaced(engine: Any, node: Any) -> None:
@@ -369,7 +372,7 @@ def test_unknown_job_kind_is_the_infrastructures_fault(engine: Any, node: Any) -
     engine.submit([], kind="relase")
     result = engine.result()
     assert result.outcome == Outcome.INFRASTRUCTURE
-    assert result.reason == "unknown job kind 'relase'. Did you mean 'release'? Valid: command, release."
+    assert result.reason == "unknown job kind 'relase'. Did you mean 'release'? Valid: command, from-scratch, release."
 
 
 def test_job_process_that_dies_is_the_infrastructures_fault(engine: Any, node: Any) -> None:

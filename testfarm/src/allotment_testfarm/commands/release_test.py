@@ -29,9 +29,12 @@ _MARKS = {"passed": "ok", "skipped": "skip"}
     help="Where downloads are kept and the work is done.",
 )
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=3600.0, help="Seconds for all of it.")
+@click.option("--from-scratch", is_flag=True, help="Build every part anew, as the nightly job does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; the log goes to stderr.")
 @click.pass_context
-def command(context: click.Context, path: Path, folder: Path, timeout: float, as_json: bool) -> None:
+def command(
+    context: click.Context, path: Path, folder: Path, timeout: float, from_scratch: bool, as_json: bool
+) -> None:
     """Build, deploy and test a release at your desk, as the farm would.
 
     PATH is a release's folder or its software.cfg. Files are taken as they are, committed or not. Exits with 1 unless
@@ -39,7 +42,8 @@ def command(context: click.Context, path: Path, folder: Path, timeout: float, as
     """
     profile = find_profile(path)
     began = time.monotonic()
-    result = run(profile, folder.absolute(), timeout, as_json)
+    kind = "from-scratch" if from_scratch else "release"
+    result = run(profile, folder.absolute(), kind, timeout, as_json)
     seconds = round(time.monotonic() - began, 2)
     if as_json:
         click.echo(json.dumps(summary(profile, result, seconds), indent=2))
@@ -48,8 +52,8 @@ def command(context: click.Context, path: Path, folder: Path, timeout: float, as
     context.exit(0 if result.outcome == "passed" else 1)
 
 
-def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "JobResult":
-    """Run the job of kind ``release`` under the guard and return its result; everything it started has ended."""
+def run(profile: Path, folder: Path, kind: str, timeout: float, log_to_stderr: bool) -> "JobResult":
+    """Run a job of a kind under the guard and return its result; everything it started has ended."""
     from allotment.messages.job import Job
     from allotment.program import FolderLock
     from allotment_testfarm.testnode import scratch
@@ -63,11 +67,12 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing either
     root = find_root(profile)
-    job = Job(1, "desk", "working tree", profile.parent.name, profile.relative_to(root).as_posix(), timeout=timeout)
+    place = profile.relative_to(root).as_posix()
+    job = Job(1, "desk", "working tree", profile.parent.name, place, kind=kind, timeout=timeout)
     with FolderLock(folder, "lock"):
-        place = scratch.create(folder / "job")
+        work = scratch.create(folder / "job")
         try:
-            guarded = GuardedJob(job, root, place, folder / "sources", most_memory(), echo)
+            guarded = GuardedJob(job, root, work, folder / "sources", most_memory(), echo)
             guarded.start()
             try:
                 return guarded.result(guarded.wait())
@@ -76,9 +81,9 @@ def run(profile: Path, folder: Path, timeout: float, log_to_stderr: bool) -> "Jo
                 guarded.wait()  # until nothing is left
                 raise
         finally:
-            if place.log.exists():
-                shutil.copyfile(place.log, folder / "log")
-            scratch.remove(place.folder)
+            if work.log.exists():
+                shutil.copyfile(work.log, folder / "log")
+            scratch.remove(work.folder)
 
 
 def find_profile(path: Path) -> Path:
@@ -121,4 +126,6 @@ def summary(profile: Path, result: "JobResult", seconds: float) -> dict[str, obj
         "manifest": result.manifest.sha256 if result.manifest else None,
         "steps": encode(result.steps),
         "cases": encode(result.cases),
+        "parts": encode(result.parts),
+        "promises": encode(result.promises),
     }

@@ -101,7 +101,7 @@ class Attempt:
             reason = f"the job could not be prepared: {error}"
             return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, reason)), None)
         job = GuardedJob(self.lease.job, scratch.source, scratch, self._node / "sources", self._memory)
-        reporter = Reporter(self._wire, self.lease, scratch.log, job.steps, self._lost, self.abandon)
+        reporter = Reporter(self._wire, self.lease, scratch.log, job.progress, self._lost, self.abandon)
         try:
             with self._guard:
                 if self._verdict is None:

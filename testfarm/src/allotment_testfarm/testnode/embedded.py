@@ -9,8 +9,9 @@ from typing import Self
 
 from allotment.client import MasterClient
 from allotment.codec import Json
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.desired_state import InstanceStatus, SoftwareStatus
+from allotment.messages.job import KeptPromise
 from allotment.messages.manifest import DEFAULT_TYPE, ReleaseManifest, SignedManifest
 from allotment.messages.service import InstanceInfo
 from allotment.options import Lines
@@ -104,6 +105,20 @@ class Fleet:
                     raise DeployError(f"the node can't install {manifest.name}: {supply.error}")
             time.sleep(_INTERVAL)
         raise DeployError(f"the node did not install {manifest.name} within {seconds:g} s\n{self._node.tail()}")
+
+    def promises(self) -> tuple[KeptPromise, ...]:
+        """Return how the promises of all instances are now; none where the master does not answer."""
+        if self._client is None:
+            return ()
+        try:
+            instances = self._client.instances()
+        except UnreachableError:
+            return ()
+        return tuple(
+            KeptPromise(instance.name, promise.name, promise.status, promise.message)
+            for instance in instances
+            for promise in instance.promises
+        )
 
     def deploy(self, name: str, release: str, parameters: Mapping[str, Json], seconds: float) -> InstanceInfo:
         """Request an instance of the default type and return it once it is green."""

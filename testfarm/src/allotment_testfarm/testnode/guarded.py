@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 from allotment.atomic import read_limited, write_bytes
 from allotment.codec import decode, dumps, encode, loads
 from allotment.errors import AllotmentError, MessageError
-from allotment.messages.job import Job, Outcome, Step
+from allotment.messages.job import Job, Outcome
 from allotment_testfarm.jobs import ReportFolder, plain
 from allotment_testfarm.testnode import guard
+from allotment_testfarm.testnode.case_lines import with_lines
 from allotment_testfarm.testnode.host import memory
 from allotment_testfarm.testnode.redact import Redactor
 from allotment_testfarm.testnode.scratch import Scratch, kill_leftovers
@@ -30,7 +31,8 @@ _MAX_LOG = 64 << 20  # bytes; what a job prints beyond is dropped
 _MAX_REPORT = 16 << 20  # bytes of one file of the report folder
 _CHUNK = 1 << 16  # bytes
 _MAX_STEPS = 1000
-_MAX_STEP_NAME = 200  # characters
+_MAX_PARTS = 2000
+_MAX_NAME = 200  # characters of a step's or part's name
 _LAST_OUTPUT = 5.0  # seconds in which the output ends after the guard has; it has killed everything by then
 # Settings that reach a job from the test node's environment: how pip and TLS reach the outside from this machine.
 _PASSED_ON = ("PIP_", "SSL_CERT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
@@ -109,17 +111,20 @@ class GuardedJob:
         except OSError:
             return "killed"  # the guard itself did not live to write it
 
-    def steps(self) -> tuple[Step, ...]:
-        """Return the steps that the job has reported, without secrets."""
+    def progress(self) -> StepReport:
+        """Return the steps and parts that the job has reported, without secrets."""
         try:
             data = read_limited(self.report.steps, _MAX_REPORT)
             report = StepReport(0) if data is None else loads(StepReport, data)
             self._learn()  # after reading, as with the output
         except (AllotmentError, OSError):
-            return ()
-        with self._redactor_lock:
-            names = [plain(self._redactor.text(step.name))[:_MAX_STEP_NAME] for step in report.steps[:_MAX_STEPS]]
-        return tuple(replace(step, name=name) for step, name in zip(report.steps, names, strict=False))
+            return StepReport(0)
+        steps = tuple(replace(step, name=self._clean(step.name)) for step in report.steps[:_MAX_STEPS])
+        parts = tuple(
+            replace(part, name=self._clean(part.name), version=self._clean(part.version))
+            for part in report.parts[:_MAX_PARTS]
+        )
+        return StepReport(0, steps, parts)
 
     def result(self, ended: str) -> JobResult:
         """Return the job's result, without secrets, given how it ended; what it does not say is added."""
@@ -141,7 +146,11 @@ class GuardedJob:
             if data is None:
                 code = self._running().returncode
                 return self._cut_short(Outcome.INFRASTRUCTURE, f"the job process ended with {code} and no result")
-            return self._redacted(loads(JobResult, data))
+            result = self._redacted(loads(JobResult, data))
+            # In the log without secrets, which is the farm's: a secret may have had lines of its own.
+            return replace(
+                result, cases=with_lines(result.cases, self._scratch.log, str(Path(self._job.profile).parent))
+            )
         except AllotmentError as error:
             return self._cut_short(Outcome.INFRASTRUCTURE, f"the job's result can't be read: {error}")
 
@@ -156,8 +165,13 @@ class GuardedJob:
 
     def _cut_short(self, outcome: Outcome, reason: str) -> JobResult:
         now = time.time()
-        steps = tuple(step if step.ended else replace(step, ended=now, outcome=outcome) for step in self.steps())
-        return JobResult(0, outcome, reason, steps)
+        told = self.progress()
+        steps = tuple(step if step.ended else replace(step, ended=now, outcome=outcome) for step in told.steps)
+        return JobResult(0, outcome, reason, steps, parts=told.parts)
+
+    def _clean(self, name: str) -> str:
+        with self._redactor_lock:
+            return str(plain(self._redactor.text(name)))[:_MAX_NAME]
 
     def _redacted(self, result: JobResult) -> JobResult:
         """Replace secrets everywhere but in the manifest, whose hash is its name: one with a secret is refused."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The job kind ``release``: what production would do with a software release, and its own tests against that."""
+"""The job kinds ``release`` and ``from-scratch``: what production does with a software release, and its own tests."""
 
 import json
 import os
@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from allotment.codec import Json
+from allotment.codec import Json, decode
 from allotment.errors import AllotmentError, UnreachableError
-from allotment.messages.job import CaseOutcome, TestCase
+from allotment.messages.job import BuiltPart, CaseOutcome, TestCase
 from allotment.secret import find, mark
+from allotment_recipes.context import PARTS
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
 from allotment_recipes.manifest import BuiltRelease, build_release
@@ -34,13 +35,22 @@ def run_release(context: JobContext) -> None:
         with context.step("build"):
             built = _build(context)
             context.add_cases(_said(context, checks.check_release(built.manifest)))
-        with context.step("deploy"), _own_trouble():
-            fleet.connect()
-            sha256 = _deploy(context, built, fleet)
-        with context.step("test"), _own_trouble():
-            _test(context, fleet, sha256)
-            fleet.check()
+        try:
+            with context.step("deploy"), _own_trouble():
+                fleet.connect()
+                sha256 = _deploy(context, built, fleet)
+            with context.step("test"), _own_trouble():
+                _test(context, fleet, sha256)
+                fleet.check()
+        finally:
+            context.promises = fleet.promises()
     context.offer(built.manifest, built.closure)
+
+
+def run_from_scratch(context: JobContext) -> None:
+    """Do the same with an empty store: every part is built. Downloads are kept, because hashes decide on them."""
+    context.store = context.scratch / "store"
+    run_release(context)
 
 
 @contextmanager
@@ -55,16 +65,30 @@ def _own_trouble() -> Iterator[None]:
 def _build(context: JobContext) -> BuiltRelease:
     log = context.scratch / "build.log"
     log.touch()
-    with closing(BuildEngine()) as engine, Follow(log, _print):
+    release = context.scratch / "release"
+    with closing(BuildEngine()) as engine, Follow(log, _print), Follow(release / PARTS, PartLines(context).add):
         return build_release(
             context.source / context.job.profile,
             context.source,
-            context.scratch / "release",
+            release,
             context.sources,
             engine,
             log,
             store=context.store,
         )
+
+
+class PartLines:
+    """Reports what a build notes of shared parts, a JSON object a line, while it is being written."""
+
+    def __init__(self, context: JobContext) -> None:
+        self._context = context
+        self._rest = b""  # of a line that is not whole yet
+
+    def add(self, data: bytes) -> None:
+        """Take the next piece of the file."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._context.add_parts(decode(BuiltPart, json.loads(line)) for line in lines)
 
 
 def _print(data: bytes) -> None:

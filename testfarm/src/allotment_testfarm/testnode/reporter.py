@@ -4,10 +4,11 @@
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
-from allotment.messages.job import Lease, Step
+from allotment.messages.job import Lease
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import StepReport
@@ -30,19 +31,19 @@ class Reporter:
         wire: WireClient,
         lease: Lease,
         log: Path,
-        steps: Callable[[], tuple[Step, ...]],
+        progress: Callable[[], StepReport],
         lost: threading.Event,
         on_lost: Callable[[], None],
     ) -> None:
         self._wire = wire
         self._lease = lease
         self._path = log
-        self._steps = steps
+        self._progress = progress
         self._lost = lost
         self._on_lost = on_lost
         self._acknowledged = 0
         self._stalls = 0
-        self._told: tuple[Step, ...] = ()
+        self._told = StepReport(lease.fencing)
         self._ended = threading.Event()  # of the job: what is in the files now is all
         self._gave_up = threading.Event()
         self._patience = Patience(self._gave_up)
@@ -105,7 +106,7 @@ class Reporter:
         self._gave_up.wait(_INTERVAL)
 
     def _send_steps(self) -> None:
-        steps = self._steps()
-        if steps != self._told:
-            self._wire.steps(self._lease.id, StepReport(self._lease.fencing, steps))
-            self._told = steps
+        report = replace(self._progress(), fencing=self._lease.fencing)
+        if report != self._told:
+            self._wire.steps(self._lease.id, report)
+            self._told = report
