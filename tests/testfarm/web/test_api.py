@@ -156,6 +156,8 @@ def test_every_address_is_described(client: httpx2.Client) -> None:
         "/api/v1/jobs",
         "/api/v1/jobs/{number}",
         "/api/v1/jobs/{number}/log",
+        "/api/v1/jobs/{number}/log/lines",
+        "/api/v1/jobs/{number}/log/live",
         "/api/v1/nodes",
         "/api/v1/matrix",
         "/api/v1/queue",

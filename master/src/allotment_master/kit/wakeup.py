@@ -19,6 +19,11 @@ class Wakeup:
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._closed = False
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server stops: a wait ends at once."""
+        return self._closed
+
     def touch(self, topics: Iterable[str]) -> None:
         """Wake who waits for any of the topics; from any thread, after the commit."""
         if self._loop is not None and not self._loop.is_closed():

@@ -9,7 +9,7 @@ else:
     from backports import zstd
 
 STRETCH = 256 << 10  # bytes of plain text in one frame: what has to be unpacked to read any byte of it
-_OPTIONS = {zstd.CompressionParameter.compression_level: 3, zstd.CompressionParameter.checksum_flag: 1}
+_OPTIONS: dict[int, int] = {zstd.CompressionParameter.compression_level: 3, zstd.CompressionParameter.checksum_flag: 1}
 
 FrameError = zstd.ZstdError  # the frame is damaged
 

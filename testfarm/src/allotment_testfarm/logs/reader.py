@@ -29,12 +29,15 @@ class Log:
         """A log that is not there is empty."""
         self.path = path
         self._file, self.is_packed = _open(path)
-        marks = index.read(index_path(path)) if self._file is not None else [index.START]
-        if self._file is None or self.is_packed:
-            self.size = marks[-1].offset  # bytes of plain text
-        else:
+        try:
+            marks = index.read(index_path(path)) if self._file is not None else [index.START]
+        except BaseException:
+            self.close()
+            raise
+        self.size = marks[-1].offset  # bytes of plain text
+        if self._file is not None and not self.is_packed:
             self.size = os.fstat(self._file).st_size
-        self._marks = [mark for mark in marks if mark.offset <= self.size]  # none of what came in between
+        self._marks = [mark for mark in marks if mark.offset <= self.size]  # after a power cut there may be more
         self._breaks: int | None = None
 
     def __enter__(self) -> Self:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from allotment.codec import Json, canonical, encode
 from allotment.messages.job import JobState
 from allotment_master.kit.errors import NotFoundError
 from allotment_master.kit.listing import Limit, page_of, tagged
 from allotment_testfarm.db import attempts, history, jobs, manifests, matrix, nodes, projects, queue, revisions
-from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
+from allotment_testfarm.db.attempts import JobDetail
 from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.matrix import Matrix, ReleaseStatus
@@ -22,9 +22,8 @@ from allotment_testfarm.db.projects import Project
 from allotment_testfarm.db.queue import Queue
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
-from allotment_testfarm.web import logs, names, parameters, revision
+from allotment_testfarm.web import names, parameters, revision
 from allotment_testfarm.web.app import farm_of
-from allotment_testfarm.web.job import log_path
 from allotment_testfarm.web.kept import MOVING, keep
 from allotment_testfarm.web.pages import choose_project, public
 
@@ -159,25 +158,6 @@ def get_job(request: Request, number: parameters.Number) -> Response:
     return _tagged(request, found)
 
 
-@router.get("/jobs/{number}/log", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def get_log(
-    request: Request, number: parameters.Number, attempt: parameters.Try = None, offset: parameters.Offset = 0
-) -> Response:
-    """The log's bytes from ``offset``; the header Log-Size is the size at this moment: ask for more from there."""
-    farm = farm_of(request)
-    with farm.database.read() as connection:
-        tries = attempts.of_job(connection, number)
-        if not tries and jobs.get(connection, number) is None:
-            raise NotFoundError(f"there is no job {number}", "Look at /api/v1/jobs")
-    path = log_path(farm.folder, _choose(tries, number, attempt))
-    end = logs.size_of(path) if path else 0
-    headers = {"Log-Size": str(end), "Cache-Control": "private, no-cache"}
-    if path is None or offset >= end:
-        return Response(b"", 200, headers, "text/plain; charset=utf-8")
-    headers["Content-Length"] = str(end - offset)
-    return StreamingResponse(logs.blocks(path, offset, end), 200, headers, "text/plain; charset=utf-8")
-
-
 @router.get("/releases", response_model=ReleaseList)
 def list_releases(request: Request, project: parameters.Project = "") -> Response:
     """How each release of the newest revision is."""
@@ -256,12 +236,3 @@ def _page_of(request: Request, items: Sequence[T], limit: int, key: Callable[[T]
 def _tagged(request: Request, value: Any) -> Response:
     keep(request, MOVING)
     return tagged(request, canonical(encode(value, redacted=True)), "application/json")
-
-
-def _choose(tries: tuple[AttemptDetail, ...], number: int, attempt: int | None) -> AttemptDetail | None:
-    if attempt is None:
-        return tries[-1] if tries else None
-    found = next((item for item in tries if item.number == attempt), None)
-    if found is None:
-        raise NotFoundError(f"there is no attempt {attempt} of job {number}", f"Look at /api/v1/jobs/{number}")
-    return found

@@ -5,7 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import sqlalchemy as sa
@@ -120,14 +120,6 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
         **_case_groups(cases),
         **_history(connection, project.id, detail),
     }
-
-
-def log_path(folder: Path, attempt: AttemptDetail | None) -> Path | None:
-    """Return the file of an attempt's log; None without an attempt, or when the path would leave the farm's folder."""
-    if attempt is None:
-        return None
-    path = (folder / attempt.log).resolve()
-    return path if path.is_relative_to(folder.resolve()) else None
 
 
 def commands(job: JobSummary) -> str:

@@ -13,9 +13,9 @@ from fastapi.responses import Response
 
 from allotment_master.kit.errors import NotFoundError
 from allotment_master.kit.listing import tagged
-from allotment_testfarm.db import projects
+from allotment_testfarm.db import logs, projects
 from allotment_testfarm.db.projects import Project
-from allotment_testfarm.web import fleet, job, logs, names, parameters, queue, results, revision
+from allotment_testfarm.web import fleet, job, log_view, names, parameters, queue, results, revision
 from allotment_testfarm.web import release as history
 from allotment_testfarm.web.app import Farm, farm_of
 from allotment_testfarm.web.kept import MOVING, STILL, keep
@@ -56,19 +56,21 @@ def show_results(
 
 
 @_page_at("/jobs/{number}")
-def show_job(request: Request, number: parameters.Number, attempt: parameters.Try = None) -> Response:
+def show_job(
+    request: Request,
+    number: parameters.Number,
+    attempt: parameters.Try = None,
+    line: parameters.Line = None,
+) -> Response:
     """One job: verdict, test cases, steps, log."""
     farm = farm_of(request)
     with farm.database.read() as connection:
         context = job.read(connection, number, attempt, farm.clock())
+        log = logs.find(connection, number, attempt)
     if context is None:
         which = f"job {number}" if attempt is None else f"attempt {attempt} of job {number}"
         raise NotFoundError(f"there is no {which}", "Look for it among the results")
-    chosen = context["attempt"]
-    path = job.log_path(farm.folder, chosen)
-    log = logs.tail(path) if path else logs.LogTail((), 0, False)
-    href = f"/api/v1/jobs/{number}/log" + (f"?attempt={chosen.number}" if chosen else "")
-    return _page(request, farm, "job.html", log=log, log_href=href, url=_address(request), **context)
+    return _page(request, farm, "job.html", log=log_view.show(log, farm.folder, line), url=_address(request), **context)
 
 
 @_page_at("/revisions/{commit}")

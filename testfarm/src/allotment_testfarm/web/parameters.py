@@ -22,3 +22,4 @@ Before = Annotated[int | None, Query(ge=1, le=_LARGEST, description="`next` of t
 Try = Annotated[int | None, Query(ge=1, le=_LARGEST, description="An attempt's number; the newest without it.")]
 Window = Annotated[int, Query(ge=1, le=200, description="How many revisions at most.")]
 Offset = Annotated[int, Query(ge=0, le=2**62, description="Bytes from the log's start.")]
+Line = Annotated[int | None, Query(alias="from", ge=1, le=2**53, description="The first line's number.")]
