@@ -15,7 +15,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from configparser import RawConfigParser
 from pathlib import Path
@@ -27,7 +26,7 @@ from allotment_recipes.shared_store import remove
 from allotment_recipes.sources import Source, fetch_all
 from allotment_recipes.store import padded_root
 from benchmarks import peers
-from benchmarks.measure import Result, Sample, alternately, main, median, processes_cpu
+from benchmarks.measure import Result, Sample, alternately, inside, main, median
 
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ROOT / "components"
@@ -98,12 +97,12 @@ class Ours:
         request = BuildRequest(
             self._tree, "software.cfg", self.place / "built", SOURCES, TIMEOUT, store=self.place / "store"
         )
-        cpu, started = processes_cpu(), time.perf_counter()
+        return inside(lambda: self._run(request))()
+
+    def _run(self, request: BuildRequest) -> None:
         result = self._engine.build(request, self.place / "log")
-        sample = Sample(time.perf_counter() - started, processes_cpu() - cpu)
         if not result.ok:
             raise RuntimeError(result.error)
-        return sample
 
     def notes(self) -> dict[str, dict[str, Any]]:
         """Return how each part of the last build was built."""

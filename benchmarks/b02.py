@@ -18,7 +18,7 @@ from allotment_recipes.engine import BuildEngine
 from allotment_recipes.manifest import install_release
 from benchmarks import peers
 from benchmarks.b05 import PROFILE, Node
-from benchmarks.measure import Result, alternately, command, inside, main, median, processes_cpu
+from benchmarks.measure import Result, alternately, command, inside, main, mean_cpu, median
 
 GOAL_RATIO = 20
 SLAPOS_SECONDS = 0.75  # `slapos node software`, unchanged, slapos.core 1.26 on 2 cores; not on this machine
@@ -97,11 +97,9 @@ def measure(quick: bool) -> Result:
             path.read_text() for path in peer.parent.glob("parts/*/share/name")
         ):
             raise RuntimeError("the parts of the two sides are not equal")
-        before = processes_cpu()
         samples = alternately(runs, rounds)
-        engine_cpu = (processes_cpu() - before) / (rounds + 1)
     medians = {name: median(item) for name, item in samples.items()}
-    cpu = medians["ours"].cpu + engine_cpu
+    cpu = mean_cpu(samples["ours"])
     return Result(
         id="B2",
         what=f"release of {len(PARTS)} parts, nothing changed",

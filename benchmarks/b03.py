@@ -20,7 +20,7 @@ from allotment_node.agent import Agent
 from allotment_recipes.engine import BuildEngine, InstanceRun
 from benchmarks import peers
 from benchmarks.b05 import INSTANCE, Node
-from benchmarks.measure import Result, alternately, inside, main, median, processes_cpu
+from benchmarks.measure import Result, alternately, inside, main, mean_cpu, median
 
 GOAL_RATIO = 20
 PARTITION_SECONDS = 0.060
@@ -96,12 +96,10 @@ def measure(quick: bool) -> Result:
             peer()
             if not address or (folder / "peer" / "service.conf").read_text() != file:
                 raise RuntimeError("the files of the two sides are not equal")
-            before = processes_cpu()
             samples = alternately({"ours": inside(ours.run_again), "peer": peer}, rounds)
-            engine_cpu = (processes_cpu() - before) / (rounds + 1)
             partition = median(alternately({"partition": inside(change)}, rounds)["partition"]).wall
     medians = {name: median(item) for name, item in samples.items()}
-    cpu = medians["ours"].cpu + engine_cpu
+    cpu = mean_cpu(samples["ours"])
     return Result(
         id="B3",
         what="recipes of a trivial instance, in place",

@@ -85,15 +85,20 @@ def command(arguments: Sequence[str], environment: Mapping[str, str] | None = No
 
 
 def inside(work: Callable[[], object]) -> Callable[[], Sample]:
-    """Return a function that calls ``work`` once in this process and says how long it took."""
+    """Return a function that calls ``work`` once in this process and says how long it took.
+
+    The CPU time is with that of the processes that work for us, as far as they run before and after; see ``mean_cpu``.
+    """
 
     def run() -> Sample:
+        others = processes_cpu()
         before = resource.getrusage(resource.RUSAGE_SELF)
         started = time.perf_counter()
         work()
         wall = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_SELF)
-        return Sample(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        own = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Sample(wall, own + processes_cpu() - others)
 
     return run
 
@@ -118,6 +123,11 @@ def alternately(runs: Mapping[str, Callable[[], Sample]], rounds: int, uncounted
 def median(samples: Sequence[Sample]) -> Sample:
     """Return the medians of wall and CPU time, each for itself."""
     return Sample(statistics.median(item.wall for item in samples), statistics.median(item.cpu for item in samples))
+
+
+def mean_cpu(samples: Sequence[Sample]) -> float:
+    """Return the mean of CPU times: those of other processes come in ticks of 10 ms, of which a median is one."""
+    return statistics.fmean(item.cpu for item in samples)
 
 
 def main(measure: Callable[[bool], Result], arguments: Sequence[str] | None = None) -> int:
