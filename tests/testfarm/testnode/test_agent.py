@@ -15,6 +15,7 @@ from allotment.secret import Secret
 from allotment_testfarm.testnode import agent
 from allotment_testfarm.testnode.agent import TestNode
 from allotment_testfarm.testnode.host import HostFigures, Wanted
+from allotment_testfarm.testnode.surroundings import Surroundings
 from allotment_testfarm.testnode.wire_client import WireClient
 
 PLENTY = HostFigures(0.5, memory_free=1_000_000_000, disk_free=1_000_000_000_000)
@@ -128,3 +129,37 @@ def test_stopping_test_node_tells_the_engine_at_once_and_with_each_heartbeat(
     engine.wait_for(lambda: engine.requests[-1]["refuses"] == "is stopping")
     engine.wait_for(lambda: engine.heartbeats[-1]["refuses"] == "is stopping")
     assert engine.results == []  # it has 60 s to end
+
+
+class Upgraded(Surroundings):
+    """Software that a test exchanges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 1
+        self.kinds = ("command",)
+
+    def have_changed(self) -> bool:
+        return self.environment != {"tool": str(self.number)}
+
+    def measure(self) -> None:
+        self.environment = {"tool": str(self.number)}
+
+
+def test_job_that_was_given_for_other_software_is_given_back_and_the_engine_is_told(
+    engine: Any, start: Callable[..., TestNode]
+) -> None:
+    surroundings = Upgraded()
+    start(surroundings=surroundings)
+    engine.wait_for(lambda: engine.requests)
+    surroundings.number = 2  # while it waits for a lease
+    engine.submit([sys.executable, "-c", "pass"])
+    engine.submit([sys.executable, "-c", "pass"])
+    engine.wait_for(lambda: len(engine.results) == 2)
+    first, second = engine.results
+    assert (first.outcome, first.reason) == (
+        Outcome.INFRASTRUCTURE,
+        "other software was installed on test node t1",
+    )
+    assert second.outcome == Outcome.PASSED
+    assert [hello["environment"] for hello in engine.hellos] == [{"tool": "1"}, {"tool": "2"}]

@@ -12,14 +12,13 @@ from allotment import __version__
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease
-from allotment.plugins import plugins
 from allotment.program import FolderLock
 from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
-from allotment_testfarm.testnode.environment import environment
 from allotment_testfarm.testnode.guarded import most_memory
 from allotment_testfarm.testnode.host import HostFigures, Wanted
 from allotment_testfarm.testnode.patience import Patience
+from allotment_testfarm.testnode.surroundings import Surroundings
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import LeaseRequest, NodeHello
 
@@ -46,6 +45,7 @@ class TestNode:
         wanted: Wanted | None = None,
         job_memory: int | None = None,
         measure: Callable[[Path], HostFigures] = host.measure,
+        surroundings: Surroundings | None = None,
     ) -> None:
         """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop.
 
@@ -64,9 +64,10 @@ class TestNode:
         self._stopping = threading.Event()
         self._attempts: set[Attempt] = set()
         self._changed = threading.Condition()  # of attempts and stops
-        self._environment: dict[str, str] = {}  # as at the start: what is installed later counts after a restart
+        self._surroundings = surroundings or Surroundings()
+        self._greeting = threading.Lock()
+        self._greeted = False  # the engine knows this test node, and its environment as it is
         self._heartbeat = 0.0  # seconds, as the engine said; 0 before it has
-        self._kinds = tuple(kind.name for kind in plugins().items("allotment_job_kinds"))
 
     def stop(self) -> None:
         """Take no more leases; :meth:`run` returns once the running jobs have ended or were given back.
@@ -101,18 +102,25 @@ class TestNode:
         patience = Patience(self._stopping)
         while not self._stopping.is_set():
             try:
-                self._hello()
+                self._greet()
                 return True
             except UnreachableError as error:
                 _log.warning("%s", error)
                 patience.pause()
         return False
 
-    def _hello(self) -> None:
-        self._environment = self._environment or environment()
-        hello = NodeHello(self._name, host.platform(), self._slots, __version__, self._environment)
-        self._heartbeat = self._wire.hello(hello).heartbeat
-        _log.info("joined %s as %s", self._wire.url, self._name)
+    def _greet(self) -> None:
+        """Say hello, unless the engine has heard it and nothing has changed since."""
+        with self._greeting:
+            if self._surroundings.have_changed():
+                self._surroundings.measure()
+                self._greeted = False
+            if not self._greeted:
+                environment = self._surroundings.environment
+                hello = NodeHello(self._name, host.platform(), self._slots, __version__, environment)
+                self._heartbeat = self._wire.hello(hello).heartbeat
+                self._greeted = True
+                _log.info("joined %s as %s", self._wire.url, self._name)
 
     def _announce(self, ready: Path) -> None:
         data = {"format": 1, "pid": os.getpid(), "url": self._wire.url, "name": self._name}
@@ -121,17 +129,14 @@ class TestNode:
     def _take_leases(self) -> None:
         """What one slot does until the process ends."""
         patience = Patience(self._stopping)
-        greeted = True
         while not self._stopping.is_set():
             try:
-                if not greeted:
-                    self._hello()
-                    greeted = True
+                self._greet()
                 lease = self._ask()
                 patience.reset()
             except (UnreachableError, RefusedError) as error:  # refused: a new token, an engine that forgot us
                 _log.warning("no lease: %s", error)
-                greeted = False
+                self._greeted = False
                 patience.pause()
                 continue
             except AllotmentError as error:  # a lease that this version does not understand
@@ -157,7 +162,7 @@ class TestNode:
     def _request(self, figures: HostFigures, refuses: str) -> LeaseRequest:
         wait = 0.0 if refuses else _LEASE_WAIT
         return LeaseRequest(
-            self._name, wait, self._kinds, figures.load, figures.memory_free, figures.disk_free, refuses
+            self._name, wait, self._surroundings.kinds, figures.load, figures.memory_free, figures.disk_free, refuses
         )
 
     def _look(self) -> tuple[HostFigures, str]:
@@ -180,6 +185,8 @@ class TestNode:
             self._attempts.add(attempt)
             if self._stopping.is_set():
                 attempt.give_back(f"test node {self._name} is stopping")
+        if self._surroundings.have_changed():  # while the lease was waited for: it is given for another environment
+            attempt.give_back(f"other software was installed on test node {self._name}")
         try:
             attempt.run()
         except Exception:  # the slot must survive; the engine sees the lease expire
