@@ -15,6 +15,10 @@ def allotment_commands() -> tuple[Command, ...]:
         ),
         Command(("farm", "run"), "allotment_testfarm.commands.run:command", "Run a farm: its engine and its pages."),
         Command(("farm", "cancel"), "allotment_testfarm.commands.cancel:command", "Cancel a job."),
+        Command(("farm", "retry"), "allotment_testfarm.commands.retry:command", "Run a job again."),
+        Command(
+            ("farm", "prune"), "allotment_testfarm.commands.prune:command", "Remove logs and more that no rule keeps."
+        ),
         Command(("farm", "node"), "allotment_testfarm.commands.node:command", "Take part in a test farm."),
         Command(
             ("release", "test"),

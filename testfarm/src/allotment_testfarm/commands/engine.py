@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from allotment_testfarm.commands.project_options import project_options
+from allotment_testfarm.commands.retention_options import rules_of
 
 
 @click.command("engine")
@@ -27,6 +28,7 @@ def command(
     lease: float,
     job_timeout: float,
     grace: float,
+    **keep: float,
 ) -> None:
     """Watch the repository and serve the test nodes until SIGTERM."""
     from allotment.program import log_to_stderr
@@ -52,5 +54,6 @@ def command(
             master_token_file=master_token_file,
             job_timeout=job_timeout,
             terms=LeaseTerms(seconds=lease, grace=grace),
+            keep=rules_of(keep),
         )
     )

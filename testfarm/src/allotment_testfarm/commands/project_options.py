@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from allotment_testfarm.commands.retention_options import retention_options
+
 F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the farm keeps everything."),
@@ -48,6 +50,7 @@ _OPTIONS = (
 
 def project_options(function: F) -> F:
     """Decorator: add all of them."""
+    function = retention_options(function)
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

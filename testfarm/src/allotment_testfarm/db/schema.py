@@ -133,6 +133,10 @@ attempts = sa.Table(
     sqlite_autoincrement=True,
 )
 
+# Who looks for old logs reads nothing of those that are gone.
+_has_log = sa.and_(attempts.c.log_removed.is_(None), attempts.c.ended.is_not(None))
+sa.Index("ix_attempts_logs", attempts.c.ended, attempts.c.id, sqlite_where=_has_log, postgresql_where=_has_log)
+
 test_cases = sa.Table(
     "test_cases",
     metadata,

@@ -39,6 +39,7 @@ from allotment_testfarm.engine.nightly_schedule import NightlySchedule
 from allotment_testfarm.engine.offers import Offers, to_master
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.engine.results import Results, Signer
+from allotment_testfarm.engine.retention import Retention, Sweep
 from allotment_testfarm.engine.settings import Settings
 from allotment_testfarm.engine.sources import Sources
 from allotment_testfarm.engine.wire_server import Wire
@@ -79,6 +80,7 @@ class Engine:
     def __init__(self, reactor: Any, settings: Settings, database: Database) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._database = database
         self._ready = settings.folder / own(settings.name, f"{NAME}.json")
         self._workers = ThreadWorkers(reactor, database)
         self._logs = LogSink(settings.folder)
@@ -143,7 +145,7 @@ class Engine:
         self._wire = Wire(self._workers, project.id, self._leases, results, self._logs, self._blobs, sources)
         self._listen(self._wire)
         nightly = await self._nightly(project)
-        self._others = [self._poll(project, nightly), *([offers] if offers else [])]
+        self._others = [self._poll(project, nightly), self._retention(), *([offers] if offers else [])]
         for service in (self._leases, *self._others):
             service.startService()
 
@@ -164,6 +166,11 @@ class Engine:
         if self._client is None:
             return None
         return Offers(self._reactor, self._workers, to_master(self._client, self._blobs), self._duties)
+
+    def _retention(self) -> Retention:
+        settings = self._settings
+        sweep = Sweep(self._database, settings.folder, self._logs, settings.keep)
+        return Retention(self._reactor, self._workers, sweep, self._duties)
 
     async def _nightly(self, project: Project) -> NightlySchedule | None:
         """Say when the nightly is, or that there is none."""
@@ -225,7 +232,10 @@ class Engine:
             if service.running:
                 await maybeDeferred(service.stopService)
         if self._shared is not None and self._others:
-            await self._shared.release()
+            try:
+                await self._shared.release()
+            except Exception:  # the database is away
+                _log.warning("the duties of this engine fall to another one when their time is over")
         self._workers.stop()
         _log.info("stopped")
 

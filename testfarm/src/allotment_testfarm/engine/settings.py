@@ -12,6 +12,7 @@ from allotment_master.kit.database import sqlite_url
 from allotment_testfarm.db.leases import LeaseTerms
 from allotment_testfarm.engine.cron import Cron
 from allotment_testfarm.engine.naming import check_engine, check_project
+from allotment_testfarm.retention import Rules
 
 DATABASE = "farm.sqlite"  # inside the farm's folder, unless another database is given
 
@@ -32,6 +33,7 @@ class Settings:
     releases: tuple[str, ...] = ()  # names of those to test; () is all
     job_timeout: float = 3600.0  # seconds
     terms: LeaseTerms = field(default_factory=LeaseTerms)
+    keep: Rules = field(default_factory=Rules)
     name: str = ""  # of the engine, where several share a folder and a PostgreSQL database
     nightly: str = ""  # cron line; "" is never
     time_zone: str = "UTC"  # of the cron line

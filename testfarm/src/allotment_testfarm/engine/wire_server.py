@@ -167,6 +167,7 @@ class Wire(Resource):
 
     def _store(self, sha256: str, content: IO[bytes]) -> None:
         if sha256 in self._blobs:
+            self._blobs.path(sha256).touch()  # retention leaves young ones: a manifest that needs it comes next
             return
         self._blobs.write(iter(lambda: content.read(1 << 20), b""), expected=sha256)
 

@@ -27,6 +27,8 @@ def upgrade() -> None:
     op.add_column("attempts", sa.Column("engine", sa.Text(), server_default="", nullable=False))
     unjudged = sa.text("verdict IS NULL")
     op.create_index("ix_jobs_unjudged", "jobs", ["state", "id"], sqlite_where=unjudged, postgresql_where=unjudged)
+    has_log = sa.text("log_removed IS NULL AND ended IS NOT NULL")
+    op.create_index("ix_attempts_logs", "attempts", ["ended", "id"], sqlite_where=has_log, postgresql_where=has_log)
     op.create_table(
         "duties",
         sa.Column("name", sa.Text(), nullable=False),

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Retention: what no rule keeps is removed, in steps so small that nothing else waits for them."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from allotment_master.kit.database import Database
+from allotment_testfarm.db import retention
+from allotment_testfarm.engine.duties import Duties
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.repeating import RepeatingService
+from allotment_testfarm.engine.workers import Workers
+from allotment_testfarm.logs.store import index_path, packed_path
+from allotment_testfarm.retention import DAY, Rules
+
+YOUNG = DAY  # seconds: so long is a blob kept that no manifest needs yet, and a file that is written aside
+SOURCES = 7 * DAY  # seconds for which the archive of a revision is kept that nobody asks for
+INTERVAL = 3600.0  # seconds between two rounds
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Something that went, or would go."""
+
+    kind: str  # log, event, blob, archive or upload
+    name: str
+    size: int  # bytes on disk; 0 for rows
+    count: int = 1
+
+
+class Sweep:
+    """Finds and removes what no rule keeps; ``is_dry`` removes nothing."""
+
+    def __init__(self, database: Database, folder: Path, logs: LogSink, rules: Rules, *, is_dry: bool = False) -> None:
+        self._database = database
+        self._folder = folder  # the farm's
+        self._logs = logs
+        self._rules = rules
+        self._is_dry = is_dry
+
+    def steps(self, now: float) -> Iterator[tuple[Removed, ...]]:
+        """Yield what each step has removed; every step blocks for some milliseconds, and may be the last."""
+        yield from self._old_logs(now)
+        yield from self._old_events(now)
+        yield from self._unneeded_blobs(now)
+        yield from self._files("archive", self._folder / "sources", "*/*.tar", now - SOURCES)
+        yield from self._files("upload", self._folder / "temporary", "*", now - YOUNG)
+
+    def _old_logs(self, now: float) -> Iterator[tuple[Removed, ...]]:
+        after = retention.START
+        while True:
+            with self._database.read() as connection:
+                found = retention.old_logs(connection, self._rules, now, after)
+            if not found:
+                return
+            gone = tuple(self._log(log) for log in found)
+            if not self._is_dry:  # the rows come last: what is cut off in between is found again
+                with self._database.write() as connection:
+                    retention.forget_logs(connection, [log.attempt for log in found], now)
+            after = found[-1].place
+            yield gone
+
+    def _log(self, log: retention.OldLog) -> Removed:
+        path = self._folder / log.path
+        size = sum(file.stat().st_size for file in (path, packed_path(path), index_path(path)) if file.exists())
+        if not self._is_dry:
+            self._logs.remove(log.path)
+        return Removed("log", f"job {log.job}, attempt {log.number}: {log.release}", size)
+
+    def _old_events(self, now: float) -> Iterator[tuple[Removed, ...]]:
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                found = retention.old_events(connection, self._rules, now, last)
+            if not found:
+                return
+            if not self._is_dry:
+                with self._database.write() as connection:
+                    retention.remove_events(connection, found)
+            last = found[-1]
+            yield (Removed("event", f"{found[0]} to {last}", 0, len(found)),)
+
+    def _unneeded_blobs(self, now: float) -> Iterator[tuple[Removed, ...]]:
+        with self._database.read() as connection:
+            needed = retention.needed_blobs(connection, self._rules)
+        yield from self._files("blob", self._folder / "blobs", "[0-9a-f][0-9a-f]/*", now - YOUNG, needed)
+
+    def _files(
+        self, kind: str, folder: Path, pattern: str, before: float, needed: frozenset[str] = frozenset()
+    ) -> Iterator[tuple[Removed, ...]]:
+        """Remove the files that nobody has touched since then, but for those whose names are ``needed``."""
+        for path in sorted(folder.glob(pattern)):
+            try:
+                status = path.stat()
+                if path.name in needed or status.st_mtime >= before:
+                    continue
+                if not self._is_dry:
+                    path.unlink()
+            except FileNotFoundError:  # whoever wrote it has just removed it
+                continue
+            yield (Removed(kind, str(path.relative_to(self._folder)), status.st_size),)
+
+
+class Retention(RepeatingService):
+    """Sweeps again and again; of several engines over one database one does."""
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime, workers: Workers, sweep: Sweep, duties: Duties) -> None:
+        super().__init__(clock, self._round, INTERVAL)
+        self._clock = clock
+        self._workers = workers
+        self._sweep = sweep
+        self._duties = duties
+
+    async def _round(self) -> None:
+        """Go on until nothing is left, the service stops, or another engine has the duty."""
+        steps = self._sweep.steps(self._clock.seconds())
+        counts: Counter[str] = Counter()
+        size = 0
+        while self.running and await self._duties.mine("retention"):
+            removed = await self._workers.blocking(next, steps, None)
+            if removed is None:
+                break
+            for item in removed:
+                counts[item.kind] += item.count
+                size += item.size
+        if counts:
+            said = ", ".join(f"{count} of {kind}" for kind, count in counts.items())
+            self._log.info("no rule keeps these any more, removed: {said}; {size} bytes", said=said, size=size)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Retention: what rules keep stays, all else goes in small steps; one engine at a time does it."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from twisted.internet.task import Clock
+
+from allotment.messages.job import Outcome
+from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
+from allotment.plugins import plugins
+from allotment_testfarm.db import events, jobs, leases, manifests
+from allotment_testfarm.db.schema import attempts
+from allotment_testfarm.engine.duties import AllDuties
+from allotment_testfarm.engine.judging import judge_jobs
+from allotment_testfarm.engine.logs import LogSink
+from allotment_testfarm.engine.retention import INTERVAL, Removed, Retention, Sweep
+from allotment_testfarm.retention import DAY, Rules
+from allotment_testfarm.verdicts import rules
+
+VERDICTS = rules(plugins())
+RULES = Rules(green_logs=30, logs=100, jobs=1, manifests=1, events=60)
+
+
+@dataclass
+class Farm:
+    """A farm's database and folder, filled by the functions of the engine."""
+
+    filled: Any
+    folder: Path
+
+    def run(self, release: str, outcome: Outcome = Outcome.PASSED, *, is_sealed: bool = True) -> Any:
+        """Run a job of a new revision with a log of 9 bytes, and let a day go by; return its lease."""
+        f = self.filled
+        f.revision(release)
+        lease = f.claim()
+        log = self.log(lease.job.id)
+        sink = LogSink(self.folder)
+        sink.append(str(log.relative_to(self.folder)), 0, b"some text")
+        if is_sealed:
+            sink.seal(str(log.relative_to(self.folder)))
+        f.run(leases.finish, lease.id, lease.fencing, outcome, "why", f.now, f.terms, digest="d", log_bytes=9)
+        f.run(judge_jobs, [lease.job.id], VERDICTS, f.now)
+        f.now += DAY
+        return lease
+
+    def manifest(self, lease: Any, text: bytes, offer: str | None = None) -> Path:
+        """Sign what a job has made and return its closure's blob, which is old; ``offer`` is how the last one went."""
+        sha256 = hashlib.sha256(text).hexdigest()
+        blob = self.folder / "blobs" / sha256[:2] / sha256
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(text)
+        made = ReleaseManifest(lease.job.release, "software.cfg", Blob(sha256, len(text)), {}, {})
+        signed = SignedManifest(made, (Signature("key", "signature"),))
+        self.filled.run(manifests.add, signed, lease.id, self.filled.now)
+        if offer is not None:
+            self.filled.run(manifests.note_offer, made.sha256, self.filled.now, offer)
+        self.age(blob, 2)
+        return blob
+
+    def age(self, path: Path, days: float) -> None:
+        seconds = self.filled.now - days * DAY
+        os.utime(path, (seconds, seconds))
+
+    def log(self, job: int) -> Path:
+        return self.folder / f"logs/{job}/1.log"
+
+    def has_log(self, job: int) -> bool:
+        return bool(list(self.log(job).parent.glob("1.log*")))
+
+    def removed(self, job: int) -> float | None:
+        with self.filled.database.read() as connection:
+            return connection.execute(sa.select(attempts.c.log_removed).where(attempts.c.job_id == job)).scalar_one()
+
+    def sweep(self, rules: Rules = RULES, days: float = 0, *, is_dry: bool = False) -> list[Removed]:
+        """Sweep some days later."""
+        found = Sweep(self.filled.database, self.folder, LogSink(self.folder), rules, is_dry=is_dry)
+        return [item for step in found.steps(self.filled.now + days * DAY) for item in step]
+
+
+@pytest.fixture
+def farm(filled: Any, tmp_path: Path) -> Farm:
+    return Farm(filled, tmp_path)
+
+
+@pytest.fixture
+def sqlite(filled_sqlite: Any, tmp_path: Path) -> Iterator[Farm]:
+    yield Farm(filled_sqlite, tmp_path)
+
+
+def logs(removed: list[Removed]) -> list[int]:
+    """Return the jobs whose logs went."""
+    return [int(item.name.split(",")[0].removeprefix("job ")) for item in removed if item.kind == "log"]
+
+
+def test_logs_of_green_jobs_go_first_and_the_newest_of_each_release_stay(farm: Farm) -> None:
+    green = [farm.run("nginx").job.id for _ in range(3)]
+    red = [farm.run("redis", Outcome.FAILED).job.id for _ in range(2)]
+    assert logs(farm.sweep(days=20)) == []
+    assert logs(farm.sweep(days=31)) == green[:2]
+    assert [farm.has_log(job) for job in (*green, *red)] == [False, False, True, True, True]
+    assert [farm.removed(job) is None for job in green] == [False, False, True]
+    assert logs(farm.sweep(days=31)) == []
+    assert logs(farm.sweep(days=200)) == red[:1]
+    assert all(farm.filled.run(jobs.get, job) for job in green + red)  # the rows stay
+
+
+def test_a_log_is_removed_whether_it_is_packed_or_not(farm: Farm) -> None:
+    first, second, _ = (farm.run("nginx", is_sealed=sealed).job.id for sealed in (True, False, True))
+    assert logs(farm.sweep(days=50)) == [first, second]
+    assert not farm.log(first).parent.exists() and not farm.log(second).parent.exists()
+
+
+def test_a_job_that_waits_again_keeps_what_its_first_attempt_wrote(farm: Farm) -> None:
+    lease, _ = farm.run("nginx"), farm.run("nginx")
+    farm.filled.run(jobs.retry, lease.job.id, farm.filled.now)
+    assert logs(farm.sweep(days=500)) == []
+
+
+def test_what_proved_the_newest_manifest_stays(farm: Farm) -> None:
+    old, proof, newest = (farm.run("nginx") for _ in range(3))
+    farm.manifest(old, b"old")
+    kept = farm.manifest(proof, b"kept")
+    assert logs(farm.sweep(days=500)) == [old.job.id]
+    assert kept.exists()
+    assert farm.has_log(proof.job.id) and farm.has_log(newest.job.id)
+
+
+def test_blobs_that_no_manifest_needs_go_unless_they_are_young_or_offered_in_vain(farm: Farm) -> None:
+    first, second, third, fourth = (farm.run("nginx") for _ in range(4))
+    accepted = farm.manifest(first, b"accepted", offer="")
+    refused = farm.manifest(second, b"refused", offer="the master is away")
+    unneeded = farm.manifest(third, b"unneeded")
+    newest = farm.manifest(fourth, b"newest")
+    young = farm.folder / "blobs/ab" / ("ab" * 32)
+    young.parent.mkdir(exist_ok=True)
+    young.write_bytes(b"just uploaded")
+    farm.age(young, 0.5)
+    removed = {item.name for item in farm.sweep() if item.kind == "blob"}
+    assert removed == {str(path.relative_to(farm.folder)) for path in (accepted, unneeded)}
+    assert [path.exists() for path in (accepted, refused, unneeded, newest, young)] == [False, True, False, True, True]
+
+
+def test_archives_and_uploads_that_nobody_has_touched_go(sqlite: Farm) -> None:
+    folder = sqlite.folder
+    files = {folder / "sources/engine/old.tar": 8, folder / "sources/engine/new.tar": 6, folder / "temporary/x": 2}
+    for path, days in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"12345")
+        sqlite.age(path, days)
+    assert sqlite.sweep() == [
+        Removed("archive", "sources/engine/old.tar", 5),
+        Removed("upload", "temporary/x", 5),
+    ]
+
+
+def test_old_events_go_and_the_newest_stays_whatever_its_age(farm: Farm) -> None:
+    farm.run("nginx")
+    last = farm.filled.run(events.newest)
+    assert [item for item in farm.sweep(days=50) if item.kind == "event"] == []
+    (removed,) = [item for item in farm.sweep(days=70) if item.kind == "event"]
+    assert removed.count == last - 1
+    assert [event.id for event in farm.filled.run(events.after, 0)] == [last]
+    assert farm.sweep(days=70) == []
+
+
+def test_many_events_go_in_steps(sqlite: Farm) -> None:
+    for number in range(1203):
+        sqlite.filled.run(events.record, sqlite.filled.now, "test", f"job/{number}")
+    assert [item.count for item in sqlite.sweep(days=61)] == [500, 500, 202]
+
+
+def test_a_dry_sweep_shows_the_same_and_removes_nothing(farm: Farm) -> None:
+    lease, _ = farm.run("nginx"), farm.run("nginx")
+    blob = farm.manifest(lease, b"first")
+    farm.manifest(farm.run("nginx"), b"second")
+    shown = farm.sweep(days=100, is_dry=True)
+    assert {item.kind for item in shown} == {"log", "event", "blob"}
+    assert farm.has_log(lease.job.id) and blob.exists() and farm.removed(lease.job.id) is None
+    assert farm.sweep(days=100) == shown
+
+
+def test_a_log_that_somebody_has_removed_is_noted_all_the_same(sqlite: Farm) -> None:
+    lease, _ = sqlite.run("nginx"), sqlite.run("nginx")
+    LogSink(sqlite.folder).remove(f"logs/{lease.job.id}/1.log")
+    assert logs(sqlite.sweep(days=50)) == [lease.job.id]
+    assert logs(sqlite.sweep(days=50)) == []
+
+
+class Refused:
+    """Another engine has the duty."""
+
+    async def mine(self, duty: str) -> bool:
+        assert duty == "retention"
+        return False
+
+
+def test_the_service_sweeps_each_hour_when_it_has_the_duty(sqlite: Farm, workers: Any, clock: Clock) -> None:
+    old, _ = sqlite.run("nginx"), sqlite.run("nginx")
+    sweep = Sweep(sqlite.filled.database, sqlite.folder, LogSink(sqlite.folder), replace(RULES, green_logs=2.0))
+    clock.rightNow = sqlite.filled.now
+    for duties, is_there in ((Refused(), True), (AllDuties(), False)):
+        service = Retention(clock, workers, sweep, duties)
+        service.startService()
+        clock.advance(DAY)  # the first is two days old now
+        service.stopService()
+        assert sqlite.has_log(old.job.id) == is_there
+    assert clock.getDelayedCalls() == [] and INTERVAL < DAY
+
+
+def prune(folder: Path, *options: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "allotment", "farm", "prune", "--folder", str(folder), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_the_command_shows_what_would_go_and_removes_it(sqlite: Farm) -> None:
+    old, _ = sqlite.run("nginx"), sqlite.run("nginx")  # decades ago, as the real clock has it
+    options = ("--keep-green-logs", "1", "--keep-jobs", "1")
+    shown = prune(sqlite.folder, "--dry-run", *options)
+    assert shown["dry_run"] and sqlite.has_log(old.job.id)
+    assert [item["name"] for item in shown["items"] if item["kind"] == "log"] == [f"job {old.job.id}, attempt 1: nginx"]
+    assert shown["bytes"] > 0
+    assert prune(sqlite.folder, *options)["items"] == shown["items"]
+    assert not sqlite.has_log(old.job.id)
+    assert prune(sqlite.folder, *options)["items"] == []
+
+
+def test_the_command_makes_no_database(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "allotment", "farm", "prune", "--folder", str(tmp_path), "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    expected = (
+        f"error: {tmp_path} has no farm.sqlite. Give a farm's folder, and --database if it was started with that.\n"
+    )
+    assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (1, expected, [])
