@@ -4,16 +4,16 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import filelock
 import httpx2
 
 from allotment.errors import AllotmentError
+from allotment.program import FolderLock
 from allotment_recipes.shared_store import remove
 from allotment_testfarm import kept_store
 from allotment_testfarm.discovery import releases_among
@@ -47,15 +47,11 @@ class LocalFarm:
         self._watches: dict[str, JobWatch] = {}  # by release
         self._seconds: dict[str, float] = {}  # how long each phase took
         self._began = time.monotonic()
-        self._lock = filelock.FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+        self._held = ExitStack()
 
     def __enter__(self) -> Self:
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire(timeout=0)
-        except filelock.Timeout:
-            what = f"a {type(self).__name__.lower()} is running in {self.folder}"
-            raise AllotmentError(what, "Stop it, or give another --folder") from None
+        beside = self.folder.with_name(f"{self.folder.name}.lock")  # the folder itself is emptied
+        self._held.enter_context(FolderLock(self.folder, beside))
         remove(self.folder)
         self.folder.mkdir(parents=True)
         return self
@@ -65,7 +61,7 @@ class LocalFarm:
     ) -> None:
         self._step("stopping every program")
         self.programs.stop()
-        self._lock.release()
+        self._held.close()
 
     def prepare(self) -> tuple[str, ...]:
         """Take the repository's newest commit as the one to prove and make the store ready; return its releases."""
