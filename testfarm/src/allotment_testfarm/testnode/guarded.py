@@ -19,6 +19,7 @@ from allotment.errors import AllotmentError, MessageError
 from allotment.messages.job import Job, Outcome
 from allotment_testfarm.jobs import ReportFolder, plain
 from allotment_testfarm.testnode import guard
+from allotment_testfarm.testnode.bounded_log import BoundedLog
 from allotment_testfarm.testnode.case_lines import with_lines
 from allotment_testfarm.testnode.host import memory
 from allotment_testfarm.testnode.redact import Redactor
@@ -27,7 +28,6 @@ from allotment_testfarm.testnode.sizes import shown
 from allotment_testfarm.wire import JobResult, StepReport
 
 PROCESSES = 1024  # that a job may have at a time; the same everywhere, because one that has more has failed
-_MAX_LOG = 64 << 20  # bytes; what a job prints beyond is dropped
 _MAX_REPORT = 16 << 20  # bytes of one file of the report folder
 _CHUNK = 1 << 16  # bytes
 _MAX_STEPS = 1000
@@ -199,18 +199,17 @@ class GuardedJob:
 
     def _copy(self, output: int, log: IO[bytes]) -> None:
         """Return at the end of the output, which is when the last process of the job is gone."""
-        size = 0
+        kept = BoundedLog(log)
         while True:
             chunk = os.read(output, _CHUNK)
             self._learn()  # after reading: a secret is named before it is printed
             with self._redactor_lock:
                 data = self._redactor.feed(chunk) if chunk else self._redactor.flush()
-            if size < _MAX_LOG:
-                size += len(data)
-                log.write(data if size < _MAX_LOG else b"\n[the log is too long: the rest is dropped]\n")
-                if self._echo is not None:
-                    self._echo(data)
+            kept.write(data)
+            if self._echo is not None:
+                self._echo(data)
             if not chunk:
+                kept.end()
                 return
 
     def _learn(self) -> None:

@@ -14,9 +14,9 @@ from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import StepReport
 
 _log = logging.getLogger(__name__)
-_INTERVAL = 0.1  # seconds between two looks at the log file
+_INTERVAL = 0.05  # seconds between two looks at the log file
 _MAX_STALLS = 100  # answers that acknowledge nothing new
-_CHUNK = 256 << 10  # bytes of log in one call
+_CHUNK = 1 << 20  # bytes of log in one call
 
 
 class Reporter:
