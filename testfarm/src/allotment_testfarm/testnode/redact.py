@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Take secrets out of a byte stream, also where a secret is cut in two by the chunks it comes in."""
 
+import base64
 import json
 import urllib.parse
 from collections.abc import Iterable
@@ -9,11 +10,28 @@ from typing import Any
 from allotment.secret import REDACTED, scrub
 
 _SHORTEST = 4  # characters; shorter ones are not looked for, as in allotment.secret.scrub
+_SHORTEST_IN_BASE64 = 8  # bytes; what is left of shorter ones would be found where they are not
 
 
 def forms(value: str) -> set[str]:
-    """Return the ways in which programs commonly print a value: plain, in JSON, in Python, in a URL."""
-    return {value, json.dumps(value)[1:-1], repr(value)[1:-1], urllib.parse.quote(value, safe="")}
+    """Return the ways in which programs commonly print a value: plain, in JSON, in Python, in a URL, in base64."""
+    return {value, json.dumps(value)[1:-1], repr(value)[1:-1], urllib.parse.quote(value, safe=""), *_in_base64(value)}
+
+
+def _in_base64(value: str) -> set[str]:
+    """Return what base64 makes of a value wherever it begins in what is encoded, as in ``user:password``.
+
+    That is the middle: the characters at both ends also depend on what stands beside the value.
+    """
+    data = value.encode()
+    if len(data) < _SHORTEST_IN_BASE64:
+        return set()
+    found = set()
+    for before in range(3):
+        end = (before + len(data)) * 8 // 6  # characters that depend on nothing behind
+        text = base64.b64encode(bytes(before) + data).decode()[-(-before * 8 // 6) : end]
+        found |= {text, text.replace("+", "-").replace("/", "_")}
+    return found
 
 
 class Redactor:
@@ -66,7 +84,10 @@ class Redactor:
 
 def _overlap(data: bytes, value: bytes) -> int:
     """Return the length of the longest end of ``data`` that is a beginning of ``value``, but not all of it."""
-    for length in range(min(len(data), len(value) - 1), 0, -1):
-        if data.endswith(value[:length]):
-            return length
+    end = data[-(len(value) - 1) :]
+    place = end.find(value[:1])
+    while place >= 0:
+        if value.startswith(end[place:]):
+            return len(end) - place
+        place = end.find(value[:1], place + 1)
     return 0
