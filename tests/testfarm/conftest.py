@@ -23,6 +23,7 @@ from allotment_master.kit.database import Database, sqlite_url
 from allotment_testfarm.db import leases, nodes, projects, waiting
 from allotment_testfarm.db.leases import LeaseTerms
 from allotment_testfarm.discovery import Release
+from allotment_testfarm.engine.naming import own
 from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.schedule import Scheduled, schedule
 from allotment_testfarm.git import Commit
@@ -241,20 +242,23 @@ class Wire:
 class FarmProcess:
     """``python -m allotment_testfarm <program>`` over one folder, any number of times."""
 
-    def __init__(self, folder: Path, repository: Path) -> None:
+    def __init__(self, folder: Path, repository: Path, name: str = "") -> None:
+        """``name`` is the engine's, where several share the folder."""
         self.folder = folder
         self.repository = repository
+        self.name = name
         self.process: subprocess.Popen[bytes] | None = None
-        self.log = folder.with_name(f"{folder.name}.log")
+        self.log = folder.with_name(own(name, f"{folder.name}.log"))
 
     def start(self, *options: str, program: str = "engine") -> dict[str, Any]:
         """Start it and return what its ready file says."""
         self.spawn(*options, program=program)
-        ready = self.folder / ("farm.json" if program == "run" else f"{program}.json")
+        ready = self.folder / own(self.name, "farm.json" if program == "run" else f"{program}.json")
         return wait_for(lambda: self._ready(ready))
 
     def spawn(self, *options: str, program: str = "engine") -> None:
-        standard = ("--folder", str(self.folder), "--repository", str(self.repository), "--poll", "0.1")
+        standard = ["--folder", str(self.folder), "--repository", str(self.repository), "--poll", "0.1"]
+        standard += ["--name", self.name] if self.name else []
         command = (sys.executable, "-m", "allotment_testfarm", program, *standard, *options)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
