@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
 from allotment_recipes.providers import url as url_provider
 from allotment_recipes.sources import Source, SourceError, fetch, providers
@@ -90,6 +90,16 @@ def test_an_unreachable_source_lists_each_providers_reason(blobs: BlobStore, ser
         "ftp://example.invalid/x: the scheme 'ftp' is not read; write http, https or file. "
         "Correct its address or checksum, or put the bytes into the source cache."
     )
+
+
+def test_a_server_that_is_away_is_the_machines_trouble_and_a_wrong_address_is_not(
+    blobs: BlobStore, server: str, closed_port: int
+) -> None:
+    away, wrong = f"http://127.0.0.1:{closed_port}/gone", f"{server}/nothing"
+    for urls, is_machine in (((away,), True), ((wrong, away), True), ((wrong,), False)):
+        with pytest.raises(SourceError) as caught:
+            fetch(Source("0" * 64, "gone", urls), blobs, (URL,))
+        assert isinstance(caught.value, MachineError) is is_machine
 
 
 def test_a_wrong_checksum_says_both(blobs: BlobStore, server: str) -> None:

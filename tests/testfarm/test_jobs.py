@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from allotment.codec import loads
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.messages.job import CaseOutcome, Job, Outcome, TestCase
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.secret import Secret
+from allotment_testfarm import jobs
 from allotment_testfarm.jobs import InfrastructureError, JobContext, ReportFolder
 from allotment_testfarm.wire import StepReport
 
@@ -55,6 +57,19 @@ def test_failed_case_fails_its_step_and_the_job(context: JobContext) -> None:
     assert (result.outcome, result.reason) == (Outcome.FAILED, "1 of 2 test cases failed: suite bad")
 
 
+def test_case_that_failed_on_a_full_disk_says_nothing(
+    context: JobContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context.add_cases([BAD])
+    assert context.finish().outcome is Outcome.FAILED
+    monkeypatch.setattr(jobs, "_LITTLE_DISK", shutil.disk_usage(tmp_path).total)
+    result = context.finish()
+    assert (result.outcome, result.reason) == (
+        Outcome.INFRASTRUCTURE,
+        "the disk is full: 1 of 1 test cases failed: suite bad",
+    )
+
+
 def test_first_reason_is_shown(context: JobContext) -> None:
     context.fail("first")
     context.fail("second")
@@ -66,6 +81,12 @@ def test_first_reason_is_shown(context: JobContext) -> None:
     [
         (AllotmentError("bad profile", "Mend it"), Outcome.FAILED, "bad profile. Mend it."),
         (InfrastructureError("no master"), Outcome.INFRASTRUCTURE, "no master."),
+        (MachineError("no gcc", "Install it"), Outcome.INFRASTRUCTURE, "no gcc. Install it."),
+        (
+            AllotmentError("the node can't install it: cp: x: No space left on device", ""),
+            Outcome.INFRASTRUCTURE,
+            "the node can't install it: cp: x: No space left on device.",
+        ),
         (OSError(28, "No space left on device"), Outcome.INFRASTRUCTURE, "[Errno 28] No space left on device"),
         (MemoryError(), Outcome.INFRASTRUCTURE, "MemoryError"),
         (AllotmentError("one line\nand a log", ""), Outcome.FAILED, "one line"),

@@ -106,21 +106,28 @@ def put_tests(tree: Tree, text: str) -> None:
     (tree.release / "test/test_hello.py").write_text(text)
 
 
-def add_part(tree: Tree) -> None:
-    """Let the release build a shared part from an archive in its folder."""
+def add_part(tree: Tree, option: str = "") -> None:
+    """Let the release build a shared part from an archive in its folder; ``option`` comes in place of its like."""
     makefile = "all:\n\ttrue\ninstall:\n\tmkdir -p $(PREFIX)\n\techo tiny > $(PREFIX)/tiny\n"
     archive = tree.release / "tiny.tar"
     with tarfile.open(archive, "w") as file:
         member = tarfile.TarInfo("tiny-1.0/Makefile")
         member.size = len(makefile)
         file.addfile(member, io.BytesIO(makefile.encode()))
+    options = {
+        "recipe": "allotment.recipes:cmmi",
+        "version": "1.0",
+        "url": "${:_profile_base_location_}/tiny.tar",
+        "sha256sum": hashlib.sha256(archive.read_bytes()).hexdigest(),
+        "configure-command": "true",
+        "make-options": "PREFIX=@@LOCATION@@",
+    }
+    if option:
+        name, _, value = option.partition(" = ")
+        options[name] = value
+    lines = "".join(f"{name} = {value}\n" for name, value in options.items())
     profile = tree.release / "software.cfg"
-    profile.write_text(
-        profile.read_text().replace("parts =\n", "parts =\n  tiny\n")
-        + "\n[tiny]\nrecipe = allotment.recipes:cmmi\nversion = 1.0\nurl = ${:_profile_base_location_}/tiny.tar\n"
-        + f"sha256sum = {hashlib.sha256(archive.read_bytes()).hexdigest()}\n"
-        + "configure-command = true\nmake-options = PREFIX=@@LOCATION@@\n"
-    )
+    profile.write_text(profile.read_text().replace("parts =\n", "parts =\n  tiny\n") + f"\n[tiny]\n{lines}")
 
 
 def processes_in(folder: Path) -> list[str]:
@@ -185,6 +192,30 @@ def test_parts_are_told_and_from_scratch_means_that_none_is_reused(tree: Tree) -
     assert (again["outcome"], again["manifest"]) == ("passed", first["manifest"])
     third = tree.result()
     assert [(part["is_reused"], part["seconds"]) for part in third["parts"]] == [(True, 0)]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "url = http://127.0.0.1:1/tiny.tar",
+        "host-tools = no-such-program",
+        "pre-build = echo 'cp: ./x: No space left on device' >&2; exit 1",
+    ],
+    ids=["a server that is away", "a missing program", "a full disk"],
+)
+def test_trouble_of_the_machine_is_no_verdict_on_the_release(tree: Tree, option: str) -> None:
+    add_part(tree, option)
+    result = tree.result()
+    assert result["outcome"] == "infrastructure", result["log"]
+    assert result["reason"].startswith("helloworld can't be built")
+    assert [(step["name"], step["outcome"]) for step in result["steps"]] == [("build", "infrastructure")]
+
+
+def test_wrong_bytes_are_the_releases_fault(tree: Tree) -> None:
+    add_part(tree)
+    (tree.release / "tiny.tar").write_bytes(b"other bytes")
+    result = tree.result()
+    assert result["outcome"] == "failed", result["log"]
 
 
 def test_profile_with_a_mistake_fails_in_the_build(tree: Tree) -> None:

@@ -29,7 +29,11 @@ class PluginError(AllotmentError):
     """A plugin can't be used."""
 
 
-class UnreachableError(AllotmentError):
+class MachineError(AllotmentError):
+    """This machine, or its way to others, could not do its part: later or elsewhere the same thing may work."""
+
+
+class UnreachableError(MachineError):
     """A server did not answer: it is away, or the connection was lost; trying again may help."""
 
 

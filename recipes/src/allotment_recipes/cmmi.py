@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem, Words
 from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
@@ -23,6 +23,10 @@ from allotment_recipes.patches import read_patches
 from allotment_recipes.shared_store import Place, Store
 
 LOCATION = "@@LOCATION@@"
+
+
+class MissingToolError(MachineError):
+    """A part needs a program of the machine that is not installed."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +214,8 @@ class Recipe(GenericBaseRecipe[Options]):
         programs += ["patch"] if self.patches else []
         if lacking := missing_tools([*programs, *self.options.host_tools]):
             packages = " ".join(dict.fromkeys(lacking.values()))
-            problem = f"this machine has no {' and no '.join(lacking)} in {HOST_PATH}"
-            raise OptionProblem("host-tools", problem, f"Install it: apt-get install {packages}")
+            problem = f"[{self.name}] host-tools: this machine has no {' and no '.join(lacking)} in {HOST_PATH}"
+            raise MissingToolError(problem, f"Install it: apt-get install {packages}")
 
     def _check_relocatable(self) -> None:
         """Raise when an option names the release's own folder; the tree of profiles in it is hashed file by file."""

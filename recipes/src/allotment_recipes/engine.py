@@ -59,6 +59,7 @@ class BuildResult:
     parts: Mapping[str, str]
     seconds: float
     distributions: tuple[Mapping[str, str], ...] = ()  # name, version, sha256 of what the recipes came from
+    cause: Literal["software", "machine"] = "software"  # of an error: what was asked for, or where
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class BuildEngine:
         answer = self._ask("build", vars(request), request.timeout, log)
         error = answer.get("error", "")
         distributions = tuple(answer.get("distributions", ()))
-        return BuildResult(not error, error, answer.get("parts", {}), answer.get("seconds", 0.0), distributions)
+        parts, seconds, cause = answer.get("parts", {}), answer.get("seconds", 0.0), answer.get("cause", "software")
+        return BuildResult(not error, error, parts, seconds, distributions, cause)
 
     def instance(self, run: InstanceRun, log: Path) -> InstanceResult:
         """Process a partition; a failure is a result and leaves the partition's files as they were."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from allotment.atomic import write_bytes
 from allotment.blobs import BlobStore
 from allotment.codec import dumps
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.messages.manifest import Blob, Distribution, ReleaseManifest
 from allotment_recipes import closure as closures
 from allotment_recipes.engine import BuildEngine, BuildRequest, BuildResult
@@ -24,6 +24,10 @@ TIMEOUT = 3600.0  # seconds for a whole build
 
 class BuildError(AllotmentError):
     """A release could not be built; the log has what its parts printed."""
+
+
+class BuildMachineError(BuildError, MachineError):
+    """As before, and the reason is this machine: it lacks a program, or a server is away."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def build_release(
             path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
         )
         if not result.ok:
-            raise BuildError(f"{description.name} can't be built, see {log}: {result.error.removesuffix('.')}")
+            kind = BuildMachineError if result.cause == "machine" else BuildError
+            raise kind(f"{description.name} can't be built, see {log}: {result.error.removesuffix('.')}")
         manifest = ReleaseManifest(
             name=description.name,
             profile=place,

@@ -19,7 +19,7 @@ import zc.buildout
 from allotment.atomic import read_limited, write_bytes
 from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.messages.instance import InstancePublished, InstanceRequests
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
@@ -40,6 +40,8 @@ def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """Do one run; every failure becomes ``{"error": text}``, a recipe's bug with its traceback in the log."""
     try:
         return _KINDS[kind](request)
+    except MachineError as error:
+        return {"error": str(error), "cause": "machine"}
     except (AllotmentError, zc.buildout.UserError) as error:
         return {"error": str(error)}
     except Exception as error:  # a recipe may fail in any way: said in one line here, in full in the log

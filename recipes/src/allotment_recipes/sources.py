@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
 from allotment.plugins import load, plugins
 
@@ -28,6 +28,10 @@ _logger = logging.getLogger("fetch")
 
 class SourceError(AllotmentError):
     """No provider brought the bytes; the text lists each one's reason."""
+
+
+class SourceAwayError(SourceError, MachineError):
+    """As before, and the reason is not in what was asked for: a server is away, a program is missing."""
 
 
 class NotMine(AllotmentError):
@@ -96,11 +100,14 @@ def fetch_all(wanted: Iterable[Source], blobs: BlobStore, jobs: int = JOBS) -> N
     if errors:
         known = [error for error in errors if isinstance(error, AllotmentError)]
         fixes = dict.fromkeys(error.fix for error in known)  # each once, in order
-        raise SourceError("\n".join(error.what for error in known), ". ".join(fixes))
+        are_away = all(isinstance(error, MachineError) for error in known)
+        kind = SourceAwayError if are_away else SourceError
+        raise kind("\n".join(error.what for error in known), ". ".join(fixes))
 
 
 def _ask(source: Source, blobs: BlobStore, among: Iterable[SourceProvider]) -> None:
-    reasons = []
+    reasons: list[str] = []
+    errors: list[AllotmentError] = []
     fix = "Correct its address or checksum, or put the bytes into the source cache"
     for provider in among:
         began = time.monotonic()
@@ -115,9 +122,13 @@ def _ask(source: Source, blobs: BlobStore, among: Iterable[SourceProvider]) -> N
             continue
         except AllotmentError as error:
             reasons.append(f"{provider.name}: {error.what}")
+            errors.append(error)
             fix = error.fix if isinstance(error, MovedError) else fix
     listed = "".join(f"\n  {reason}" for reason in reasons) or " no provider is registered for it"
-    raise SourceError(f"{source.name} (sha256 {source.sha256}) can't be had:{listed}", fix)
+    is_away = any(isinstance(error, MachineError) for error in errors)
+    has_moved = any(isinstance(error, MovedError) for error in errors)
+    kind = SourceAwayError if is_away and not has_moved else SourceError
+    raise kind(f"{source.name} (sha256 {source.sha256}) can't be had:{listed}", fix)
 
 
 @contextlib.contextmanager

@@ -1,25 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a farm job is given, and how it reports: the contract between the test node and job kinds of any plugin."""
 
+import errno
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from allotment.atomic import write_bytes
 from allotment.codec import canonical, decode, encode
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment.messages.job import BuiltPart, CaseOutcome, Job, KeptPromise, Outcome, Step, TestCase
 from allotment.messages.manifest import ReleaseManifest
 from allotment.secret import Secret
 from allotment_testfarm.wire import JobResult, StepReport
 
+_DISK_WORDS: Final = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO))
+_LITTLE_DISK: Final = 16 << 20  # bytes; who fails with no more of them has had too few
 
-class InfrastructureError(AllotmentError):
+
+class InfrastructureError(MachineError):
     """The test node could not do its part: this says nothing about the software, and another attempt may mend it."""
 
 
@@ -62,8 +68,8 @@ class JobContext:
     """One attempt at a job, from inside: its inputs, its folders, and the functions by which it reports.
 
     A job kind's function gets it as its only argument, on the main thread of a process of its own. What it prints is
-    the job's log. It passes unless it calls :meth:`fail`, reports a failed case, or raises: InfrastructureError or
-    any exception that is not an AllotmentError gives ``infrastructure``, another AllotmentError gives ``failed``.
+    the job's log. It passes unless it calls :meth:`fail`, reports a failed case, or raises: a MachineError, what
+    is no AllotmentError, and a full disk give ``infrastructure``, another AllotmentError gives ``failed``.
     """
 
     def __init__(self, job: Job, source: Path, scratch: Path, sources: Path, report: ReportFolder) -> None:
@@ -137,6 +143,8 @@ class JobContext:
         elif self._failures:
             outcome = Outcome.FAILED
             reason = reason or f"{len(bad)} of {len(self.cases)} test cases failed: {bad[0].suite} {bad[0].name}"
+        if outcome is Outcome.FAILED and shutil.disk_usage(self.scratch).free < _LITTLE_DISK:
+            outcome, reason = Outcome.INFRASTRUCTURE, f"the disk is full: {reason}"
         manifest = self.manifest if outcome is Outcome.PASSED else None
         told = JobResult(
             0, outcome, reason, tuple(self.steps), tuple(self.cases), None, tuple(self.parts), self.promises
@@ -174,8 +182,12 @@ def plain(value: Any) -> Any:
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """Return what an exception that ended a job says of it."""
-    about_software = isinstance(error, AllotmentError) and not isinstance(error, InfrastructureError)
+    """Return what an exception that ended a job says of it.
+
+    A program that a build runs, and a node, tell of a full disk in words alone.
+    """
+    is_machine = isinstance(error, MachineError) or any(words in str(error) for words in _DISK_WORDS)
+    about_software = isinstance(error, AllotmentError) and not is_machine
     return Outcome.FAILED if about_software else Outcome.INFRASTRUCTURE
 
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages of the npm registry that the machine's npm is configured for; only the hash decides."""
 
+import re
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError, UnreachableError
 from allotment_recipes.sources import NotMine, Source
 
 TIMEOUT = 300.0  # seconds
+_AWAY = re.compile(r"\b(ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|E5\d\d|E429)\b")  # in what npm says
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
@@ -19,7 +21,7 @@ def fetch(source: Source, blobs: BlobStore) -> None:
         raise NotMine("it is no npm package")
     npm = shutil.which("npm")
     if npm is None:
-        raise AllotmentError("npm is not installed on this machine")
+        raise MachineError("npm is not installed on this machine")
     with tempfile.TemporaryDirectory(prefix="allotment-npm-") as folder:
         _pack(npm, source.npm, Path(folder))
         tarballs = sorted(Path(folder).glob("*.tgz"))
@@ -34,8 +36,9 @@ def _pack(npm: str, package: str, folder: Path) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=folder)
     except subprocess.TimeoutExpired as error:
-        raise AllotmentError(f"npm took more than {TIMEOUT:.0f} s") from error
+        raise UnreachableError(f"npm took more than {TIMEOUT:.0f} s") from error
     if result.returncode != 0:
         lines = [line.split(maxsplit=2) for line in result.stderr.splitlines() if line.startswith("npm ")]
         reasons = [words[2] for words in lines if len(words) == 3 and not words[2].startswith(("A complete log", "/"))]
-        raise AllotmentError(f"npm: {'; '.join(reasons[:3]) or f'exit code {result.returncode}'}")
+        kind = UnreachableError if _AWAY.search(result.stderr) else AllotmentError
+        raise kind(f"npm: {'; '.join(reasons[:3]) or f'exit code {result.returncode}'}")

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Wheels from the Python index that the machine's pip is configured for; only the hash decides."""
 
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment_recipes.sources import NotMine, Source
 
 TIMEOUT = 300.0  # seconds
+_AWAY = re.compile(r"WARNING: Retrying|ConnectionError|ConnectTimeout|ReadTimeout|IncompleteRead")  # in what pip says
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
@@ -31,7 +33,8 @@ def _download(requirement: str, folder: Path) -> None:
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False, cwd=folder)
     except subprocess.TimeoutExpired as error:
-        raise AllotmentError(f"pip took more than {TIMEOUT:.0f} s") from error
+        raise UnreachableError(f"pip took more than {TIMEOUT:.0f} s") from error
     if result.returncode != 0:
         errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR:")]
-        raise AllotmentError(f"pip: {errors[-1] if errors else f'exit code {result.returncode}'}")
+        kind = UnreachableError if _AWAY.search(result.stderr) else AllotmentError
+        raise kind(f"pip: {errors[-1] if errors else f'exit code {result.returncode}'}")

@@ -18,7 +18,7 @@ from typing import Final
 
 from allotment.atomic import write_bytes
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError, UnreachableError
 from allotment_recipes.progress import Progress
 from allotment_recipes.sources import MovedError, NotMine, Source
 
@@ -62,7 +62,7 @@ def fetch(source: Source, blobs: BlobStore) -> None:
     if not source.debian:
         raise NotMine("it is not in the source archive")
     if shutil.which("apt-get") is None or not _HELPER.exists():
-        raise AllotmentError("apt is not installed on this machine")
+        raise MachineError("apt is not installed on this machine")
     folder = blobs.folder.absolute() / ".apt" / source.debian.split()[2]
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,7 +87,7 @@ def _fetch(source: Source, blobs: BlobStore, folder: Path, age: float) -> None:
         command = (str(_HELPER), "download-file", uri, str(path), f"SHA256:{source.sha256}")
         done = lists.run(*command, look=lambda: progress.reach(path.stat().st_size if path.is_file() else 0))
         if not path.is_file():  # the exit code says less than the bytes do
-            raise AllotmentError(f"apt can't bring {file.name}: {reason(done)}")
+            raise UnreachableError(f"apt can't bring {file.name}: {reason(done)}")
         blobs.add(path, source.sha256)
 
 
@@ -129,7 +129,7 @@ class _Lists:
         _logger.info("loading the source archive's lists of %s", self._suite)
         done = self.run("apt-get", "update", "-qq", "--error-on=any")
         if done.returncode != 0:
-            raise AllotmentError(f"apt can't load the lists of {self._suite}: {reason(done)}")
+            raise UnreachableError(f"apt can't load the lists of {self._suite}: {reason(done)}")
         write_bytes(self._stamp, b"")
 
     def _files(self, package: str) -> list[File]:
@@ -147,7 +147,7 @@ def mirror() -> str:
     likely = [uri for _, _, uri in rows if uri.rstrip("/").endswith("/debian")]
     for uri in (*named, *likely):
         return uri.rstrip("/") + "/"
-    raise AllotmentError("apt of this machine knows no Debian archive")
+    raise MachineError("apt of this machine knows no Debian archive")
 
 
 def files_of(paragraph: str) -> Iterator[File]:
@@ -202,4 +202,4 @@ def _run(command: list[str], look: Callable[[], None] = lambda: None) -> "subpro
                 look()
             if time.monotonic() > deadline:
                 process.kill()
-                raise AllotmentError(f"{Path(command[0]).name} took more than {TIMEOUT:.0f} s")
+                raise UnreachableError(f"{Path(command[0]).name} took more than {TIMEOUT:.0f} s")

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from allotment import __version__
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment_recipes.progress import Progress
 from allotment_recipes.sources import NotMine, Source
 
@@ -30,13 +30,15 @@ def fetch(source: Source, blobs: BlobStore) -> None:
     if not urls:
         raise NotMine("it has no URL")
     reasons = []
+    kind: type[AllotmentError] = AllotmentError
     for url in urls:
         try:
             _fetch(url, source, blobs)
             return
         except AllotmentError as error:
             reasons.append(f"{shown(url)}: {error.what}")
-    raise AllotmentError("; ".join(reasons))
+            kind = UnreachableError if isinstance(error, UnreachableError) else kind
+    raise kind("; ".join(reasons))
 
 
 def shown(url: str) -> str:
@@ -59,14 +61,16 @@ def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
         else:
             _fetch_http(url, source, blobs)
     except urllib.error.HTTPError as error:
-        raise AllotmentError(f"the server answered {error.code} {error.reason}") from error
+        kind = UnreachableError if error.code >= 500 or error.code == 429 else AllotmentError
+        raise kind(f"the server answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
-        raise AllotmentError(f"it can't be reached: {reason}") from error
+        raise UnreachableError(f"it can't be reached: {reason}") from error
     except TimeoutError as error:
-        raise AllotmentError(f"no answer within {TIMEOUT:.0f} s") from error
+        raise UnreachableError(f"no answer within {TIMEOUT:.0f} s") from error
     except (OSError, http.client.HTTPException) as error:
-        raise AllotmentError(f"it can't be read: {getattr(error, 'strerror', None) or error}") from error
+        kind = UnreachableError if isinstance(error, ConnectionError | http.client.HTTPException) else AllotmentError
+        raise kind(f"it can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _fetch_http(url: str, source: Source, blobs: BlobStore) -> None:
@@ -103,7 +107,7 @@ def _download(url: str, source: Source, partial: Path) -> None:
         except (OSError, http.client.HTTPException):
             if attempt == ATTEMPTS or not partial.exists() or partial.stat().st_size <= before:
                 raise
-    raise AllotmentError("the connection was lost again and again")
+    raise UnreachableError("the connection was lost again and again")
 
 
 def _transfer(url: str, source: Source, partial: Path) -> None:
