@@ -83,6 +83,32 @@ def test_a_removed_log_is_gone_with_its_folder(tmp_path: Path) -> None:
     assert not (tmp_path / "7").exists()
 
 
+def test_an_engine_that_closes_the_log_of_another_takes_nothing_from_it(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 2000
+
+    def send(name: str) -> int:
+        sink, have = LogSink(tmp_path), 0
+        while have < len(data):
+            try:
+                have = sink.append(name, have, data[have : have + 3000]).acknowledged
+            except RefusedError as error:
+                assert error.status == 409
+                break
+        return have
+
+    with ThreadPoolExecutor(2) as engines:
+        for number in range(20):
+            name = f"{number}/1.log"
+            sending = engines.submit(send, name)
+            other = LogSink(tmp_path)
+            while not (sealed := other.seal(name)):
+                pass
+            have = sending.result()
+            assert have <= sealed <= len(data)
+            assert text_of(tmp_path / name) == data[:sealed]
+            assert not (tmp_path / name).exists()
+
+
 def test_logs_that_share_a_lock_and_threads_that_share_a_log_lose_nothing(tmp_path: Path) -> None:
     sink = LogSink(tmp_path)
     log = bytes(range(256)) * 4096

@@ -6,8 +6,11 @@ the attempt ends. After a power cut the log may be shorter than what was acknowl
 gap, which is answered with what there is, and the test node sends from there. Secrets are left out by the test node.
 """
 
+import fcntl
 import logging
-import threading
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +18,6 @@ from allotment.errors import RefusedError
 from allotment_testfarm.logs.store import StoredLog
 
 LIMIT = 512 << 20  # bytes of one log
-_LOCKS = 64  # more than threads that append, so that logs seldom wait for each other
 _log = logging.getLogger(__name__)
 
 
@@ -28,17 +30,21 @@ class Appended:
 
 
 class LogSink:
-    """The logs below ``folder``; every method blocks, and several threads may use one log at the same time."""
+    """The logs below ``folder``; every method blocks.
+
+    Several threads, and the engines that share a folder, may use one log at the same time: an engine ends the leases
+    of another that is away, which may be back and append that very moment.
+    """
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
         self._folder = folder
         self._limit = limit
-        self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
     def append(self, log: str, offset: int, data: bytes) -> Appended:
         """Store the part of ``data`` that is new; ``offset`` is where its first byte belongs."""
         stored = StoredLog(self._folder / log)
-        with self._lock(log):
+        (self._folder / log).parent.mkdir(parents=True, exist_ok=True)
+        with self._locked(log):
             size = stored.size()
             if offset > size:
                 return Appended(size, is_gap=True)
@@ -60,16 +66,18 @@ class LogSink:
         Where there is no room to pack it, it stays as plain text, which is read all the same.
         """
         stored = StoredLog(self._folder / log)
-        with self._lock(log):
-            try:
+        try:
+            with self._locked(log):
                 stored.seal()
-            except OSError as error:
-                _log.warning("log %s stays unpacked: %s", log, error)
-            return stored.size()
+        except FileNotFoundError:  # nothing was ever sent
+            return 0
+        except OSError as error:
+            _log.warning("log %s stays unpacked: %s", log, error)
+        return stored.size()
 
     def remove(self, log: str) -> None:
         """Remove a log, whether it is there or not."""
-        with self._lock(log):
+        with suppress(FileNotFoundError), self._locked(log):
             StoredLog(self._folder / log).remove()
 
     def _pack(self, stored: StoredLog, log: str) -> None:
@@ -79,5 +87,12 @@ class LogSink:
         except OSError as error:
             _log.warning("log %s is not packed yet: %s", log, error)
 
-    def _lock(self, log: str) -> threading.Lock:
-        return self._locks[hash(log) % _LOCKS]
+    @contextmanager
+    def _locked(self, log: str) -> Iterator[None]:
+        """Hold the lock of the log's folder, which is its job's."""
+        folder = os.open((self._folder / log).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)

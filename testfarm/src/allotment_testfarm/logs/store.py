@@ -22,7 +22,7 @@ def index_path(log: Path) -> Path:
 
 
 class StoredLog:
-    """A log by the path of its plain text; one thread at a time uses the methods that write."""
+    """A log by the path of its plain text, in a folder that is there; one at a time uses the methods that write."""
 
     def __init__(self, path: Path, stretch: int = frames.STRETCH) -> None:
         self._plain = path
@@ -44,7 +44,6 @@ class StoredLog:
 
     def append(self, data: memoryview) -> None:
         """Add bytes to the plain text; after an error, such as a full disk, the first of them may be there."""
-        self._plain.parent.mkdir(parents=True, exist_ok=True)
         with self._plain.open("ab", buffering=0) as file:
             _write(file, data)
 
