@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of many releases: arrow keys go from cell to cell, and a strip tells which revision is under the pointer.
+// The table of many releases: arrow keys go from cell to cell, and the corner tells what is under the pointer or has the
+// focus. On a strip that is a revision, whose name is asked for when it is first wanted.
 "use strict";
 
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], k: [-1, 0], j: [1, 0], h: [0, -1], l: [0, 1] };
@@ -35,4 +36,38 @@ function left(cell) {
   let columns = 0;
   for (let before = cell.previousElementSibling; before; before = before.previousElementSibling) columns += before.colSpan;
   return columns;
+}
+
+document.addEventListener("pointerover", (event) => tell(event.target.closest?.(".grid td a"), event));
+document.addEventListener("pointermove", (event) => tell(event.target.closest?.(".grid .past a"), event));
+document.addEventListener("focusin", (event) => tell(event.target.closest?.(".grid td a")));
+
+async function tell(link, event) {
+  const line = document.querySelector(".readout");
+  if (!link || !line) return;
+  const release = link.closest("tr").querySelector("th a").textContent;
+  if (!link.closest(".past")) {
+    const column = link.closest(".grid").querySelectorAll(".commits a")[left(link.closest("td")) - 1];
+    line.textContent = `${release}, ${link.textContent}: ${column.title}`;
+    return;
+  }
+  if (!event) return;
+  const { newest, past, project } = link.closest(".grid").dataset;
+  const box = link.getBoundingClientRect();
+  const place = Math.min(Math.floor(((event.clientX - box.left) / box.width) * past), past - 1);
+  const position = newest - Math.max(place, 0);
+  const revision = (await revisions(project, Number(newest), Number(past))).get(position);
+  if (revision) line.textContent = `${release}: ${revision.commit.slice(0, 10)} ${revision.subject}`;
+  link.search = new URLSearchParams({ ...Object.fromEntries(new URLSearchParams(link.search)), before: position + 1 });
+}
+
+let asked;
+
+function revisions(project, newest, past) {
+  const query = new URLSearchParams({ project, before: newest + 1, limit: past });
+  asked ??= fetch(`/api/v1/revisions?${query}`)
+    .then((answer) => answer.json())
+    .then((page) => new Map(page.items.map((revision) => [revision.position, revision])))
+    .catch(() => new Map()); // the farm is away: strips have no names until the page is loaded again
+  return asked;
 }

@@ -64,6 +64,7 @@ class Past:
     """What the strips show; times are UTC epochs."""
 
     revisions: int
+    position: int  # of the newest
     newest: float
     oldest: float
 

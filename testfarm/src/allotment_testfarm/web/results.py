@@ -21,7 +21,6 @@ from allotment_testfarm.web.look import Look, duration, look
 from allotment_testfarm.web.strips import Strips
 
 SPAN = 200  # revisions on the page: those that are not shown job by job are in the strips
-NOT_RUN = "="  # in place of the time of a job that another one has proved
 FEW = 6  # up to so many releases have room for words
 
 
@@ -36,7 +35,7 @@ class Column:
 
 @dataclass(frozen=True)
 class CellView:
-    """A job's cell; ``time`` is short enough for the column."""
+    """A job's cell; without ``time`` while it has not ended, and when it was not run."""
 
     job: int
     glyph: str
@@ -149,7 +148,7 @@ def _grid(
     first, last = (
         revisions.page(connection, project.id, 1, position + 1) for position in (newest, newest - length + 1)
     )
-    past = Past(length, first[0].time, last[0].time)
+    past = Past(length, newest, first[0].time, last[0].time)
     return grid(project.name, shown, marks, strips.read(connection, project.id, newest, length), statuses, past)
 
 
@@ -164,7 +163,7 @@ def job_look(job: JobSummary | PastJob | matrix.Cell) -> Look:
 
 def _cell(cell: matrix.Cell) -> CellView:
     shown = job_look(cell)
-    time = NOT_RUN if cell.proved_by is not None else "" if cell.seconds is None else duration(cell.seconds)
+    time = "" if cell.seconds is None else duration(cell.seconds)
     return CellView(cell.job, shown.glyph, shown.word, shown.colour, time, cell.proved_by)
 
 

@@ -13,6 +13,7 @@ from allotment_testfarm.db.jobs import JobSummary
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import names
+from allotment_testfarm.web.grid import NEW_FAILURE
 from allotment_testfarm.web.look import Look
 from allotment_testfarm.web.results import job_look
 
@@ -99,7 +100,7 @@ def _title(job: JobSummary) -> str:
     if job.verdict is None or job.verdict.colour is Colour.GREY:
         return _OTHER
     if job.verdict.colour is Colour.RED:
-        return _NEW if job.verdict.since in (job.revision, "") else _RED
+        return _NEW if job.verdict.name == NEW_FAILURE or job.verdict.since == job.revision else _RED
     return _FIXED if job.verdict.name == "fixed" else _GREEN
 
 
