@@ -358,3 +358,20 @@ def test_a_restarted_engine_extends_its_own_leases_only(
     other = Leases(clock, workers, LogSink(tmp_path), (), LeaseTerms(seconds=30.0), engine="second")
     result_of(other.resume())
     assert filled_sqlite.run(attempts.get, lease.id).expires == lease.expires
+
+
+def test_a_log_is_not_checked_for_each_piece_of_it(
+    service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, workers: Any, clock: Clock
+) -> None:
+    submit("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    with pytest.raises(StaleLeaseError):
+        result_of(service.log_of(lease.id, lease.fencing + 1))
+    assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"
+    whole, workers._database = workers._database, None
+    assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"
+    workers._database = whole
+    filled_sqlite.run(leases.give_back, lease.id, clock.seconds())  # as another engine may end it
+    clock.advance(1.0)
+    with pytest.raises(StaleLeaseError):
+        result_of(service.log_of(lease.id, lease.fencing))

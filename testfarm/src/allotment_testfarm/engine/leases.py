@@ -28,6 +28,7 @@ from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, No
 LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
 JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
+LIVE = 1.0  # seconds for which a lease that was checked counts as live: its log comes ten times a second
 HEARD = 5.0  # seconds for which it is not noted again that a test node was heard
 
 
@@ -51,6 +52,15 @@ class _Heard:
     asker: Asker
     refuses: str
     noted: float  # when that was written
+
+
+@dataclass(frozen=True)
+class _Live:
+    """A lease that was found live a moment ago."""
+
+    fencing: int
+    log: str
+    checked: float
 
 
 class Leases(RepeatingService):
@@ -77,6 +87,7 @@ class Leases(RepeatingService):
         self._queue = ReadyQueue()
         self._feed = Feed(clock, workers, self._queue, self._wake)
         self._heard: dict[str, _Heard] = {}
+        self._live: dict[int, _Live] = {}  # by lease
         self._rested = clock.seconds()  # when the last sweep ended
         self._notices = 0
         self._waiting: set[Deferred[None]] = set()
@@ -99,6 +110,7 @@ class Leases(RepeatingService):
 
     def ended(self, ended: Ended) -> None:
         """An attempt has ended: its job may wait again, and others may have waited for its end."""
+        self._live.pop(ended.attempt, None)
         if self._queue.ended(ended.job, self._clock.seconds()):
             self._wake()
         if not ended.is_done:
@@ -138,6 +150,15 @@ class Leases(RepeatingService):
             _renew, lease, heartbeat, self._clock.seconds(), self._terms.seconds
         )
         return HeartbeatAnswer(expires=expires, cancel=cancelled)
+
+    async def log_of(self, lease: int, fencing: int) -> str:
+        """Return the path of a live lease's log; a stale one is a StaleLeaseError, a second later at the latest."""
+        now = self._clock.seconds()
+        known = self._live.get(lease)
+        if known is None or known.fencing != fencing or not 0 <= now - known.checked < LIVE:
+            known = _Live(fencing, await self._workers.read(leases.check, lease, fencing), now)
+            self._live[lease] = known
+        return known.log
 
     async def set_steps(self, lease: int, report: StepReport) -> None:
         """Show how far an attempt is."""
@@ -215,6 +236,7 @@ class Leases(RepeatingService):
             await self._extend(slept, None)
         await self._end_silent()
         self._rested = self._clock.seconds()  # not after an error: a database that was away is a jump, too
+        self._live = {lease: live for lease, live in self._live.items() if 0 <= self._rested - live.checked < LIVE}
         await self._feed.look()
 
     async def _extend(self, slept: float, engine: str | None) -> None:

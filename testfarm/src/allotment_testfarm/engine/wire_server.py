@@ -15,7 +15,6 @@ from twisted.web.static import NoRangeStaticProducer
 from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError, RefusedError
-from allotment_testfarm.db import leases as lease_rows
 from allotment_testfarm.db import revisions
 from allotment_testfarm.engine.http import Answer, WireRequest, refusal
 from allotment_testfarm.engine.leases import Caller, Leases
@@ -147,7 +146,7 @@ class Wire(Resource):
     async def _append(self, request: WireRequest, lease: str, caller: Caller) -> Answer:
         fencing, offset = request.number("fencing"), request.number("offset")
         data = request.body(LOG_CHUNK)
-        log = await self._workers.read(lease_rows.check, int(lease), fencing)
+        log = await self._leases.log_of(int(lease), fencing)
         appended = await self._workers.blocking(self._logs.append, log, offset, data)
         return _json(LogAnswer(appended.acknowledged), 416 if appended.is_gap else 200)
 
