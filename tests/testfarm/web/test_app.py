@@ -174,6 +174,7 @@ def test_nothing_that_is_sent_to_the_api_is_a_server_error(site: Site) -> None:
     site.farm.revision("hello")
     site.farm.claim()
     schema = schemathesis.openapi.from_dict(site.http.get("/api/v1/openapi.json").json())
+    schema = schema.exclude(path_regex="/live$")  # it goes on while the attempt does
     failed: list[str] = []
 
     def send(case: Any) -> None:

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 from allotment_master.kit.wakeup import Wakeup
-from allotment_testfarm.db.logs import AttemptLog
 from allotment_testfarm.logs.reader import Log
 from allotment_testfarm.web import log_lines
 from allotment_testfarm.web.log_lines import Place
@@ -72,14 +71,14 @@ class LiveLogs:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    async def events(self, log: AttemptLog, path: Path, start: Place) -> AsyncIterator[bytes]:
-        """Yield a log's lines from ``start`` on, until its attempt has ended or this process stops."""
-        followed = self._follow(log.attempt, path)
+    async def events(self, attempt: int, path: Path, start: Place) -> AsyncIterator[bytes]:
+        """Yield the lines of an attempt's log from ``start`` on, until that has ended or this process stops."""
+        followed = self._follow(attempt, path)
         position = _Position(start, start.offset)
         try:
             yield b"retry: 1000\n\n"
             while not self._wakeup.is_closed:
-                event = await self._wakeup.wait(_topic(log.attempt), partial(_next, followed, position), HEARTBEAT)
+                event = await self._wakeup.wait(_topic(attempt), partial(_next, followed, position), HEARTBEAT)
                 if event is None:
                     yield b": still here\n\n"
                     continue
@@ -88,7 +87,7 @@ class LiveLogs:
                     return
                 position = event.after
         finally:
-            self._leave(log.attempt)
+            self._leave(attempt)
 
     def _follow(self, attempt: int, path: Path) -> _Followed:
         with self._lock:

@@ -21,8 +21,9 @@ from allotment_testfarm.db import jobs, logs
 from allotment_testfarm.db.logs import AttemptLog
 from allotment_testfarm.logs.reader import Log
 from allotment_testfarm.web import log_lines, parameters
+from allotment_testfarm.web.app import farm_of
 from allotment_testfarm.web.log_live import LiveLogs
-from allotment_testfarm.web.log_view import MORE, MORE_SIZE
+from allotment_testfarm.web.log_view import MORE, MORE_SIZE, file_of
 
 router = APIRouter(prefix="/api/v1/jobs/{number}/log")
 TEXT = "text/plain; charset=utf-8"
@@ -62,8 +63,8 @@ def live_logs(database: Database, wakeup: Wakeup) -> LiveLogs:
     return LiveLogs(wakeup, ends)
 
 
-def find(connection: sa.Connection, folder: Path, number: int, attempt: int | None) -> tuple[AttemptLog, Path] | None:
-    """Return an attempt's log and its file; None when the job has no attempt. What is not there is an error."""
+def find(connection: sa.Connection, number: int, attempt: int | None) -> AttemptLog | None:
+    """Return an attempt's log; None when the job has no attempt. What is not there is an error."""
     found = logs.find(connection, number, attempt)
     if found is None:
         if jobs.get(connection, number) is None:
@@ -77,7 +78,7 @@ def find(connection: sa.Connection, folder: Path, number: int, attempt: int | No
             f"the log of attempt {found.number} of job {number} was removed on {day}",
             "Its verdict and its test cases are kept; run the job again to see a log",
         )
-    return found, folder / found.path
+    return found
 
 
 @router.get("", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
@@ -143,24 +144,25 @@ def follow_log(
     ``size`` of the log. Its id is the byte and the line at which the next one begins. The last event is ``end``, with
     ``is_done``: without it the job is tried again.
     """
-    with request.app.state.farm.database.read() as connection:
-        found = find(connection, request.app.state.farm.folder, number, attempt)
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        found = find(connection, number, attempt)
     if found is None:
         raise NotFoundError(f"job {number} has no log yet", "Ask again when a test node has taken it")
     if known := _PLACE.fullmatch(last_event_id):
         offset = int(known[1])
-    with Log(found[1]) as log:
+    path = file_of(found, farm.folder)
+    with Log(path) as log:
         place = log_lines.place_at(log, offset)
     live: LiveLogs = request.app.state.live_logs
-    return StreamingResponse(live.events(*found, place), 200, {"Cache-Control": "no-store"}, "text/event-stream")
+    events = live.events(found.attempt, path, place)
+    return StreamingResponse(events, 200, {"Cache-Control": "no-store"}, "text/event-stream")
 
 
 def _path(request: Request, number: int, attempt: int | None) -> Path:
-    """Return the file of a log; a job without an attempt has one that is not there."""
-    folder: Path = request.app.state.farm.folder
-    with request.app.state.farm.database.read() as connection:
-        found = find(connection, folder, number, attempt)
-    return folder / "logs" / "none" if found is None else found[1]
+    farm = farm_of(request)
+    with farm.database.read() as connection:
+        return file_of(find(connection, number, attempt), farm.folder)
 
 
 def _range(header: str, size: int) -> tuple[int, int] | None:

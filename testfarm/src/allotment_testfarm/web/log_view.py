@@ -57,13 +57,20 @@ class LogView:
         return f"/jobs/{self.log.job}?{query}#L{line}"
 
 
+def file_of(log: AttemptLog | None, folder: Path) -> Path:
+    """Return a log's file: one that is not there without an attempt, or when it would be outside of the logs."""
+    folder = folder.resolve()
+    path = (folder / log.path).resolve() if log else folder
+    return path if path.is_relative_to(folder / "logs") else folder / "logs" / "none"
+
+
 def show(of: AttemptLog | None, folder: Path, first: int | None = None) -> LogView | None:
     """Return the beginning and the end of a log, and the lines from ``first`` on; nothing of one that was removed."""
     if of is None:
         return None
     if of.removed is not None:
         return LogView((), 0, 0, 0, of)
-    with Log(folder / of.path) as log:
+    with Log(file_of(of, folder)) as log:
         parts, place = _parts(log, first)
         return LogView(parts, log.size, log_lines.count(log), place.offset, of)
 
