@@ -4,6 +4,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from allotment.messages.job import Attempt, Lease, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.plugins import plugins
 from allotment_recipes.signing import load_or_create_key, verify
-from allotment_testfarm.db import attempts, events, jobs, manifests, waiting
+from allotment_testfarm.db import attempts, events, jobs, leases, manifests, waiting
 from allotment_testfarm.db.leases import Ended, LeaseTerms, StaleLeaseError
 from allotment_testfarm.db.manifests import StoredManifest
 from allotment_testfarm.engine.duties import AllDuties
@@ -69,6 +70,7 @@ def farm_parts(workers: Any, clock: Clock, tmp_path: Path) -> Any:
         key,
         rules(plugins()),
         LeaseTerms(),
+        log_of=partial(workers.read, leases.check),
         on_end=ended.append,
         on_manifest=offers.wake,
     )

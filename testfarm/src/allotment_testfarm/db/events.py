@@ -2,7 +2,7 @@
 """Events: each change is recorded in the transaction that makes it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -10,13 +10,15 @@ from allotment.codec import encode
 from allotment.messages.event import Event
 from allotment_testfarm.db.schema import events
 
+_INSERT: Final = sa.insert(events)  # made once: each change records something
+
 
 def record(
     connection: sa.Connection, now: float, kind: str, subject: str, data: Mapping[str, Any] | None = None
 ) -> None:
     """Add an event, such as ``job.created`` of ``job/12``; secrets in ``data`` are stored redacted."""
     values = {"time": now, "kind": kind, "subject": subject, "data": encode(data or {}, redacted=True)}
-    connection.execute(sa.insert(events).values(values))
+    connection.execute(_INSERT, values)
 
 
 def after(connection: sa.Connection, since: int, limit: int = 200) -> tuple[Event, ...]:

@@ -65,11 +65,15 @@ class StaleLeaseError(RefusedError):
         super().__init__(f"lease {lease} {problem}", "Stop the job and take another lease", status=409)
 
 
+# What each job asks for is made once; other statements where they are used.
+_SET_JOB: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
+_SET_ATTEMPT: Final = sa.update(attempts).where(attempts.c.id == sa.bindparam("lease"))
+_ATTEMPT: Final = sa.insert(attempts).returning(attempts.c.id)
 # Attempts with what decides whether their jobs are tried again.
 _WITH_JOB: Final = sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
 _LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_for_update()
 _tried = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
-# A job that still waits, with all that its lease says; locks it. Made once, because each claim uses it.
+# A job that still waits, with all that its lease says; locks it.
 _TO_CLAIM: Final = (
     sa.select(
         *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
@@ -105,7 +109,7 @@ def claim(
         "input_hash": input_hash,
         "compared_with": row.last_conclusive,
     }
-    connection.execute(sa.update(jobs).where(jobs.c.id == row.id).values(**leased))
+    connection.execute(_SET_JOB, {"job": row.id, **leased})
     attempt = {
         "job_id": row.id,
         "number": number,
@@ -118,7 +122,7 @@ def claim(
         "steps": [],
         "log": f"logs/{row.id}/{number}.log",
     }
-    lease = connection.execute(sa.insert(attempts).values(**attempt).returning(attempts.c.id)).scalar_one()
+    lease = connection.execute(_ATTEMPT, attempt).scalar_one()
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": asker.name, "attempt": number})
     message = Job(
         id=row.id,
@@ -316,7 +320,7 @@ def _end(
 ) -> Ended:
     """End an attempt, and with it its job unless another attempt may mend what went wrong."""
     ending = {**(values or {}), "ended": now, "outcome": outcome, "reason": reason[:2000]}
-    connection.execute(sa.update(attempts).where(attempts.c.id == row.id).values(**ending))
+    connection.execute(_SET_ATTEMPT, {"lease": row.id, **ending})
     is_vain = outcome in RETRIED
     tries = row.tries + is_vain
     is_again = is_vain and not row.cancelled and tries < terms.attempts
@@ -328,7 +332,7 @@ def _end(
     else:
         final = Outcome.CANCELLED if row.cancelled and is_vain else outcome
         job |= {"state": JobState.DONE, "outcome": final, "ended": now}
-    connection.execute(sa.update(jobs).where(jobs.c.id == row.job_id).values(**job))
+    connection.execute(_SET_JOB, {"job": row.job_id, **job})
     data = {"attempt": row.number, "node": row.node, "outcome": outcome.value, "reason": reason[:500]}
     events.record(connection, now, "attempt.ended", f"job/{row.job_id}", data)
     return Ended(row.id, row.job_id, row.log, outcome, not is_again)

@@ -25,7 +25,13 @@ class Case:
 
 _own, _older, _newer = jobs.alias("own"), jobs.alias("older"), jobs.alias("newer")
 _SAME: Final = ("project_id", "release", "kind", "platform")
-# Made once: each verdict asks both.
+# Made once: each verdict asks all of them.
+_CASE: Final = (
+    sa.select(jobs, revisions.c.commit)
+    .join(revisions, revisions.c.id == jobs.c.revision_id)
+    .where(jobs.c.id == sa.bindparam("job"))
+)
+_JUDGE: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _BEFORE: Final = (
     sa.select(_older)
     .join(_own, sa.and_(*(_older.c[name] == _own.c[name] for name in _SAME), _older.c.position < _own.c.position))
@@ -53,27 +59,20 @@ def take_turn(connection: sa.Connection, job: int) -> None:
 
 def case(connection: sa.Connection, job: int) -> Case:
     """Return what there is to know about a job that is done."""
-    row = connection.execute(
-        sa.select(jobs, revisions.c.commit)
-        .join(revisions, revisions.c.id == jobs.c.revision_id)
-        .where(jobs.c.id == job)
-    ).one()
+    row = connection.execute(_CASE, {"job": job}).one()
     before = connection.execute(_BEFORE, {"job": job}).one_or_none()
     return Case(_last_attempt(connection, row), verdict_of(before) if before else None, verdict_of(row), row.commit)
 
 
 def store(connection: sa.Connection, job: int, verdict: Verdict, now: float) -> None:
     """Give a job its verdict."""
-    connection.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job)
-        .values(
-            verdict=verdict.name,
-            colour=verdict.colour,
-            verdict_detail=verdict.detail[:2000],
-            verdict_since=verdict.since,
-        )
-    )
+    values = {
+        "verdict": verdict.name,
+        "colour": verdict.colour,
+        "verdict_detail": verdict.detail[:2000],
+        "verdict_since": verdict.since,
+    }
+    connection.execute(_JUDGE, {"job": job, **values})
     data = {"verdict": verdict.name, "colour": verdict.colour.value, "detail": verdict.detail[:500]}
     events.record(connection, now, "job.judged", f"job/{job}", data)
 

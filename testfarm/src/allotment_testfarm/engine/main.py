@@ -138,6 +138,7 @@ class Engine:
             signer,
             self._rules,
             settings.terms,
+            log_of=self._leases.log_of,
             on_end=self._leases.ended,
             on_manifest=offers.wake if offers else lambda: None,
         )

@@ -2,7 +2,7 @@
 """Taking results: an attempt ends, its job is judged, and what passed is signed, all in one transaction."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from allotment.messages.job import Outcome
 from allotment.messages.manifest import ReleaseManifest, SignedManifest
 from allotment_testfarm.db import events, jobs, leases, manifests
 from allotment_testfarm.db.jobs import JobSummary
-from allotment_testfarm.db.leases import Ended, LeaseTerms
+from allotment_testfarm.db.leases import Ended, LeaseTerms, StaleLeaseError
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.proving import prove_waiting
@@ -56,6 +56,7 @@ class Results:
         signer: Signer,
         rules: Sequence[Rule],
         terms: LeaseTerms,
+        log_of: Callable[[int, int], Awaitable[str]],
         on_end: Callable[[Ended], None],
         on_manifest: Callable[[], None],
     ) -> None:
@@ -66,12 +67,16 @@ class Results:
         self._signer = signer
         self._rules = rules
         self._terms = terms
+        self._log_of = log_of  # path of a live lease's log, by its id and fencing
         self._on_end = on_end
         self._on_manifest = on_manifest
 
     async def accept(self, lease: int, result: JobResult) -> None:
         """End an attempt; the same result again changes nothing. A stale lease is a StaleLeaseError."""
-        log = await self._workers.read(leases.check_or_ended, lease, result.fencing)
+        try:
+            log = await self._log_of(lease, result.fencing)
+        except StaleLeaseError:  # or the same result again
+            log = await self._workers.read(leases.check_or_ended, lease, result.fencing)
         size = await self._workers.blocking(self._prepare, log, result)
         accepted = await self._workers.write(self._record, lease, result, size)
         if accepted is None:
