@@ -95,6 +95,13 @@ class Mirror:
             raise
         return self.commit(_TIP)
 
+    def fetch_commit(self, commit: str) -> None:
+        """Get one commit's files and keep them; nothing of its history, and whatever branch it is on."""
+        self._prepare()
+        self._remove_old_locks()
+        fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--depth=1", "--")
+        self._git(*fetch, self._repository, f"+{_checked(commit)}:refs/farm/kept/{commit}", timeout=self._timeout)
+
     def commit(self, name: str) -> Commit:
         """Return the commit that ``name`` (a hash or a reference of the mirror) stands for."""
         text = self._git("log", "-1", "--no-show-signature", "--format=%H%x00%T%x00%an%x00%ct%x00%s", name, "--")
@@ -209,6 +216,19 @@ class Mirror:
             said = " ".join(scrub(done.stderr.decode(errors="replace"), self._passwords).split())[:500].rstrip(".")
             raise GitError(f"git {word} of {self.shown}: {said}", "See that the repository can be read")
         return done.stdout or b""
+
+
+def clone_with(folder: Path, commit: str) -> Path | None:
+    """Return the clone that a folder is in, if it has a commit."""
+    asked = (("rev-parse", "--show-toplevel"), ("cat-file", "-e", f"{_checked(commit)}^{{commit}}"))
+    try:
+        top, _ = (
+            subprocess.run(("git", "-C", str(folder), *words), capture_output=True, check=True, timeout=QUICK)
+            for words in asked
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Path(os.fsdecode(top.stdout).rstrip("\n"))
 
 
 def shown(repository: str) -> str:

@@ -14,7 +14,12 @@ def allotment_commands() -> tuple[Command, ...]:
             "Build and test everything from an empty store, on this machine.",
         ),
         Command(("farm", "run"), "allotment_testfarm.commands.run:command", "Run a farm: its engine and its pages."),
+        Command(("farm", "status"), "allotment_testfarm.commands.status:command", "Show what is red, runs and waits."),
+        Command(("farm", "nodes"), "allotment_testfarm.commands.nodes:command", "List the test nodes."),
         Command(("farm", "cancel"), "allotment_testfarm.commands.cancel:command", "Cancel a job."),
+        Command(
+            ("farm", "reproduce"), "allotment_testfarm.commands.reproduce:command", "Run a farm's job at your desk."
+        ),
         Command(("farm", "retry"), "allotment_testfarm.commands.retry:command", "Run a job again."),
         Command(
             ("farm", "prune"), "allotment_testfarm.commands.prune:command", "Remove logs and more that no rule keeps."

@@ -114,13 +114,38 @@ def test_the_queue_is_read(client: httpx2.Client, sample: Any) -> None:
     assert queue["waiting"][0]["why"]["fitting"] == 2
 
 
-@pytest.mark.parametrize(
-    "path", ["projects", "revisions", "jobs", "nodes", "matrix", "releases", "releases/nginx", "queue"]
-)
-def test_lists_have_etags(client: httpx2.Client, path: str) -> None:
-    answer = client.get(f"/api/v1/{path}")
-    again = client.get(f"/api/v1/{path}", headers={"If-None-Match": answer.headers["etag"]})
-    assert (answer.status_code, again.status_code, again.content) == (200, 304, b"")
+def test_every_json_answer_has_an_etag_and_is_not_sent_twice(client: httpx2.Client, sample: Any) -> None:
+    named = {"number": sample.red, "commit": sample.hostile_commit, "release": "nginx"}
+    (attempt,) = client.get(f"/api/v1/jobs/{sample.green}").json()["attempts"]
+    without, count = [], 0
+    for path, methods in client.get("/api/v1/openapi.json").json()["paths"].items():
+        if "application/json" not in methods["get"]["responses"]["200"]["content"]:
+            continue  # a log's bytes, which are asked for by their place
+        address = path.format(**named, sha256=attempt["manifest"])
+        answer = client.get(address)
+        again = client.get(address, headers={"If-None-Match": answer.headers.get("etag", "")})
+        count += 1
+        if (answer.status_code, again.status_code, again.content) != (200, 304, b""):
+            without.append(path)
+    assert (without, count > 10) == ([], True)
+
+
+def test_a_job_is_reproduced_by_its_own_attempt_or_by_the_one_that_proved_it(
+    client: httpx2.Client, sample: Any
+) -> None:
+    red = client.get(f"/api/v1/jobs/{sample.red}/reproduction").json()
+    job = client.get(f"/api/v1/jobs/{sample.red}").json()
+    assert red["job"]["revision"] == job["revision"]["commit"]
+    assert red["repository"] == "https://user@git.example.org/allotment.git"  # without the password
+    assert red["job"]["profile"] == job["job"]["profile"]
+    assert (red["cases"], red["outcome"]) == (job["attempts"][-1]["cases"], "failed")
+    proved, proof = (
+        client.get(f"/api/v1/jobs/{number}/reproduction").json() for number in (sample.proved, sample.proof)
+    )
+    assert proved["job"]["id"] == sample.proved and proved["node"] == proof["node"] != ""
+    assert (proved["outcome"], proved["cases"]) == (proof["outcome"], proof["cases"])
+    assert client.get(f"/api/v1/jobs/{sample.waiting}/reproduction").json()["outcome"] is None
+    assert client.get("/api/v1/jobs/999999/reproduction").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -156,6 +181,7 @@ def test_every_address_is_described(client: httpx2.Client) -> None:
         "/api/v1/jobs",
         "/api/v1/jobs/{number}",
         "/api/v1/jobs/{number}/log",
+        "/api/v1/jobs/{number}/reproduction",
         "/api/v1/jobs/{number}/log/lines",
         "/api/v1/jobs/{number}/log/live",
         "/api/v1/nodes",

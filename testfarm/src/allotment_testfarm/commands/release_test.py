@@ -2,9 +2,6 @@
 """``allot release test``: the farm's job at your desk, without a farm."""
 
 import json
-import shutil
-import signal
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,22 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from allotment.errors import AllotmentError
+from allotment_testfarm.commands import desk
 
 if TYPE_CHECKING:
     from allotment_testfarm.wire import JobResult
 
-_MARKS = {"passed": "ok", "skipped": "skip"}
-
 
 @click.command("test")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option(
-    "--folder",
-    type=click.Path(path_type=Path),
-    default=Path("var/release-test"),
-    show_default=True,
-    help="Where downloads are kept and the work is done.",
-)
+@desk.folder_option
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=3600.0, help="Seconds for all of it.")
 @click.option("--from-scratch", is_flag=True, help="Build every part anew, as the nightly job does.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object; the log goes to stderr.")
@@ -48,42 +38,18 @@ def command(
     if as_json:
         click.echo(json.dumps(summary(profile, result, seconds), indent=2))
     else:
-        show(result, seconds)
+        desk.show(result, seconds)
     context.exit(0 if result.outcome == "passed" else 1)
 
 
 def run(profile: Path, folder: Path, kind: str, timeout: float, log_to_stderr: bool) -> "JobResult":
-    """Run a job of a kind under the guard and return its result; everything it started has ended."""
+    """Run a job of a kind on the files as they are and return its result."""
     from allotment.messages.job import Job
-    from allotment.program import FolderLock
-    from allotment_testfarm.testnode import scratch
-    from allotment_testfarm.testnode.guarded import GuardedJob, most_memory
 
-    stream = (sys.stderr if log_to_stderr else sys.stdout).buffer
-
-    def echo(data: bytes) -> None:
-        stream.write(data)
-        stream.flush()
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # leaves nothing either
     root = find_root(profile)
     place = profile.relative_to(root).as_posix()
     job = Job(1, "desk", "working tree", profile.parent.name, place, kind=kind, timeout=timeout)
-    with FolderLock(folder, "lock"):
-        work = scratch.create(folder / "job")
-        try:
-            guarded = GuardedJob(job, root, work, folder / "sources", most_memory(), echo)
-            guarded.start()
-            try:
-                return guarded.result(guarded.wait())
-            except KeyboardInterrupt:
-                guarded.kill()
-                guarded.wait()  # until nothing is left
-                raise
-        finally:
-            if work.log.exists():
-                shutil.copyfile(work.log, folder / "log")
-            scratch.remove(work.folder)
+    return desk.run(job, folder, lambda _: root, log_to_stderr=log_to_stderr)
 
 
 def find_profile(path: Path) -> Path:
@@ -100,17 +66,6 @@ def find_root(profile: Path) -> Path:
         if (folder / ".git").exists():
             return folder
     return profile.parent.parent.parent
-
-
-def show(result: "JobResult", seconds: float) -> None:
-    """Print what was done and found, for people."""
-    click.echo("")
-    for step in result.steps:
-        click.echo(f"{step.outcome or 'running':<15} {(step.ended or step.started) - step.started:7.1f} s  {step.name}")
-    for case in result.cases:
-        mark = _MARKS.get(case.outcome, case.outcome.upper())
-        click.echo(f"{mark:<15} {case.seconds:7.2f} s  {case.suite} {case.name}")
-    click.echo(f"{result.outcome} after {seconds:g} s{f': {result.reason}' if result.reason else ''}")
 
 
 def summary(profile: Path, result: "JobResult", seconds: float) -> dict[str, object]:

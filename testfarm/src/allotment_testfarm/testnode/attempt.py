@@ -10,12 +10,12 @@ from pathlib import Path
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease, Outcome
-from allotment_recipes.unpack import Rules, unpack
 from allotment_testfarm.testnode import scratch as scratch_folder
 from allotment_testfarm.testnode.guarded import GuardedJob
 from allotment_testfarm.testnode.host import HostFigures
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.reporter import Reporter
+from allotment_testfarm.testnode.revision_files import unpack_revision
 from allotment_testfarm.testnode.scratch import Scratch
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import Heartbeat, JobResult
@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 _FETCH_TRIES = 4
 _LOST = (404, 409, 410)  # statuses that say that the lease is another's now
 _REFUSED = "the engine refused the result"
-_REVISION = Rules(size=2 << 30, times=False, odd_names=True)
 
 
 class Attempt:
@@ -125,9 +124,7 @@ class Attempt:
             except UnreachableError:
                 if attempt == _FETCH_TRIES or not patience.pause():
                     raise
-        where = f"the archive of revision {self.lease.job.revision}"
-        unpack(archive, scratch.source, strip_top_level=False, rules=_REVISION, where=where)
-        archive.unlink()
+        unpack_revision(archive, scratch.source, self.lease.job.revision)
 
     def _judged(self, result: JobResult) -> JobResult:
         """Return the result with what was decided outside of the job, if anything was."""

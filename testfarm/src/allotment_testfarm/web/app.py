@@ -43,7 +43,7 @@ class _NoIdentities:
 
 def create_app(database: Database, folder: Path, clock: Callable[[], float] = time.time) -> App:
     """Return the application; ``clock`` gives UTC epoch seconds."""
-    from allotment_testfarm.web import api, log_routes, pages
+    from allotment_testfarm.web import api, log_routes, pages, reproduction
 
     kit = Pages(PACKAGE)
     kit.environment.filters.update(
@@ -73,6 +73,7 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
     app.include_router(pages.router)
     app.include_router(api.router)
     app.include_router(log_routes.router)
+    app.include_router(reproduction.router)
     app.state.live_logs = log_routes.live_logs(database, app.wakeup)
     serve_static(app, PACKAGE)
     return app
