@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A farm's database after five years: 80 releases, 9,000 revisions and their jobs, drawn from one seed, in bulk.
 
-``python -m benchmarks.five_years URL`` fills an empty database; benchmarks and tests call :func:`fill`.
+``python -m benchmarks.five_years URL`` fills an empty database; benchmarks and tests call :func:`fill`. The results
+page of 200 revisions is then ``/``: 30 of them job by job, the others as strips.
 """
 
 import hashlib

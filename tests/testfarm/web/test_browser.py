@@ -21,6 +21,7 @@ from allotment_master.kit.database import Database, sqlite_url
 from allotment_testfarm.db import events
 from allotment_testfarm.db.schema import jobs
 
+HOSTILE = "<script>alert('owned')</script>\"><img src=x onerror=alert(1)>"
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = os.environ.get("ALLOTMENT_SCREENSHOTS", "")
 AXE = Path(__file__).parents[2] / "assets" / "axe-core"
@@ -222,6 +223,25 @@ def test_a_running_page_follows_and_keeps_its_place(page: Page, sample: Any) -> 
     finally:
         log.write_text(earlier)
         _set(database, sample.running, state="leased", outcome=None, verdict=None, colour=None)
+        database.close()
+
+
+def test_a_page_on_which_nothing_moves_asks_now_and_then(page: Page, sample: Any) -> None:
+    database = Database(sqlite_url(str(sample.folder / "farm.sqlite")))
+    page.clock.install()
+    page.goto(f"/revisions/{sample.hostile_commit}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/revisions/" in request.url else None)
+    page.clock.run_for(9_000)
+    assert asked == []
+    _set(database, sample.hostile, verdict_detail="told anew")
+    try:
+        with page.expect_response("**/revisions/*"):
+            page.clock.run_for(1_500)
+        expect(page.get_by_role("region", name="Jobs of this revision")).to_contain_text("told anew")
+        assert len(asked) == 1
+    finally:
+        _set(database, sample.hostile, verdict_detail=HOSTILE)
         database.close()
 
 

@@ -62,18 +62,6 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def brief_duration(seconds: float | None) -> str:
-    """Return a duration that fits a narrow cell: ``42s``, ``3m``, ``2h``; nothing for None."""
-    if seconds is None:
-        return ""
-    seconds = max(seconds, 0.0)
-    if seconds < 59.5:
-        return f"{round(seconds)}s"
-    if seconds < 3570:
-        return f"{round(seconds / 60)}m"
-    return f"{round(seconds / 3600)}h"
-
-
 def size(number: int | None) -> str:
     """Return bytes as ``512 B``, ``3.4 kB``, ``1.2 GB`` (decimal units); an en dash for None."""
     if number is None:

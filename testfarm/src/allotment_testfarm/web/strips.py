@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from allotment_testfarm.db import matrix
 from allotment_testfarm.db.matrix import Key
 
-_SECONDS = 30.0  # that a retry of an old job may take to be seen
+_SECONDS = 120.0  # that a retry of a job that is older than the cells may take to be seen here
 _MOST = 16
 
 
 class Strips:
-    """Reads strips at most once in half a minute for each project and window."""
+    """Reads strips at most once in two minutes for each project and window."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
