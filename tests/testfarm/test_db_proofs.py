@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from allotment.messages.job import JobState, Outcome
+from allotment.messages.job import CaseOutcome, JobState, Outcome, TestCase
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
-from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes
+from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes, reproductions
 from allotment_testfarm.db.inputs import InputChange, InputChanges
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.judging import judge_jobs
@@ -79,6 +79,20 @@ def test_a_job_with_the_same_inputs_ends_at_once_as_the_first_did(farm: Farm) ->
     third = farm.commit()
     assert farm.prove() == (third,)
     assert farm.job(third).proved_by == first  # the one that ran
+
+
+def test_a_job_that_was_not_run_is_reproduced_by_the_attempt_that_proved_it(farm: Farm) -> None:
+    farm.commit()
+    cases = (TestCase("suite", "test_one", CaseOutcome.FAILED),)
+    farm.run(Outcome.FAILED, cases=cases)
+    second = farm.commit()
+    assert farm.filled.run(reproductions.get, second).outcome is None
+    farm.prove()
+    found = farm.filled.run(reproductions.get, second)
+    assert (found.job.id, found.job.revision) == (second, farm.job(second).revision)
+    assert (found.node, found.outcome, found.reason, found.cases) == ("n1", Outcome.FAILED, "why", cases)
+    assert found.environment == {"platform": "linux-x86_64", **PYTHON}
+    assert farm.filled.run(reproductions.get, 999) is None
 
 
 def test_a_job_that_waits_is_proved_by_one_that_ends_later(farm: Farm) -> None:
