@@ -169,10 +169,11 @@ def status(connection: sa.Connection, project: int) -> tuple[ReleaseStatus, ...]
     newest_jobs = [sa.and_(jobs.c.kind == kind, jobs.c.revision_id == revision) for kind, revision in found]
     if not newest_jobs:
         return ()
-    present = connection.execute(_with_last_judged(project, sa.or_(*newest_jobs))).all()
-    wanted = {row.verdict_since for row in present if row.verdict_since}
-    since = revisions.of_commits(connection, project, wanted)
-    return tuple(sorted((_status(row, since) for row in present), key=lambda item: item.key))
+    present = connection.execute(_with_last_judged(project, sa.or_(*newest_jobs)))
+    statuses = (
+        ReleaseStatus(row.release, row.kind, row.platform, row.id, verdict_of(row), row.seen) for row in present
+    )
+    return tuple(sorted(statuses, key=lambda item: item.key))
 
 
 def _within(project: int, oldest: int, newest: int) -> sa.ColumnElement[bool]:
@@ -199,13 +200,9 @@ def _with_last_judged(project: int, present: sa.ColumnElement[bool]) -> sa.Selec
     )
     columns = (last.c[name] for name in ("id", "verdict", "colour", "verdict_detail", "verdict_since"))
     key = (jobs.c.release, jobs.c.kind, jobs.c.platform)
-    return sa.select(*key, *columns).select_from(jobs.outerjoin(last, last.c.id == newest)).where(present)
-
-
-def _status(row: sa.Row[Any], since: dict[str, Revision]) -> ReleaseStatus:
-    first = since.get(row.verdict_since or "")
-    seen = None if first is None else first.seen
-    return ReleaseStatus(row.release, row.kind, row.platform, row.id, verdict_of(row), seen)
+    since = sa.and_(revisions_table.c.project_id == project, revisions_table.c.commit == last.c.verdict_since)
+    found = jobs.outerjoin(last, last.c.id == newest).outerjoin(revisions_table, since)
+    return sa.select(*key, *columns, revisions_table.c.seen).select_from(found).where(present)
 
 
 @lru_cache(maxsize=4096)
