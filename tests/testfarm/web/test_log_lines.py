@@ -43,6 +43,8 @@ def test_any_lines_are_those_of_the_text(
         assert after.line == wanted[-1][0] + (not is_unfinished)
         assert after.offset == len("".join(f"{line}\n" for line in every[: after.line - 1]).encode())
         assert log_lines.place_at(log, after.offset) == after
+        inside = after.offset + len(wanted[-1][1]) if is_unfinished else after.offset - 1
+        assert log_lines.place_at(log, inside).line == wanted[-1][0], "any byte of a line leads to its start"
 
 
 def test_the_end_is_whole_lines_by_number_and_by_size(tmp_path: Path) -> None:

@@ -83,9 +83,10 @@ class LogView {
     this.place = place;
     const isAtEnd = this.isAtEnd();
     const before = this.last;
-    this.hold(this.lines.lastElementChild, isAtEnd, () => {
+    const last = this.lines.lastElementChild; // may be replaced, since it had not ended
+    this.hold(last?.previousElementSibling, isAtEnd, () => {
       if (skipped) this.skip(skipped);
-      if (lines.length && lines[0][0] === this.last) this.lines.lastElementChild.remove();
+      if (lines.length && lines[0][0] === this.last) last.remove();
       this.lines.insertAdjacentHTML("beforeend", html(lines));
       if (lines.length) this.last = lines.at(-1)[0];
       if (isAtEnd) this.shorten();

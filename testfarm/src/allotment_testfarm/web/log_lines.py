@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lines of a log for a page: numbered from the log's start, painted, and never more than a page can hold."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -32,12 +32,14 @@ class Place:
 
 def place_of(log: Log, line: int) -> Place:
     """Return where a line starts; colours that are still on there are found if they began not long before."""
-    return _place(log, log.start_of(line), line)
+    offset = log.start_of(line)
+    before = b"".join(log.blocks(max(offset - _BEFORE, 0), offset))
+    return Place(offset, line, style_after(before.decode("utf-8", "replace")))
 
 
 def place_at(log: Log, offset: int) -> Place:
-    """Return the start of a line by the bytes before it."""
-    return _place(log, min(offset, log.size), log.line_of(min(offset, log.size)))
+    """Return the start of the line that a byte is in; of the last one beyond the end."""
+    return place_of(log, log.line_of(min(offset, log.size)))
 
 
 def end_of(log: Log, lines: int, size: int) -> Place:
@@ -95,8 +97,3 @@ def _long_line(log: Log, place: Place, data: bytes) -> tuple[list[LogLine], Plac
 
 def _paint(text: bytes, style: Style, *, is_cut: bool = False) -> tuple[Markup, Style]:
     return paint(text[:_LINE].decode("utf-8", "replace"), style, is_cut=is_cut or len(text) > _LINE)
-
-
-def _place(log: Log, offset: int, line: int) -> Place:
-    before = b"".join(log.blocks(max(offset - _BEFORE, 0), offset))
-    return replace(Place(offset, line), style=style_after(before.decode("utf-8", "replace")))

@@ -149,7 +149,9 @@ def test_a_running_log_is_followed_until_someone_scrolls_up(page: Page, logs: An
     expect(page.locator(".log-count")).to_have_text("201")
     scroll_up(page, 60)
     seen = page.locator("#L120").bounding_box()
-    logs.write(job, b"<b>one more</b>\nand another\n")
+    logs.write(job, b"<b>one ")
+    expect(page.locator("#L202")).to_have_text("202<b>one")
+    logs.write(job, b"more</b>\nand another\n")
     expect(page.locator(".log-follow")).to_have_text("2 new lines · follow")
     now = page.locator("#L120").bounding_box()
     assert seen and now and abs(now["y"] - seen["y"]) < 2, "what is read stays where it is"
