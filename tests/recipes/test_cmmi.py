@@ -18,7 +18,9 @@ import pytest
 
 from allotment.cli import main
 from allotment.codec import decode
+from allotment.errors import MachineError
 from allotment.messages.job import BuiltPart
+from allotment_recipes.cmmi import Recipe, compiler
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.store import ROOT_LENGTH, padded_root
@@ -252,6 +254,77 @@ def test_a_patch_is_applied_and_is_an_input(yard: Yard) -> None:
     )
 
 
+def test_a_patch_that_is_applied_already_is_an_error(yard: Yard) -> None:
+    """patch itself would take it out again, asked nothing."""
+    text = "--- answer.h\n+++ answer.h\n@@ -1 +1 @@\n-int question(void);\n+int answer(void);\n"
+    path = yard.release.write("the answer.patch", text)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    patch = f"\npatches = ${{:_profile_base_location_}}/the answer.patch#{digest}"
+    result = yard.build({"answer": yard.archive("answer", LIBRARY) + patch})
+    assert "[answer] patch the answer.patch failed with exit code 1" in result.error
+    assert "Reversed (or previously applied) patch detected!  Skipping patch." in result.error
+
+
+@pytest.mark.parametrize(
+    ("changed", "lines"),
+    [
+        ("html/index.html", "post-install = cp -r ${:_profile_base_location_}/html @@LOCATION@@/"),
+        ("html/index.html", "post-install = cp ${:_profile_base_location_}/html/*.html @@LOCATION@@/"),
+        ("conf", "post-install = cd ${:_profile_base_location_} && cp conf @@LOCATION@@/"),
+        ("conf", "environment = variables\npost-install = cp $CONF @@LOCATION@@/"),
+        ("conf", "environment = CONF = ${:_profile_base_location_}/conf\npost-install = cp $CONF @@LOCATION@@/"),
+    ],
+)
+def test_a_file_of_the_profile_is_an_input_however_it_is_named(yard: Yard, changed: str, lines: str) -> None:
+    section = f"{yard.archive('answer', LIBRARY)}\n{lines}\n[variables]\nCONF = ${{:_profile_base_location_}}/conf"
+    found = []
+    for text, mode in (("old", 0o644), ("new", 0o644), ("new", 0o755), ("old", 0o644)):
+        for name in ("html/index.html", "conf"):
+            yard.release.write(name, text if name == changed else "same").chmod(mode if name == changed else 0o644)
+        result = yard.build({"answer": section})
+        assert result.error == ""
+        found.append(result.parts["answer"])
+        (part,) = yard.store.glob(f"answer-*{result.parts['answer'][:32]}")
+        (copy,) = part.rglob(Path(changed).name)
+        assert copy.read_text() == text
+    assert found[0] == found[3]
+    assert len(set(found)) == 3
+
+
+def test_files_that_no_option_names_are_no_inputs(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    first = yard.build({"answer": lines})
+    yard.release.write("other", "new")
+    assert yard.build({"answer": lines}).parts == first.parts
+
+
+def fake_gcc(folder: Path, text: str) -> str:
+    path = folder / "gcc"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(folder)
+
+
+def test_the_compiler_in_the_hash_is_the_one_that_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler.cache_clear()
+    monkeypatch.setenv("PATH", fake_gcc(tmp_path, "echo 99.9.9"), prepend=":")
+    done = subprocess.run(["/usr/bin/gcc", "-dumpfullversion"], capture_output=True, text=True, check=True)
+    assert compiler() == f"gcc {done.stdout.strip()}"
+
+
+def test_another_compiler_gives_another_name(tmp_path: Path, make_recipe: Callable[..., Any]) -> None:
+    recipe = make_recipe(Recipe, {"url": "/x", "sha256sum": "0" * 64})
+    assert recipe.inputs()["compiler"] == compiler() != ""
+    assert compiler(fake_gcc(tmp_path, "echo 99.9.9")) == "gcc 99.9.9"
+
+
+def test_a_compiler_that_says_nothing_is_an_error_and_none_is_none(tmp_path: Path) -> None:
+    assert compiler(str(tmp_path)) == ""
+    compiler.cache_clear()
+    with pytest.raises(MachineError, match=f"^{tmp_path}/gcc doesn't tell its version: .* Install gcc anew"):
+        compiler(fake_gcc(tmp_path, "exit 1"))
+
+
 def test_a_failed_build_says_what_where_and_how_to_go_on(yard: Yard) -> None:
     broken = {**LIBRARY, "answer.c": "int answer(void) { return forty_two; }\n"}
     result = yard.build({"answer": yard.archive("answer", broken)})
@@ -304,6 +377,7 @@ def test_shell_names_the_parts_that_can_be_entered(yard: Yard, capsys: pytest.Ca
         ("patches = fix.patch", "[answer] patches: 'fix.patch' has no sha256. Write <path or URL>#<64 hex"),
         ("url =", "[answer] url: missing option. Add 'url = ...' or 'debian-source = ...'."),
         ("prefix = /usr", "[answer] prefix: unknown option."),
+        ("version = 1/2", "[answer] version, or the section's name: '1/2' can't be part of a folder's name. Use"),
     ],
 )  # fmt: skip
 def test_a_wrong_section_is_an_error_that_names_it(yard: Yard, sections: str, message: str) -> None:
@@ -386,7 +460,66 @@ def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
 def test_an_rpath_into_the_build_folder_is_refused(yard: Yard) -> None:
     lines = yard.archive("answer", LIBRARY)
     error = yard.build({"answer": f'{lines}\nmake-options = CC="gcc -Wl,-rpath=$PWD"'}).error
-    assert re.search(r"  lib/libanswer\.so\.1 has an rpath into \S*/\.work/answer-\S*, which goes away: set LDF", error)
+    assert re.search(r"  lib/libanswer\.so\.1 has an rpath into \S*/\.work/answer-\S*, which is no part of", error)
+
+
+@pytest.mark.parametrize(
+    ("rpath", "shown"),
+    [
+        (":@@LOCATION@@/lib", "the current folder"),
+        ("/opt/none/lib:@@LOCATION@@/lib", "/opt/none/lib"),
+        ("@@LOCATION@@/../.work/other", r"\S*/@@LOCATION@@/\.\./\.work/other".replace("@@LOCATION@@", "answer-\\S*")),
+        ("@@LOCATION@@/../gone-1-0/lib", r"\S*/\.\./gone-1-0/lib"),
+        ("'$$ORIGIN/../../../other'", r"\S*/lib/\.\./\.\./\.\./other"),
+    ],
+)
+def test_an_rpath_to_what_is_no_whole_part_is_refused(yard: Yard, rpath: str, shown: str) -> None:
+    """Whoever can write there decides what our programs load; also when all libraries are found before."""
+    flags = f"\nenvironment =\n  LDFLAGS = -Wl,-rpath={rpath}"
+    linked = LIBRARY["Makefile.in"].replace("$(CFLAGS)", "$(CFLAGS) $(LDFLAGS)")
+    error = yard.build({"answer": yard.archive("answer", {**LIBRARY, "Makefile.in": linked}) + flags}).error
+    assert re.search(rf"  lib/libanswer\.so\.1 has an rpath into {shown}, which is no part of the store: set LD", error)
+
+
+def test_a_program_that_names_the_folder_it_is_built_in_is_refused(yard: Yard) -> None:
+    """Its final name is a link then, and some build systems follow it."""
+    text = '-DDATA=\\"$$(cd @prefix@/lib && pwd -P)/data\\"'
+    makefile = LIBRARY["Makefile.in"].replace("all: libanswer.so.1\n", "all:\n").replace("install: all\n", "install:\n")
+    makefile = makefile.replace("libanswer.so.1: answer.c\n\t", "build: answer.c\n\t").replace("$(CFLAGS)", text)
+    makefile = makefile.replace("-o $@", "-o libanswer.so.1").replace(
+        "\tcp libanswer", "\t$(MAKE) build\n\tcp libanswer"
+    )
+    source = {**LIBRARY, "answer.c": "const char *data = DATA;\n", "Makefile.in": makefile}
+    error = yard.build({"answer": yard.archive("answer", source)}).error
+    assert re.search(
+        r"  lib/libanswer\.so\.1 names \S*/\.answer-1\.0-\w+\.new, which goes away: hand @@LOCATION@@", error
+    )
+
+
+def test_a_part_of_the_release_s_own_takes_libraries_from_shared_ones(yard: Yard) -> None:
+    ask = yard.archive("ask", PROGRAM) + "\nshared = false\nenvironment =\n  ANSWER = ${answer:location}"
+    assert yard.build({"answer": yard.archive("answer", LIBRARY), "ask": ask}).error == ""
+    (part,) = (yard.place / "built/store").glob("ask-*")
+    done = subprocess.run([part / "bin/ask"], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == "42\n"
+
+
+def test_upstream_s_command_builds_a_changed_part_anew_and_removes_it(yard: Yard) -> None:
+    """Parts have no hash in their names there; what is installed is all that it knows of a part."""
+    seen = []
+    lines = yard.archive("answer", LIBRARY)
+    for parts, extra in (("answer", ""), ("answer", "\npost-install = touch @@LOCATION@@/more"), ("", "")):
+        profile = (
+            f"[buildout]\nparts = {parts}\noffline = true\n[answer]\nrecipe = allotment.recipes:cmmi\n{lines}{extra}\n"
+        )
+        (yard.place / "buildout.cfg").write_text(profile)
+        command = [Path(sys.executable).with_name("buildout"), "-c", yard.place / "buildout.cfg"]
+        done = subprocess.run(command, cwd=yard.place, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        part = yard.place / "parts/answer"
+        seen.append((part.exists(), (part / "more").exists()))
+        assert not part.exists() or part.stat().st_mode & 0o200, "or an ordinary user could not remove it"
+    assert seen == [(True, False), (True, True), (False, False)]
 
 
 def test_a_text_that_names_the_build_folder_is_refused(yard: Yard) -> None:

@@ -32,6 +32,15 @@ def test_an_rpath_of_the_old_kind_is_read_too(library: Path) -> None:
     assert found.search == ("/old/lib",)
 
 
+def test_an_empty_folder_of_an_rpath_is_told(library: Path) -> None:
+    subprocess.run(
+        ["gcc", "-shared", "-fPIC", "-o", "libg.so", "a.c", "-Wl,-rpath=:/a"], cwd=library.parent, check=True
+    )
+    found = elf.read(library.with_name("libg.so"))
+    assert found is not None
+    assert found.search == ("", "/a")
+
+
 def test_object_files_and_static_programs_ask_for_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.c").write_text("int main(void) { return 0; }\n")
     subprocess.run(["gcc", "-c", "a.c"], cwd=tmp_path, check=True)

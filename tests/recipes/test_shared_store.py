@@ -198,6 +198,21 @@ def test_the_work_folder_is_gone_before_the_part_has_its_name(tmp_path: Path, mo
     assert leftovers(tmp_path) == []
 
 
+def test_a_link_that_vanishes_is_no_whole_part(tmp_path: Path) -> None:
+    class Vanishing(type(Path())):  # type: ignore[misc]
+        """A path that is removed as soon as it was looked at, as by a build that fails."""
+
+        def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+            try:
+                return os.stat(self, follow_symlinks=follow_symlinks)  # noqa: PTH116
+            finally:
+                os.unlink(self)  # noqa: PTH108
+
+    (tmp_path / ".a-1-x.new").mkdir()
+    (tmp_path / "a-1-x").symlink_to(".a-1-x.new")
+    assert not Store(tmp_path).holds(Vanishing(tmp_path / "a-1-x"))
+
+
 def test_threads_of_one_process_build_a_part_once(tmp_path: Path) -> None:
     built = []
 

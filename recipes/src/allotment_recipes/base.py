@@ -8,11 +8,11 @@ import logging
 import shutil
 import tempfile
 import typing
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
-from allotment.errors import nearest
+from allotment.errors import AllotmentError, nearest
 from allotment.options import OptionProblem, option_name, parse_options
 from allotment.secret import Secret
 from allotment_recipes.context import RunContext, context_of
@@ -52,6 +52,9 @@ class GenericBaseRecipe(Generic[O]):
             self.prepare()
         except OptionProblem as problem:
             self.fail(problem)
+        if self.is_upstream:  # it takes paths as texts only; our driver makes them so
+            for step in (self.install, self.update):
+                setattr(self, step.__name__, functools.partial(_as_texts, step))
 
     def prepare(self) -> None:
         """Compute, in the constructor, the options that other sections may refer to; write nothing."""
@@ -104,7 +107,15 @@ class GenericBaseRecipe(Generic[O]):
             return self.folder / "parts" / self.name
         from allotment_recipes.store import part_path
 
-        return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
+        try:
+            return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
+        except AllotmentError as error:
+            raise OptionProblem("version, or the section's name", error.what, error.fix) from error
+
+    @property
+    def is_upstream(self) -> bool:
+        """Whether upstream's own command runs us, and not our driver."""
+        return type(self.buildout).__module__ == "zc.buildout.buildout"
 
     def store_root(self, *, shared: bool) -> Path:
         """Return the store of all releases, if the run has one, or else the release's own."""
@@ -148,6 +159,10 @@ class GenericBaseRecipe(Generic[O]):
             return typing.cast(O, parse_options(self.options_class, raw))
         except OptionProblem as problem:
             self.fail(problem)
+
+
+def _as_texts(step: Callable[[], list[Path]]) -> list[str]:
+    return [str(path) for path in step()]
 
 
 @functools.cache

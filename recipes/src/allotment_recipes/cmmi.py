@@ -4,6 +4,7 @@
 import functools
 import os
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ class Recipe(GenericBaseRecipe[Options]):
     library from outside the store, or remembers the folder it was built in, is an error.
     """
 
-    build_version = 2
+    build_version = 3
     # Where the bytes come from and what people are told of them; the sha256 says which bytes.
     not_inputs: ClassVar[frozenset[str]] = frozenset(
         {"url", "md5sum", "alternates", "debian-source", "patches", "shared", "keep-compile-dir"}
@@ -84,10 +85,11 @@ class Recipe(GenericBaseRecipe[Options]):
             if LOCATION in text:
                 self.publish_option(option, text.replace(LOCATION, str(self.location)))
         self.publish_option("location", self.location)
-        self.store = Store(self.location.parent)
+        self.store = Store(self.location.parent, seals=not self.is_upstream)
         if not self.store.holds(self.location):
             self._check_tools()
-        self.parts = [part for part in self.referred_parts() if part.is_relative_to(self.store.root)]
+        self.roots = {self.store.root, self.store_root(shared=True)}  # a part of the release may use shared ones
+        self.parts = [part for part in self.referred_parts() if part.parent in self.roots]
 
     def inputs(self) -> Mapping[str, str]:
         """Return what no option of this section says: patches, variables of another section, the compiler."""
@@ -96,7 +98,7 @@ class Recipe(GenericBaseRecipe[Options]):
         return {**patches, **variables, "compiler": compiler()}
 
     def install(self) -> list[Path]:
-        """Build the part, unless it is in the store; a shared one is not the release's to remove."""
+        """Build the part, unless it is in the store; what is in the store of all releases is not ours to remove."""
         store, keep = self.store, self.options.keep_compile_dir
         started, seconds = time.time(), 0.0
         with store.building(self.location, f"{self.name} of {self.folder}", self.logger.info, keep_work=keep) as place:
@@ -106,14 +108,14 @@ class Recipe(GenericBaseRecipe[Options]):
                 seconds = time.monotonic() - began
                 self._note(seconds)
         self.run.tell_part(self.name, self.options.version, started, seconds, is_reused=place is None)
-        return [] if self.options.shared else [self.location]
+        return [] if self.store.root == self.run.store_root else [self.location]
 
     def _build(self, place: Place) -> None:
         self.logger.info("building %s", self.location.name)
         workshop = self._open_workshop(place)
         for patch in self.patches:
             path = shlex.quote(str(patch.path(self.run.sources)))
-            workshop.run(f"patch {patch.name}", f"patch --batch {self.options.patch_options} < {path}")
+            workshop.run(f"patch {patch.name}", f"patch --batch --forward {self.options.patch_options} < {path}")
         for step, command in self._steps(workshop.folder):
             if command.strip():
                 workshop.run(step, command.replace(LOCATION, str(self.location)))
@@ -173,7 +175,7 @@ class Recipe(GenericBaseRecipe[Options]):
             )
         folders = [place.work, self.location.resolve(), self.folder, *filter(None, [self.run.closure])]
         traces = [folder for folder in folders if not self.store.root.is_relative_to(folder)]
-        check_part(self.name, self.location, self.store.root, traces)
+        check_part(self.name, self.location, self.roots, traces)
 
     def _note(self, seconds: float) -> None:
         size = sum(path.lstat().st_size for path in Path(f"{self.location}/").rglob("*") if path.is_file())
@@ -234,14 +236,21 @@ class Recipe(GenericBaseRecipe[Options]):
 
 
 @functools.cache
-def compiler() -> str:
-    """Return what compiles here, such as ``gcc 12.2.0 x86_64-linux-gnu``; empty when nothing does."""
-    try:
-        asked = ["gcc", "-dumpfullversion", "-dumpmachine"]
-        done = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
+def compiler(path: str = HOST_PATH) -> str:
+    """Return what compiles here, such as ``gcc 12.2.0``; empty when nothing does.
+
+    ``path`` is where builds look for it, whatever the caller's own PATH is.
+    """
+    program = shutil.which("gcc", path=path)
+    if program is None:
         return ""
-    return f"gcc {' '.join(done.stdout.split())}"
+    try:
+        done = subprocess.run(
+            [program, "-dumpfullversion"], capture_output=True, text=True, timeout=60, check=True, env={"PATH": path}
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise MachineError(f"{program} doesn't tell its version: {error}", "Install gcc anew") from error
+    return f"gcc {done.stdout.strip()}"
 
 
 def _joined(text: str) -> str:

@@ -161,8 +161,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         if name not in self._hashes:
             recipe = recipe or self._data[name].recipe
             options = self._data[name]
+            others = {BASE_LOCATION, *getattr(recipe, "not_inputs", ())}  # what names that folder is hashed
             self._hashes[name] = store.part_hash(
-                {key: options.get(key) for key in options._raw if key not in getattr(recipe, "not_inputs", ())},
+                {key: options.get(key) for key in options._raw if key not in others},
                 build_version=getattr(recipe, "build_version", 0),
                 references=self._reference_hashes(name),
                 inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},

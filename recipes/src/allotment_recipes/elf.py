@@ -19,7 +19,7 @@ class Elf:
     """A program or shared library; both are empty for an object file or a static program."""
 
     needed: tuple[str, ...]  # names of libraries
-    search: tuple[str, ...]  # folders of its RUNPATH, or RPATH when it has none; may begin with $ORIGIN
+    search: tuple[str, ...]  # folders of its RUNPATH, or RPATH when it has none: also "", which is the current one
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _parse(file: IO[bytes], head: bytes) -> Elf:
         return tuple(_text(file, start + value) for found, value in entries if found == tag)
 
     search = texts(_DT_RUNPATH) or texts(_DT_RPATH)
-    return Elf(texts(_DT_NEEDED), tuple(folder for text in search for folder in text.split(":") if folder))
+    return Elf(texts(_DT_NEEDED), tuple(folder for text in search if text for folder in text.split(":")))
 
 
 def _segments(file: IO[bytes], head: bytes, order: str, is_wide: bool) -> Iterator[_Segment]:

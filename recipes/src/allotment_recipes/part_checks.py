@@ -7,18 +7,21 @@ the loader does, but only in the folders that the file itself names.
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from allotment.errors import AllotmentError
 from allotment_recipes import elf
+from allotment_recipes.shared_store import Store
 
 # libc's family: the platform in every part's hash names it, and parts are built for it. libcrypt was glibc's own and
-# is still on every system with its loader; libgcc_s and libstdc++ belong to the compiler.
+# is still on every system with its loader; libgcc_s and libstdc++ belong to the compiler. With another number it is
+# another library, such as libnsl.so.2.
 LIBC_FAMILY: Final = re.compile(
-    r"(ld-linux[-\w]*|ld64|libc|libm|libmvec|libpthread|libdl|librt|libutil|libresolv|libanl|libnsl|libcrypt"
-    r"|libgcc_s|libstdc\+\+|libatomic)\.so(\.\d+)*|ld-musl-\w+\.so\.1|libc\.musl-\w+\.so\.1"
+    r"(ld-linux[-\w]*\.so\.[123]|ld64\.so\.[12]|lib(c|m|stdc\+\+)\.so\.6|lib(dl|resolv)\.so\.2|libpthread\.so\.0"
+    r"|lib(mvec|rt|util|anl|nsl|crypt|gcc_s|atomic)\.so\.1|ld-musl-\w+\.so\.1|libc\.musl-\w+\.so\.1)"
 )
 FIRST_LINE: Final = 255  # bytes of a script's first line that a kernel (5.1 or later) reads
 SHOWN: Final = 10  # problems that an error lists
@@ -29,13 +32,27 @@ class PartError(AllotmentError):
     """A built part must not go into the store."""
 
 
-def check_part(name: str, location: Path, root: Path, traces: Iterable[Path]) -> None:
-    """Raise unless the part at ``location`` needs only the store at ``root``, and no text of it names a ``traces``.
+@dataclass(frozen=True)
+class _Part:
+    location: Path
+    roots: Collection[Path]
+    traces: tuple[Path, ...]
+
+    def may_use(self, path: Path, location: Path) -> bool:
+        """Whether a path without links is in this part, at ``location``, or in another one that is whole."""
+        if path.is_relative_to(location):
+            return True
+        inside = [(root, path.relative_to(root).parts) for root in self.roots if path.is_relative_to(root)]
+        return any(parts and parts[0][0] != "." and Store(root).holds(root / parts[0]) for root, parts in inside)
+
+
+def check_part(name: str, location: Path, roots: Collection[Path], traces: Iterable[Path]) -> None:
+    """Raise unless the part at ``location`` needs only the stores at ``roots``, and no text of it names a ``traces``.
 
     ``traces`` are folders that go away, or are another release's: the sources' folder, the release's.
     """
-    folders = tuple(traces)
-    problems = [problem for path in _files(location) for problem in _problems(path, location, root, folders)]
+    part = _Part(location, roots, tuple(traces))
+    problems = [problem for path in _files(location) for problem in _problems(path, part)]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         listed = "".join(f"\n  {problem}" for problem in problems[:SHOWN])
@@ -50,11 +67,11 @@ def _files(location: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
 
 
-def _problems(path: Path, location: Path, root: Path, traces: tuple[Path, ...]) -> Iterator[str]:
-    name = path.relative_to(location).as_posix()
+def _problems(path: Path, part: _Part) -> Iterator[str]:
+    name = path.relative_to(part.location).as_posix()
     if path.is_symlink():
-        target = str(path.readlink())
-        yield from (f"{name} is a link into {trace}: link inside the part" for trace in _named(target.encode(), traces))
+        target = str(path.readlink()).encode()
+        yield from (f"{name} is a link into {trace}: link inside the part" for trace in _named(target, part.traces))
         return
     if not path.is_file():
         yield f"{name} is neither a file nor a folder: remove it in post-install"
@@ -65,30 +82,42 @@ def _problems(path: Path, location: Path, root: Path, traces: tuple[Path, ...]) 
         yield f"{name} is {error}: remove it in post-install"
         return
     if asked is not None:
-        for trace in _named(":".join(asked.search).encode(), traces):
-            yield f"{name} has an rpath into {trace}, which goes away: set LDFLAGS or install without it"
-        yield from _library_problems(name, path, asked, location, root)
-        return
+        yield from _search_problems(name, path, asked, part)
+        yield from _library_problems(name, path, asked, part)
     data = path.read_bytes()
     if data.startswith(b"#!") and (size := len(data.partition(b"\n")[0])) > FIRST_LINE:
         yield f"{name} has a first line of {size} bytes, and kernels read {FIRST_LINE}: shorten it in post-install"
     if b"\0" not in data[:_TEXT_SAMPLE]:
-        for trace in _named(data, traces):
+        for trace in _named(data, part.traces):
             line = next(number for number, text in enumerate(data.split(b"\n"), 1) if names_folder(text, trace))
             yield f"{name}, line {line} names {trace}, which goes away: replace it in post-install, or remove the file"
+    elif part.location.is_symlink() and names_folder(data, part.location.resolve()):  # as `pwd -P` says
+        yield f"{name} names {part.location.resolve()}, which goes away: hand @@LOCATION@@ on as it is written"
 
 
-def _library_problems(name: str, path: Path, asked: elf.Elf, location: Path, root: Path) -> Iterator[str]:
-    origin = str(path.parent)
-    folders = [folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for folder in asked.search]
+def _search_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Iterator[str]:
+    for folder in _folders(asked, path):
+        if not part.may_use(Path(os.path.normpath(folder)), part.location):
+            where = folder or "the current folder"
+            yield f"{name} has an rpath into {where}, which is no part of the store: set LDFLAGS or install without it"
+
+
+def _library_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Iterator[str]:
+    folders = _folders(asked, path)
     for library in asked.needed:
         if LIBC_FAMILY.fullmatch(library):
             continue
+        fix = _library_fix(library, part.location)
         found = next((Path(folder, library) for folder in folders if Path(folder, library).exists()), None)
         if found is None:
-            yield f"{name} needs {library}, which is in no folder of its rpath: {_library_fix(library, location)}"
-        elif not found.resolve().is_relative_to(root):
-            yield f"{name} takes {library} from {found.parent}, outside the store: {_library_fix(library, location)}"
+            yield f"{name} needs {library}, which is in no folder of its rpath: {fix}"
+        elif not part.may_use(found.resolve(), part.location.resolve()):
+            yield f"{name} takes {library} from {found.parent}, outside the store: {fix}"
+
+
+def _folders(asked: elf.Elf, path: Path) -> list[str]:
+    origin = str(path.parent)
+    return [folder.replace("${ORIGIN}", origin).replace("$ORIGIN", origin) for folder in asked.search]
 
 
 def _library_fix(library: str, location: Path) -> str:

@@ -3,6 +3,7 @@
 
 import functools
 import hashlib
+import os
 import platform
 import re
 import sys
@@ -70,7 +71,7 @@ def part_hash(
     document = {
         "format": 1,
         "options": normalised,
-        "files": {name: digest for value in options.values() for name, digest in _files(value, roots)},
+        "files": dict(pair for text in (*options.values(), *inputs.values()) for pair in _files(text, roots)),
         "build_version": build_version,
         "references": list(references),
         "inputs": {key: relocate(value, roots) for key, value in inputs.items()},
@@ -88,11 +89,16 @@ def relocate(text: str, roots: Mapping[str, str]) -> str:
 
 
 def _files(text: str, roots: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Yield name and hash of each profile file that an option's text names: its content is an input too."""
-    for root, name in roots.items():
-        if name != "@closure@":
-            continue
-        for match in re.findall(re.escape(root) + r"/[^\s'\"#;,]+", text):
-            path = Path(match)
-            if path.is_file():
-                yield relocate(match, roots), hashlib.sha256(path.read_bytes()).hexdigest()
+    """Yield name and hash of each profile file that a text names, or that may be meant: its content is an input too.
+
+    A folder stands for all its files, and what is not there, such as a pattern, for the folder that it would be in.
+    """
+    for root in (root for root, name in roots.items() if name == "@closure@"):
+        for match in re.findall(re.escape(root) + r"(?![-\w.])(?:/[^\s'\"#;,]*)?", text):
+            path = Path(os.path.normpath(match))
+            while not path.exists() and path != Path(root):
+                path = path.parent
+            if path.is_relative_to(root):
+                for file in [path] if path.is_file() else filter(Path.is_file, path.rglob("*")):
+                    mode = "755" if file.stat().st_mode & 0o100 else "644"
+                    yield relocate(str(file), roots), f"{mode} {hashlib.sha256(file.read_bytes()).hexdigest()}"
