@@ -21,6 +21,7 @@ from allotment_testfarm.engine.nightly_schedule import KIND, NightlySchedule
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.git import Commit, GitError
 from allotment_testfarm.verdicts import rules
+from allotment_testfarm.wire import LeaseRequest
 
 HOUR = 3600.0
 EVENING = datetime(2026, 11, 23, 21, 0, tzinfo=UTC).timestamp()
@@ -235,3 +236,11 @@ def test_what_can_t_be_read_is_refused_with_the_fix(line: str, zone: str, messag
     with pytest.raises(AllotmentError) as caught:
         Cron(line, zone)
     assert str(caught.value) == message
+
+
+def test_a_real_engine_begins_the_night(farm: Any, repository: Any) -> None:
+    head = repository.release("a")
+    wire = farm.wire(farm.start("--nightly", "* * * * * *", "--time-zone", "Europe/Paris")["url"])  # each second
+    answer = wire.post("lease", LeaseRequest(wire.name, 60.0, (KIND,)))
+    job = answer.json()["job"]
+    assert (job["kind"], job["release"], job["revision"], job["timeout"]) == (KIND, "a", head, 4 * 3600.0)
