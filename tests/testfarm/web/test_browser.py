@@ -166,6 +166,12 @@ def test_arrow_keys_go_from_cell_to_cell(page: Page, sample: Any) -> None:
     for key, column, row in (("ArrowRight", 2, 0), ("ArrowDown", 2, 1), ("h", 1, 1), ("k", 1, 0)):
         page.keyboard.press(key)
         expect(page.locator(".grid tbody tr").nth(row).locator("th, td").nth(column).locator("a")).to_be_focused()
+    page.get_by_role("region", name="Results by release and revision").focus()
+    page.keyboard.press("Tab")  # the whole table is one stop
+    expect(red).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Older revisions", exact=True)).to_be_focused()
+    red.focus()
     page.keyboard.press("ArrowUp")
     expect(page.locator(".grid .commits th").nth(1).locator("a")).to_be_focused()
 

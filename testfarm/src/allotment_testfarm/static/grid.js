@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of many releases: arrow keys go from cell to cell, and the corner tells what is under the pointer or has the
+// The table of many releases: it is one stop of the Tab key, in which arrow keys go from cell to cell. The corner tells what is under the pointer or has the
 // focus. On a strip that is a revision, whose name is asked for when it is first wanted.
 "use strict";
 
@@ -15,6 +15,23 @@ document.addEventListener("keydown", (event) => {
   to.focus();
   to.scrollIntoView({ block: "nearest", inline: "nearest" });
 });
+
+let stop; // the one link of the table that the Tab key reaches
+
+function begin() {
+  for (const link of document.querySelectorAll(".grid a")) link.tabIndex = -1;
+  stop = document.querySelector(".grid tbody a");
+  if (stop) stop.tabIndex = 0; // a refreshed page may have no table any more
+}
+
+document.addEventListener("focusin", ({ target }) => {
+  if (!target.closest(".grid a")) return;
+  stop.tabIndex = -1;
+  stop = target;
+  stop.tabIndex = 0;
+});
+document.addEventListener("refreshed", begin);
+begin();
 
 // Returns the next link below, above or beside one; where a row has no job, the one after that.
 function neighbour(link, down, right) {

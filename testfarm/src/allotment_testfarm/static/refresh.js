@@ -44,6 +44,7 @@ function replace(part, html) {
   const open = [...part.querySelectorAll("details")].map((details) => details.open);
   const focused = part.contains(document.activeElement) ? nameOf(document.activeElement) : "";
   part.innerHTML = html;
+  document.dispatchEvent(new Event("refreshed")); // scripts of the page's own begin anew
   part.querySelectorAll(".scroll").forEach((box, index) => boxes[index]?.(box));
   part.querySelectorAll("details").forEach((details, index) => (details.open = open[index] ?? details.open));
   if (focused) {

@@ -23,8 +23,7 @@ from allotment_testfarm.web.results import job_look
 from allotment_testfarm.web.timeline import timeline
 
 _BAD_CASES = (CaseOutcome.FAILED, CaseOutcome.ERROR)
-_KEPT = Look("✓", "kept", "good")
-_BROKEN = Look("✗", "broken", "bad")
+_PROMISES = {"passed": Look("✓", "kept", "good"), "failed": Look("✗", "broken", "bad")}
 _CASE_ORDER = (CaseOutcome.FAILED, CaseOutcome.ERROR, CaseOutcome.PASSED, CaseOutcome.SKIPPED)
 
 
@@ -107,8 +106,7 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
         "attempt": chosen,
         "attempts": tuple(_attempt(item, now) for item in detail.attempts),
         "timeline": timeline(chosen, now),
-        "broken_promises": [item for item in _promises(chosen) if item.look is not _KEPT],
-        "kept_promises": [item for item in _promises(chosen) if item.look is _KEPT],
+        **_promises(chosen),
         "why_no_steps": _why_no_steps(detail.job, chosen),
         "is_moving": detail.job.state is not JobState.DONE,
         "commands": commands(detail.job),
@@ -162,12 +160,14 @@ def _case(case: TestCase) -> CaseView:
     return CaseView(case.suite, case.name, look(case.outcome), case.seconds, case.message, case.line)
 
 
-def _promises(attempt: AttemptDetail | None) -> tuple[PromiseView, ...]:
-    looks = {"passed": _KEPT, "failed": _BROKEN}
-    return tuple(
-        PromiseView(item.instance, item.name, looks.get(item.status) or look(item.status), item.message)
-        for item in (attempt.promises if attempt else ())
-    )
+def _promises(attempt: AttemptDetail | None) -> dict[str, list[PromiseView]]:
+    """Split promises into those that need attention and the others."""
+    groups: dict[str, list[PromiseView]] = {"broken_promises": [], "kept_promises": []}
+    for item in attempt.promises if attempt else ():
+        shown = _PROMISES.get(item.status) or look(item.status)
+        group = "kept_promises" if shown.colour == "good" else "broken_promises"
+        groups[group].append(PromiseView(item.instance, item.name, shown, item.message))
+    return groups
 
 
 def _headline(detail: JobDetail, attempt: AttemptDetail | None) -> str:
