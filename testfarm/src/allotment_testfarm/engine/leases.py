@@ -89,6 +89,7 @@ class Leases(RepeatingService):
         self._heard: dict[str, _Heard] = {}
         self._live: dict[int, _Live] = {}  # by lease
         self._rested = clock.seconds()  # when the last sweep ended
+        self._is_behind = False  # leases have run out and could not be ended
         self._notices = 0
         self._waiting: set[Deferred[None]] = set()
 
@@ -231,8 +232,8 @@ class Leases(RepeatingService):
 
     async def _sweep(self) -> None:
         slept = self._clock.seconds() - self._rested - SWEEP
-        if abs(slept) > JUMP:
-            self._log.warn("time has jumped by {s} s: no lease ends of that", s=round(slept))
+        if abs(slept) > JUMP or self._is_behind:
+            self._log.warn("nobody could renew for {s} s: no lease ends of that", s=round(slept))
             await self._extend(slept, None)
         await self._end_silent()
         self._rested = self._clock.seconds()  # not after an error: a database that was away is a jump, too
@@ -251,7 +252,10 @@ class Leases(RepeatingService):
         now = self._clock.seconds()
         due = await self._workers.read(leases.due, now)
         if due.is_anything:
-            for attempt in await self._workers.write(self._end_expired, now):
+            self._is_behind = True  # a disk that is full refuses heartbeats as well
+            ended = await self._workers.write(self._end_expired, now)
+            self._is_behind = False
+            for attempt in ended:
                 self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
                 self.ended(attempt)
                 size = await self._workers.blocking(self._logs.seal, attempt.log)
@@ -269,13 +273,7 @@ class Leases(RepeatingService):
 
 
 def _note(connection: sqlalchemy.Connection, request: LeaseRequest, now: float) -> Asker:
-    is_measured = request.memory_free > 0
-    figures: dict[str, Any] = {
-        "load": request.load if is_measured else None,
-        "memory_free": request.memory_free or None,
-        "disk_free": request.disk_free if is_measured else None,
-    }
-    asker = nodes.seen(connection, request.node, now, **figures, refuses=request.refuses)
+    asker = nodes.seen(connection, request.node, now, **_figures(request))
     if asker is None:
         raise RefusedError(f"test node '{request.node}' is not known", "Say hello first", status=404)
     return asker
@@ -285,5 +283,13 @@ def _renew(
     connection: sqlalchemy.Connection, lease: int, heartbeat: Heartbeat, now: float, seconds: float
 ) -> tuple[float, bool]:
     node, expires, cancelled = leases.renew(connection, lease, heartbeat.fencing, now, seconds)
-    nodes.seen(connection, node, now, heartbeat.load, heartbeat.memory_free, heartbeat.disk_free, heartbeat.refuses)
+    nodes.seen(connection, node, now, **_figures(heartbeat))
     return expires, cancelled
+
+
+def _figures(said: LeaseRequest | Heartbeat) -> dict[str, Any]:
+    """Return what a test node says of itself; one without any memory free has not measured."""
+    figures: dict[str, Any] = {"refuses": said.refuses}
+    if said.memory_free:
+        figures |= {"load": said.load, "memory_free": said.memory_free, "disk_free": said.disk_free}
+    return figures
