@@ -156,3 +156,18 @@ def test_a_second_engine_of_the_same_name_is_refused(pair: Pair) -> None:
     second.spawn(*pair.options)
     assert second.process.wait(60) == 1
     assert f"is in use by process {first.process.pid}. " in second.log.read_text()
+
+
+def test_two_farms_show_the_same_pages(pair: Pair, repository: Any, eventually: Callable[..., Any]) -> None:
+    head = repository.release("a")
+    urls = [farm.start("--database", pair.options[1], program="run")["url"] for farm in pair.engines]
+    assert len(set(urls)) == 2
+
+    def seen(url: str) -> list[str]:
+        return [job["revision"] for job in httpx2.get(f"{url}/api/v1/jobs", timeout=30.0).json()["items"]]
+
+    for url in urls:
+        eventually(lambda url=url: seen(url) == [head])
+    pair.engines[0].signal(signal.SIGTERM)
+    newer = repository.release("b")
+    eventually(lambda: newer in seen(urls[1]))  # the other one polls now
