@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import ctypes
 import dataclasses
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -47,6 +50,52 @@ def test_a_release_without_its_marker_is_installed_anew(
     supply(make_agent(), master, manifest.sha256)
     assert engines.builds == [manifest.sha256] * 2
     assert not (folder / "half").exists()
+
+
+def test_a_release_whose_part_in_the_store_is_gone_is_installed_anew(
+    make_agent: Make, master: Any, engines: Any, manifest: ReleaseManifest, signing_key: SigningKey
+) -> None:
+    of_store = dataclasses.replace(manifest, parts={"linux": {"zlib": "a" * 64, "not-in-the-store": "b" * 64}})
+    master.manifests[of_store.sha256] = signing_key.sign(of_store)
+    part = make_agent()._folder.store / "___" / f"zlib-1.3.1-{'a' * 32}"
+    part.mkdir(parents=True)
+    for _ in range(2):
+        assert supply(make_agent(), master, of_store.sha256).status is SoftwareStatus.AVAILABLE
+    assert engines.builds == [of_store.sha256]
+    part.rmdir()
+    assert supply(make_agent(), master, of_store.sha256).status is SoftwareStatus.AVAILABLE
+    assert engines.builds == [of_store.sha256] * 2
+
+
+def test_a_release_is_on_the_disk_before_it_counts_as_installed(
+    make_agent: Make, master: Any, manifest: ReleaseManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = make_agent()
+    folder = agent._folder.software / f"hello-{manifest.sha256[:12]}"
+    seen: list[list[str]] = []
+
+    def names() -> list[str]:
+        return [path.name for path in folder.iterdir()]
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=lambda _: seen.append(names()) or 0))
+    assert supply(agent, master, manifest.sha256).status is SoftwareStatus.AVAILABLE
+    assert ".allotment-installed.json" in names()
+    assert len(seen) == 1 and ".allotment-installed.json" not in seen[0]
+
+
+def test_a_disk_that_is_full_is_told_and_the_release_is_tried_again(
+    make_agent: Make, master: Any, manifest: ReleaseManifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/blobs")
+
+    agent = make_agent()
+    with monkeypatch.context() as patch:
+        patch.setattr(master, "get_blob", full)
+        seen = supply(agent, master, manifest.sha256)
+    assert seen.status is SoftwareStatus.FAILED
+    assert seen.error == "[Errno 28] No space left on device: '/srv/blobs'"
+    assert supply(make_agent(), master, manifest.sha256).status is SoftwareStatus.AVAILABLE
 
 
 def test_a_failed_build_is_reported_with_the_end_of_its_log(

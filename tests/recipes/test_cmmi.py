@@ -437,6 +437,22 @@ def test_a_store_whose_path_is_too_long_is_refused(yard: Yard) -> None:
     )
 
 
+def test_a_store_that_was_moved_is_refused_until_it_is_back(yard: Yard) -> None:
+    """Its parts know each other by path; also where the new one is as long as the old."""
+    yard.write({"answer": yard.archive("answer", LIBRARY)})
+    assert yard.again().error == ""
+    moved = yard.place / "t"
+    (yard.place / "s").rename(moved)
+    result = yard.release.engine.build(replace(yard.request("built"), store=moved), yard.place / "log")
+    assert (result.cause, result.error) == (
+        "machine",
+        f"the store {padded_root(moved)} was moved: its parts were built for {yard.store}. "
+        "Move it back, or remove it: what is needed is built anew.",
+    )
+    moved.rename(yard.place / "s")
+    assert yard.again().error == ""
+
+
 def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
     """It is made outside and linked with, as a -dev package of the machine would be."""
     outside = yard.place / "usr"

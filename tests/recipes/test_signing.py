@@ -47,14 +47,14 @@ def test_a_changed_manifest_is_refused(tmp_path: Path) -> None:
         verify(signed, [key.public])
 
 
-@pytest.mark.parametrize("value", ["", "A" * 86 + "==", "not base64!", "AAAA"])
+@pytest.mark.parametrize("value", ["", "A" * 86 + "==", "not base64!", "AAAA", "é"])
 def test_a_wrong_signature_is_refused(tmp_path: Path, value: str) -> None:
     key = load_or_create_key(tmp_path / "a")
     with pytest.raises(SignatureError, match="has a wrong signature"):
         verify(SignedManifest(MANIFEST, (Signature(key.public, value),)), [key.public])
 
 
-@pytest.mark.parametrize("text", ["", "ed25519:", "rsa:AAAA", "ed25519:AAAA", "ed25519:*"])
+@pytest.mark.parametrize("text", ["", "ed25519:", "rsa:AAAA", "ed25519:AAAA", "ed25519:*", "ed25519:é"])
 def test_a_file_that_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "key"
     path.write_text(text)

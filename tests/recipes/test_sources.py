@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
+import ctypes
 import hashlib
 import http.server
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
+from allotment_recipes import download
 from allotment_recipes.providers import url as url_provider
 from allotment_recipes.sources import Source, SourceError, fetch, providers
 
@@ -157,6 +160,23 @@ def test_download_puts_the_file_into_the_store(release: Any, tmp_path: Path) -> 
     assert target.parent.parent == release.folder / "store"
     (tmp_path / "data.bin").unlink()
     assert release.build().error == "", "the second time it is there"
+
+
+def test_a_part_is_on_the_disk_before_it_has_its_name(
+    make_recipe: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    part = tmp_path / "parts/part"
+
+    def syncfs(_: int) -> int:
+        seen.append((part.exists(), [path.name for path in part.parent.glob("*/data.bin")]))
+        return 0
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(syncfs=syncfs))
+    (tmp_path / "data.bin").write_bytes(DATA)
+    make_recipe(download.Recipe, {"url": f"{tmp_path}/data.bin", "sha256sum": GOOD}).install()
+    assert seen == [(False, ["data.bin"])]
+    assert (part / "data.bin").read_bytes() == DATA
 
 
 def test_download_to_a_destination_outside_the_store(release: Any, server: str) -> None:

@@ -222,10 +222,10 @@ class Agent:
             _log.warning("release %s can't be fetched: %s", key.name[:12], error)
             self._retry(key)
             return
-        except AllotmentError as error:
+        except (AllotmentError, OSError) as error:  # such as a full disk, while something is fetched
             if self._stop.is_set():
                 return
-            _log.warning("release %s: %s", key.name[:12], error.what.splitlines()[0])
+            _log.warning("release %s: %s", key.name[:12], str(error).splitlines()[0])
             self._observe_software(key.name, SoftwareStatus.FAILED, str(error))
             self._retry(key)
         else:

@@ -99,7 +99,9 @@ class Software:
         if not result.ok:
             raise SoftwareError(with_tail(f"{manifest.name} can't be installed: {result.error}", log))
         atomic.write_bytes(self._folder.manifests / f"{sha256}.json", dumps(signed), 0o600)
-        atomic.write_bytes(folder / _MARKER, json.dumps({"format": 1, "manifest": sha256}).encode(), 0o444)
+        marker = {"format": 1, "manifest": sha256, "parts": self._shared_parts(manifest)}
+        atomic.sync_file_system(folder)
+        atomic.write_bytes(folder / _MARKER, json.dumps(marker).encode(), 0o444)
         _log.info("installed %s in %.1f s", manifest.name, result.seconds)
         return folder
 
@@ -162,8 +164,20 @@ class Software:
     def _place(self, manifest: ReleaseManifest) -> Path:
         return self._folder.software / f"{manifest.name}-{manifest.sha256[:12]}"
 
+    def _shared_parts(self, manifest: ReleaseManifest) -> list[str]:
+        """Return the folders of those parts of a release that are in the store of all releases."""
+        from allotment_recipes.store import HASH_DIGITS
+
+        ends = {digest[:HASH_DIGITS] for parts in manifest.parts.values() for digest in parts.values()}
+        return sorted(str(path) for path in self._folder.store.glob("*/*") if path.name[-HASH_DIGITS:] in ends)
+
     def _is_complete(self, folder: Path, sha256: str) -> bool:
+        """Whether a release was installed to the end, and all that it has in the store is still there."""
+        from allotment_recipes.shared_store import Store
+
         try:
-            return bool(json.loads((folder / _MARKER).read_bytes()) == {"format": 1, "manifest": sha256})
+            marker = json.loads((folder / _MARKER).read_bytes())
         except (FileNotFoundError, ValueError):
             return False
+        store = Store(self._folder.store)
+        return marker["manifest"] == sha256 and all(store.holds(Path(part)) for part in marker.get("parts", ()))

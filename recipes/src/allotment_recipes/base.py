@@ -133,6 +133,8 @@ class GenericBaseRecipe(Generic[O]):
 
         A crash leaves no half part under the final name.
         """
+        from allotment.atomic import sync_file_system
+
         if location.is_dir():
             yield None
             return
@@ -141,6 +143,7 @@ class GenericBaseRecipe(Generic[O]):
         try:
             yield temporary
             temporary.chmod(0o755)
+            sync_file_system(temporary)
             temporary.rename(location)
         finally:
             if temporary.exists():

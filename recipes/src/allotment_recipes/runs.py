@@ -4,7 +4,6 @@
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
 
-import contextlib
 import fcntl
 import os
 import re
@@ -83,8 +82,11 @@ def _sweep(folder: Path, shared: Path | None) -> None:
             shutil.rmtree(leftover)
     Store(folder / "store").sweep()
     if shared is not None:
-        with contextlib.suppress(AllotmentError):  # its path is too long: nothing was ever built there
-            Store(padded_root(shared)).sweep()
+        try:
+            root = padded_root(shared)
+        except AllotmentError:  # its path is too long: nothing was ever built there
+            return
+        Store(root).sweep()
 
 
 def instance(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,10 @@ build at work or one that was killed; a real folder is a whole part.
     <root>/.zlib-1.3.1-<hash>.new/   what is being installed
     <root>/.work/zlib-1.3.1-<hash>/  its sources and the like; kept when the build fails
     <root>/.log/, .lock/, .built/    its log, its lock, and a note of how it was built
+    <root>/.root                     the path of the root itself, by which all parts know each other
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from allotment.atomic import write_bytes
-from allotment.errors import AllotmentError
+from allotment.atomic import sync_file_system, write_bytes
+from allotment.errors import AllotmentError, MachineError
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class Place:
     work: Path  # a folder for what is needed to build it
     log: Path
     lock: int  # for the programs that build: as long as one of them lives, nobody else builds this part
+
+
+_ROOT = ".root"  # file that holds the root for which the parts were built
 
 
 class Store:
@@ -59,6 +62,12 @@ class Store:
         """Return the log of the last build of a part."""
         return self.root / ".log" / f"{location.name}.log"
 
+    @property
+    def is_moved(self) -> bool:
+        """Whether the parts were built for another root: they know it by its path, and none of them works here."""
+        note = self.root / _ROOT
+        return note.is_file() and note.read_text() != str(self.root)
+
     @contextlib.contextmanager
     def building(
         self, location: Path, builder: str, say: Callable[[str], None], *, keep_work: bool = False
@@ -73,6 +82,7 @@ class Store:
         try:
             for name in (".work", ".log", ".lock", ".built"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
+            write_bytes(self.root / _ROOT, str(self.root).encode())
             with self._locked(location.name, builder, say) as lock:
                 if self.holds(location):
                     yield None
@@ -85,9 +95,17 @@ class Store:
             ) from error
 
     def sweep(self) -> None:
-        """Remove what builds that were killed have left; a part that somebody is building is let alone."""
+        """Remove what builds that were killed have left; a part that somebody is building is let alone.
+
+        A store that was moved is an error.
+        """
         if not self.root.is_dir():
             return
+        if self.is_moved:
+            raise MachineError(
+                f"the store {self.root} was moved: its parts were built for {(self.root / _ROOT).read_text()}",
+                "Move it back, or remove it: what is needed is built anew",
+            )
         for folder in self.root.glob(".*.new"):
             name = folder.name[1 : -len(".new")]
             with _try_lock(self.root / ".lock" / name) as lock:
@@ -111,7 +129,7 @@ class Store:
             yield Place(location, work, self.log(location), lock)
             if self._seals:
                 seal(folder)
-            _sync_file_system(folder)
+            sync_file_system(folder)
             if not keep_work:
                 remove(work)  # before the part has its name: nobody would look for it any more
             location.unlink()
@@ -202,18 +220,6 @@ def remove(folder: Path) -> None:
             if not path.is_symlink():
                 path.chmod(0o700)
     shutil.rmtree(folder)
-
-
-def _sync_file_system(folder: Path) -> None:
-    """Bring all that was written to the disk in one call; a file at a time takes minutes for a large part."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        library = ctypes.CDLL(None, use_errno=True)
-        if library.syncfs(handle) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(folder))
-    finally:
-        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

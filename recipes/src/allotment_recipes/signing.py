@@ -2,7 +2,6 @@
 """Signatures over release manifests: Ed25519, by whoever proved the release, checked by whoever deploys it."""
 
 import base64
-import binascii
 import os
 import secrets
 from collections.abc import Iterable
@@ -68,7 +67,7 @@ def verify(signed: SignedManifest, trusted: Iterable[str]) -> None:
         public = Ed25519PublicKey.from_public_bytes(_decode(signature.key, "trusted key"))
         try:
             public.verify(base64.b64decode(signature.value, validate=True), dumps(manifest))
-        except (InvalidSignature, binascii.Error) as error:
+        except (InvalidSignature, ValueError) as error:  # ValueError: no base64, or letters that it never has
             raise SignatureError(f"{title} has a wrong signature of {signature.key}", "Fetch it again") from error
 
 
@@ -94,7 +93,7 @@ def _create_key(path: Path) -> SigningKey:
 def _decode(text: str, where: str) -> bytes:
     try:
         raw = base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise SignatureError(f"{where} is not base64: {error}", "Give 'ed25519:' and 32 bytes in base64") from error
     if not text.startswith(PREFIX) or len(raw) != 32:
         raise SignatureError(f"{where} is not an Ed25519 key", "Give 'ed25519:' and 32 bytes in base64")

@@ -4,11 +4,8 @@
 import json
 from pathlib import Path
 
-from allotment.atomic import write_bytes
 from allotment_recipes.shared_store import Store, remove
 from allotment_recipes.store import padded_root
-
-_PLACE = "place"  # file that holds the root which the parts were built for: they know it by its absolute path
 
 
 def prepare(folder: Path) -> list[str]:
@@ -18,11 +15,8 @@ def prepare(folder: Path) -> list[str]:
     matter here: the store itself sees to them.
     """
     root = padded_root(folder)
-    place = folder / _PLACE
-    if not place.is_file() or place.read_text() != str(root):
+    if Store(root).is_moved:
         remove(folder)
-        root.mkdir(parents=True)
-        write_bytes(place, str(root).encode())
     return [note.stem for note in sorted(root.glob(".built/*.json")) if _is_removed(root, note)]
 
 
