@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A log as it is written, over HTTP, from the real process."""
 
+import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import psutil
-import pytest
+
+
+def web_of(folder: Path) -> psutil.Process:
+    """The web tier over a folder."""
+    return psutil.Process(json.loads((folder / "web.json").read_text())["pid"])
 
 
 def shown(events: list[dict[str, Any]]) -> dict[int, str]:
@@ -65,8 +70,10 @@ def test_a_reader_goes_on_where_it_stopped(logs: Any, follow: Any) -> None:
     again = follow(job, **{"Last-Event-ID": last["id"]})
     assert shown(again.until(4)) == {3: "three", 4: "four"}
     assert shown(follow(job, offset=14).until(4)) == {4: "four"}
-    for wrong in ("x", "9-", "-", "99999999999-1"):
-        assert follow(job, **{"Last-Event-ID": wrong})
+    for wrong in ("x", "9-", "-"):
+        assert follow(job, **{"Last-Event-ID": wrong}).next()["data"]["lines"][0] == [1, "one"]
+    logs.write(job, b"fi")
+    assert shown(follow(job, **{"Last-Event-ID": "99999999999-1"}).until(5)) == {5: "fi"}
 
 
 def test_every_reader_gets_every_line(logs: Any, follow: Any) -> None:
@@ -91,14 +98,13 @@ def test_who_is_far_behind_is_told_what_was_left_out(logs: Any, follow: Any) -> 
 
 
 def test_a_reader_that_does_not_read_costs_no_memory(
-    tmp_path: Path, run_web: Callable[..., AbstractContextManager[str]], request: pytest.FixtureRequest
+    tmp_path: Path, run_web: Callable[..., AbstractContextManager[str]], logs: Any
 ) -> None:
-    farm_of = type(request.getfixturevalue("logs"))
-    farm = farm_of(tmp_path)
+    farm = type(logs)(tmp_path)
     with run_web(tmp_path) as url:
         job = farm.job(b"begin\n", is_running=True)
         address = urlsplit(url)
-        process = psutil.Process(int(httpx2.get(f"{url}/nodes").is_success and _pid(tmp_path)))
+        process = web_of(tmp_path)
         sockets = []
         for _ in range(5):
             connection = socket.create_connection((str(address.hostname), int(address.port or 0)))
@@ -125,12 +131,6 @@ def _until(connection: socket.socket, word: bytes) -> bytes:
     return data
 
 
-def _pid(folder: Path) -> int:
-    import json
-
-    return int(json.loads((folder / "web.json").read_text())["pid"])
-
-
 def test_a_stop_ends_the_streams_at_once(
     tmp_path: Path, run_web: Callable[..., AbstractContextManager[str]], logs: Any
 ) -> None:
@@ -151,9 +151,7 @@ def test_a_stop_ends_the_streams_at_once(
 def test_the_files_are_looked_at_once_for_all_and_not_without_readers(
     logs: Any, follow: Any, soon: Callable[[Callable[[], object]], None]
 ) -> None:
-    import json
-
-    process = psutil.Process(json.loads((logs.folder / "web.json").read_text())["pid"])
+    process = web_of(logs.folder)
     quiet = process.num_threads()
     job = logs.job(b"one\n", is_running=True)
     readers = [follow(job) for _ in range(5)]
