@@ -7,6 +7,7 @@ import lzma
 import re
 import stat
 import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -125,6 +126,8 @@ HOSTILE_TARS = {
     "link that climbs": ([("p/a", link("../../etc"))], "'p/a' is a link to '../../etc', outside of it"),
     "link out of the top folder": ([("p/a", link("../b"))], "'p/a' is a link that leads out of it"),
     "link out through a link": ([("p/q/r/l", link("../..")), ("p/m", link("q/r/l/../../x"))], "'p/m' is a link that leads out of it"),
+    "link out by the name of the top folder": ([("home/x", link("../home/secret")), ("home/y", FILE)], "'home/x' is a link that leads out of it"),
+    "link out by the name of the folder that is filled": ([("p/x", link("../../new/p/secret"))], "'p/x' is a link that leads out of it"),
     "file through a link": ([("p/a", link("b")), ("p/b/c", FILE), ("p/a/x", FILE)], "'p/a/x' passes through a link or a file"),
     "file below a file": ([("p/a", FILE), ("p/a/x", FILE)], "'p/a/x' passes through a link or a file"),
     "file over a link": ([("p/a", link("b")), ("p/a", FILE)], "'p/a' is there twice"),
@@ -139,6 +142,14 @@ HOSTILE_TARS = {
     "unknown kind": ([("p/a", {"type": b"Z"})], "'p/a' is a link or a device"),
     "giant header": ([("p/a", {"type": b"x", "size": 1 << 32})], "has a header of 4294967296 bytes"),
 }  # fmt: skip
+
+
+def test_a_link_may_not_come_back_by_a_name_that_only_we_know(tmp_path: Path) -> None:
+    with pytest.raises(UnpackError, match="'x' is a link that leads out of it"):
+        run(tmp_path, tar(("x", link("../new/secret")), ("y", FILE)), strip_top_level=False)
+    assert (
+        (run(tmp_path, tar(("p/x", link("../p/y")), ("p/y", FILE)), strip_top_level=False) / "p/x").resolve().exists()
+    )
 
 
 @pytest.mark.parametrize("odd_names", [False, True])
@@ -237,6 +248,58 @@ def test_copies_by_hard_links_count_as_what_they_hold(tmp_path: Path) -> None:
 def test_too_many_members_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnpackError, match="holds more than 2 files"):
         run(tmp_path, tar(*TREE), rules=Rules(count=2))
+
+
+def test_folders_that_only_names_imply_are_counted(tmp_path: Path) -> None:
+    deep = f"{'a/' * 400}f"
+    with pytest.raises(UnpackError, match="holds more than 100 files"):
+        run(tmp_path, tar((deep, FILE)), rules=Rules(count=100))
+    assert run(tmp_path, tar((deep, FILE)), rules=Rules(count=401)).is_dir()
+
+
+def test_each_hard_link_costs_the_same(tmp_path: Path) -> None:
+    """Counted in calls, as seconds depend on the machine."""
+
+    def calls(number: int) -> int:
+        files = [(f"f{index}", FILE) for index in range(number)]
+        links = [(f"l{index}", link(f"f{index}", tarfile.LNKTYPE)) for index in range(number)]
+        data = tar(*files, *links)
+        lookups = 0
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            nonlocal lookups
+            lookups += frame.f_code.co_name == "__eq__" or frame.f_code.co_name == "__hash__"
+
+        sys.setprofile(count)
+        try:
+            run(tmp_path, data)
+        finally:
+            sys.setprofile(None)
+        return lookups
+
+    assert calls(200) < 3 * calls(100)
+
+
+@pytest.mark.parametrize("time", ["inf", "-inf", "nan", "1e20", "-5"])
+def test_a_time_that_is_none_is_no_reason_to_refuse(tmp_path: Path, time: str) -> None:
+    out = run(tmp_path, tar(("p/a", {"type": tarfile.REGTYPE, "pax_headers": {"mtime": time}}), ("p/b", FILE)))
+    assert (out / "a").stat().st_mtime == 0
+
+
+def test_a_zip_without_times_is_unpacked(tmp_path: Path) -> None:
+    """Some tools write no date at all: zeros, and there is no month 0."""
+    data = bytearray(zipped(("p/a", FILE, 0)))
+    local, central = data.index(b"PK\3\4"), data.index(b"PK\1\2")
+    data[local + 10 : local + 14] = data[central + 12 : central + 16] = bytes(4)
+    out = run(tmp_path, bytes(data))
+    assert (out / "a").stat().st_mtime == 315532800
+
+
+@pytest.mark.parametrize("members", [[("p/" + "a" * 300, FILE)], [("p/a", link("b" * 5000))]], ids=["file", "link"])
+def test_a_name_that_no_disk_takes_is_refused(tmp_path: Path, members: list[Member]) -> None:
+    with pytest.raises(UnpackError, match=r"x holds a name that is too long for this disk\. Shorten it\."):
+        run(tmp_path, tar(*members))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_a_sparse_file_is_refused(tmp_path: Path) -> None:

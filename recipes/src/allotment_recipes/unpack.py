@@ -5,6 +5,7 @@ Our own extractor, because Python 3.11.2 has no ``tarfile.data_filter``. Nothing
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import os
@@ -25,6 +26,8 @@ from allotment.errors import AllotmentError
 _CHUNK: Final = 1 << 18  # bytes
 _HEADER_LIMIT: Final = 1 << 20  # bytes: tarfile reads one extended header into memory at once
 _MAGIC: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+_LATEST: Final = 1 << 32  # seconds since 1970: the year 2106, which every file system can keep
+_ZIP_EPOCH: Final = 315532800.0  # 1980-01-01, before which a zip has no times
 _OTHERS: Final = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip"), (b"\x1f\x9d", "compress"), (b"7z\xbc\xaf", "7z"))
 
 
@@ -89,7 +92,7 @@ class _Place:
         self._size = 0
         self._count = 0
         self._links: list[tuple[Path, str]] = []
-        self._times: list[tuple[Path, float]] = []
+        self._times: dict[Path, float] = {}
         root.mkdir()
 
     def count(self, size: int) -> None:
@@ -120,7 +123,7 @@ class _Place:
             raise UnpackError(f"{self.where} ends inside {name!r}", "Fetch it again")
         path.chmod(0o755 if mode & 0o100 else 0o644)
         if self._rules.times:
-            self._times.append((path, time))
+            self._times[path] = time if 0 <= time <= _LATEST else 0.0  # also for what is no number
 
     def symbolic_link(self, name: str, goal: str) -> None:
         self._need_links(name)
@@ -140,7 +143,7 @@ class _Place:
         self.count(source.stat().st_size)
         with source.open("rb") as stream:
             status = source.stat()
-            time = dict(self._times).get(source, status.st_mtime)
+            time = self._times.get(source, status.st_mtime)
             self.file(name, stream, status.st_size, status.st_mode, time)
 
     def finish(self, strip_top_level: bool) -> Path:
@@ -148,17 +151,16 @@ class _Place:
         entries = list(self._root.iterdir())
         top = entries[0] if strip_top_level and len(entries) == 1 else self._root
         top = top if top.is_dir() and not top.is_symlink() else self._root
+        for path, time in self._times.items():
+            os.utime(path, (time, time))
+        # Under a name that no archive knows: by one that it knows, a link could leave the folder and come back.
+        kept = Path(tempfile.mkdtemp(dir=self._root.parent))
+        top.rename(kept)
         for path, name in self._links:
-            try:
-                leads_out = not _is_inside(os.path.realpath(path), os.path.realpath(top))
-            except OSError:  # a circle
-                leads_out = False
-            if leads_out:
+            if not _is_inside(os.path.realpath(kept / path.relative_to(top)), os.path.realpath(kept)):
                 raise self.refused(name, "is a link that leads out of it", "Nothing of it was unpacked")
-        for path, time in self._times:
-            os.utime(path, (max(0, time), max(0, time)))
-        top.chmod(0o755)
-        return top
+        kept.chmod(0o755)
+        return kept
 
     def refused(self, name: str, why: str, fix: str) -> UnpackError:
         return UnpackError(f"{self.where}: {name!r} {why}", fix)
@@ -181,7 +183,9 @@ class _Place:
             path = path / step
             if path.is_symlink() or (path.exists() and not path.is_dir()):
                 raise self.refused(name, "passes through a link or a file", "Nothing of it was unpacked")
-            path.mkdir(exist_ok=True)
+            if not path.exists():
+                self.count(0)
+                path.mkdir()
         return path / last
 
     def _too_much(self) -> UnpackError:
@@ -238,6 +242,8 @@ def _damage(where: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # bz2 says so of bytes that it can't read
             raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnpackError(f"{where} holds a name that is too long for this disk", "Shorten it") from error
         raise
 
 
@@ -283,7 +289,10 @@ def _zip_time(info: zipfile.ZipInfo) -> float:
     """Return the time in a zip's entry, taken as UTC: the machine's zone is no input of a build."""
     import calendar
 
-    return calendar.timegm((*info.date_time, 0, 0, 0))
+    try:
+        return calendar.timegm((*info.date_time, 0, 0, 0))
+    except ValueError:  # some tools leave it out: month and day are 0
+        return _ZIP_EPOCH
 
 
 def _is_inside(path: str, folder: str) -> bool:
