@@ -12,9 +12,10 @@ import sys
 import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -39,6 +40,7 @@ install: all
 BUILD = """\
 import sys
 from pathlib import Path
+from typing import Any
 from allotment_recipes.engine import BuildEngine, BuildRequest
 place, folder = Path(sys.argv[1]), Path(sys.argv[2])
 with BuildEngine() as engine:
@@ -246,45 +248,12 @@ def test_sealing_keeps_programs_and_links(tmp_path: Path) -> None:
     assert not part.exists()
 
 
-@dataclass(frozen=True)
-class SmallDisk:
-    """A file system of 2 MB in ``place``, which is mounted for a process in namespaces only: any user may do that."""
-
-    place: Path
-    holder: int  # pid of the process
-
-    @property
-    def inside(self) -> tuple[str, ...]:
-        """The words before a command that is to see it."""
-        return ("nsenter", "--target", str(self.holder), "--user", "--mount", "--preserve-credentials")
-
-    @property
-    def outside(self) -> Path:
-        """Where everybody else sees it."""
-        return Path(f"/proc/{self.holder}/root{self.place}")
-
-    def fill(self) -> None:
-        space = os.statvfs(self.outside)
-        (self.outside / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
-
-    def relieve(self) -> None:
-        (self.outside / "ballast").unlink()
-
-
 @pytest.fixture
-def small_disk(short_path: Path) -> Iterator[SmallDisk]:
-    place = short_path / "disk"
-    place.mkdir()
-    mount = f"mount -t tmpfs -o size=2m tmpfs {place} && echo mounted && exec cat"
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "mounted\n":
-            pytest.skip("needs user namespaces")
-        yield SmallDisk(place, holder.pid)  # it ends with its standard input
+def small_disk(short_path: Path, make_small_disk: Callable[[Path, str], Any]) -> Any:
+    return make_small_disk(short_path / "disk", "2m")
 
 
-def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, small_disk: SmallDisk) -> None:
+def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, small_disk: Any) -> None:
     yard = replace(yard, inside=small_disk.inside)
     root = small_disk.outside / padded_root(small_disk.place / "s").relative_to(small_disk.place)
     yard.write("\npost-install = head -c 100000000 /dev/zero > @@LOCATION@@/zeros || exit 3")
@@ -302,7 +271,7 @@ def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, sma
 
 
 def test_a_full_disk_is_a_clear_error_of_the_command_too(
-    yard: Yard, small_disk: SmallDisk, write_tiny: Callable[[Path], Path]
+    yard: Yard, small_disk: Any, write_tiny: Callable[[Path], Path]
 ) -> None:
     profile = write_tiny(yard.place / "tree")
     words = [profile, "--folder", yard.place / "one", "--sources", small_disk.place / "sources"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long polls and the sweep, on a clock that is moved by hand."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,24 @@ def test_leases_go_on_after_the_database_was_away(
     workers._database = whole
     clock.advance(1.0)
     assert result_of(service.renew(lease.id, Heartbeat(lease.fencing))).cancel is False
+
+
+def test_leases_go_on_after_nothing_could_be_written(
+    service: Leases, submit: Any, result_of: Any, clock: Clock, workers: Any
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    submit("a")
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    workers.write = refuse  # heartbeats are refused as well
+    clock.pump([1.0] * 32)  # for as long as a lease lasts, and a little
+    del workers.write
+    clock.advance(1.0)
+    assert result_of(service.renew(lease.id, Heartbeat(lease.fencing))).cancel is False
+    clock.pump([1.0] * 32)  # from now on silence counts again
+    with pytest.raises(StaleLeaseError):
+        result_of(service.renew(lease.id, Heartbeat(lease.fencing)))
 
 
 def test_a_result_that_waited_for_the_engine_is_not_too_late(

@@ -69,6 +69,7 @@ class WireRequest(Request):
         self.is_too_large = False
         self._received = 0
         self._body: IO[bytes] = io.BytesIO()
+        self._problem: OSError | None = None  # why the body could not be stored
 
     def gotLength(self, length: int | None) -> None:
         """The headers are here and the body comes next."""
@@ -87,7 +88,10 @@ class WireRequest(Request):
             if self._received > limit + _EXCESS:
                 self.loseConnection()
             return
-        self._body.write(data)
+        try:
+            self._body.write(data)
+        except OSError as error:  # the rest is read and dropped, so that the client can hear the answer
+            self._problem = error
 
     def body(self, limit: int) -> bytes:
         """Return the whole body; one of more than ``limit`` bytes is refused."""
@@ -97,7 +101,9 @@ class WireRequest(Request):
         return data
 
     def stream(self) -> IO[bytes]:
-        """Return the body as a file, at its beginning."""
+        """Return the body as a file, at its beginning; an OSError when it could not be stored."""
+        if self._problem is not None:
+            raise self._problem
         self._body.seek(0)
         return self._body
 

@@ -244,7 +244,7 @@ class Leases(RepeatingService):
         """Give leases their time again: all, or those of one engine."""
         now = self._clock.seconds()
         extended = await self._workers.write(leases.extend_all, now, self._terms.seconds, slept, engine)
-        self._rested = now
+        self._rested, self._is_behind = now, False
         if extended:
             self._log.info("{count} leases go on", count=extended)
 

@@ -10,6 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from allotment_testfarm.engine.space import lack_of_space
+
 
 class RepeatingService(Service):
     """Runs ``work`` every ``interval`` seconds, never twice at a time; first at once, or after an interval."""
@@ -50,5 +52,9 @@ class RepeatingService(Service):
     async def _guarded(self) -> None:
         try:
             await self._work()
-        except Exception:  # LoopingCall ends at the first error that escapes: a full disk, a database that is away
-            self._log.failure("{what} failed, next in {s} s", what=type(self).__name__, s=self._interval)
+        except Exception as error:  # LoopingCall ends at the first one that escapes: a database that is away
+            what, seconds = type(self).__name__, self._interval
+            if said := lack_of_space(error):
+                self._log.error("{what}: the disk is full, next in {s} s: {said}", what=what, s=seconds, said=said)
+            else:
+                self._log.failure("{what} failed, next in {s} s", what=what, s=seconds)

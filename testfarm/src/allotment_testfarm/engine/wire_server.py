@@ -21,6 +21,7 @@ from allotment_testfarm.engine.leases import Caller, Leases
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.results import Results
 from allotment_testfarm.engine.sources import Sources
+from allotment_testfarm.engine.space import lack_of_space
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.wire import Heartbeat, JobResult, LeaseRequest, LogAnswer, NodeHello, StepReport
 
@@ -117,7 +118,10 @@ class Wire(Resource):
             return refusal(error.status, error)
         except AllotmentError as error:  # a document that is not what its format says, a wrong checksum
             return refusal(400, error)
-        except Exception:  # a bug, or the database is away: the test node hears that trying again may help
+        except Exception as error:  # a bug, or the database is away: the test node hears that trying again may help
+            if said := lack_of_space(error):
+                self._log.error("{uri}: the disk is full: {said}", uri=request.path.decode(), said=said)
+                return refusal(507, AllotmentError("the farm's disk is full", "Make room there; then this goes on"))
             self._log.failure("{method} {uri} failed", method=request.method, uri=request.uri)
             return refusal(500, AllotmentError("the engine could not do it", "Its log says why; try again"))
 

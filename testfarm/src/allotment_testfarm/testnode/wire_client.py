@@ -142,7 +142,7 @@ class WireClient:
 
     def _refusal(self, answer: httpx2.Response) -> AllotmentError:
         if answer.status_code >= 500 or answer.status_code == 429:
-            return self._unreachable(f"HTTP {answer.status_code}")
+            return self._unreachable(f"HTTP {answer.status_code}, {refusal(answer, self.url, '').what}")
         return refusal(answer, self.url, "Check that the URL is the farm's wire")
 
     def _unreachable(self, reason: object) -> UnreachableError:
