@@ -125,6 +125,10 @@ def test_a_release_is_read_from_the_newest_revision_back(filled: Any) -> None:
     (oldest,) = filled.run(history.page, filled.project, key, before=newest[-1].position)
     assert [job.position for job in (*newest, oldest)] == [3, 2, 1]
     assert (oldest.seconds, oldest.verdict.colour, newest[0].seconds) == (5.0, Colour.GREEN, None)
+    around = filled.run(history.around, filled.project, key, 2, each=1)
+    assert [job.position for job in around] == [3, 2, 1]
+    assert filled.run(history.last_green, filled.project, key, 3) == oldest
+    assert filled.run(history.last_green, filled.project, key, 1) is None
 
 
 def test_the_queue_has_what_runs_and_what_waits(filled: Any) -> None:

@@ -156,6 +156,16 @@ def test_steps_and_parts_share_a_time_axis(client: httpx2.Client, sample: Any) -
     assert "4 parts were in the store already cmake 4.5 , gcc 4.5" in page.text
 
 
+def test_a_job_leads_to_the_same_release_at_other_revisions(client: httpx2.Client, sample: Any) -> None:
+    page = get(client, f"/jobs/{sample.hostile}")
+    links = [
+        attributes for tag, attributes in page.tags if tag == "a" and (attributes.get("title") or "")[10:11] == " "
+    ]
+    assert len(links) == 25
+    (current,) = [attributes for attributes in links if "aria-current" in attributes]
+    assert links.index(current) == 12 and current["href"] == f"/jobs/{sample.hostile}"
+
+
 def test_a_broken_promise_comes_before_those_that_were_kept(client: httpx2.Client, sample: Any) -> None:
     text = get(client, f"/jobs/{sample.red}").text
     assert "Promises: 1 not kept, 1 kept" in text
@@ -240,9 +250,7 @@ def test_a_release_in_another_kind_is_beside_it(client: httpx2.Client) -> None:
 def test_the_queue_says_what_runs_and_why_the_rest_waits(client: httpx2.Client, sample: Any) -> None:
     page = get(client, "/queue")
     assert "1 job runs, 1 waits." in page.text
-    assert re.search(
-        r"kvm instance [\d a-z]+ node-1 1 80b8878b02 promises: say .* closed Waiting", page.text
-    )
+    assert re.search(r"kvm instance [\d a-z]+ node-1 1 80b8878b02 promises: say .* closed Waiting", page.text)
     assert "A test node is free: it should start at once. It is the next." in page.text
     assert {f"/jobs/{sample.running}", f"/jobs/{sample.waiting}"} <= set(page.links)
 

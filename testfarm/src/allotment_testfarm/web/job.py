@@ -11,10 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.messages.job import CaseOutcome, JobState, TestCase
-from allotment_testfarm.db import attempts, jobs, manifests, projects, revisions, waiting
+from allotment_testfarm.db import attempts, history, jobs, manifests, projects, revisions, waiting
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
+from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.inputs import InputChange
 from allotment_testfarm.db.jobs import JobSummary
+from allotment_testfarm.db.matrix import Key
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import names
@@ -23,6 +25,7 @@ from allotment_testfarm.web.results import job_look
 from allotment_testfarm.web.timeline import timeline
 
 _BAD_CASES = (CaseOutcome.FAILED, CaseOutcome.ERROR)
+_AROUND = 12  # jobs of the same release after and before
 _PROMISES = {"passed": Look("✓", "kept", "good"), "failed": Look("✗", "broken", "bad")}
 _CASE_ORDER = (CaseOutcome.FAILED, CaseOutcome.ERROR, CaseOutcome.PASSED, CaseOutcome.SKIPPED)
 
@@ -70,6 +73,15 @@ class ChangeView:
 
 
 @dataclass(frozen=True)
+class NeighbourView:
+    """A job of the same release at a revision nearby."""
+
+    job: PastJob
+    look: Look
+    is_this: bool
+
+
+@dataclass(frozen=True)
 class ManifestView:
     """What a job proved, in the words of its manifest."""
 
@@ -96,7 +108,7 @@ def read(connection: sa.Connection, number: int, attempt: int | None, now: float
     assert project is not None  # a foreign key holds it
     return {
         "job": detail.job,
-        "release_href": names.release_href(project.name, (detail.job.release, detail.job.kind, detail.job.platform)),
+        "release_href": names.release_href(project.name, _key(detail.job)),
         "revision": detail.revision,
         "look": job_look(detail.job),
         "headline": _headline(detail, chosen),
@@ -246,16 +258,20 @@ def _manifest(connection: sa.Connection, attempt: AttemptDetail | None) -> Manif
 
 
 def _history(connection: sa.Connection, project: int, detail: JobDetail) -> dict[str, Any]:
-    """Return since when the release has this colour, and for a red job its last green one."""
-    verdict = detail.job.verdict
+    """Return since when the release has this colour, its last green job of a red one, and its jobs around this one."""
+    verdict, key, position = detail.job.verdict, _key(detail.job), detail.revision.position
     since: Revision | None = None
-    green: JobSummary | None = None
     if verdict is not None and verdict.since and verdict.since != detail.job.revision:
         since = revisions.get(connection, project, verdict.since)
-    if verdict is not None and verdict.colour is Colour.RED:
-        found = jobs.page(
-            connection, project, release=detail.job.release, colour=Colour.GREEN, limit=1, before=detail.job.id
-        )
-        green = found[0] if found else None
-    words = verdict.colour.value.capitalize() if verdict is not None else ""
-    return {"since": since, "since_words": words, "last_green": green}
+    is_red = verdict is not None and verdict.colour is Colour.RED
+    around = history.around(connection, project, key, position, _AROUND)
+    return {
+        "since": since,
+        "since_words": verdict.colour.value.capitalize() if verdict is not None else "",
+        "last_green": history.last_green(connection, project, key, position) if is_red else None,
+        "around": tuple(NeighbourView(job, job_look(job), job.id == detail.job.id) for job in around),
+    }
+
+
+def _key(job: JobSummary) -> Key:
+    return job.release, job.kind, job.platform
