@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 from allotment.codec import dumps
 from allotment.messages.job import Lease
 from allotment_master.kit.database import Database, sqlite_url
-from allotment_testfarm.db import leases, nodes, projects, waiting
+from allotment_testfarm.db import claims, nodes, projects, waiting
 from allotment_testfarm.db.leases import LeaseTerms
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.naming import own
@@ -89,7 +89,7 @@ class Filled:
         for job in self.run(waiting.load, self.run(waiting.all_ids)):
             queue.add(job, self.now)
         while (picked := queue.pick(asker, kinds)) is not None:
-            found = self.run(leases.claim, picked.job, asker, self.now, self.terms)
+            found = self.run(claims.claim, picked.job, asker, self.now, self.terms)
             if isinstance(found, Lease):
                 return found
         return None

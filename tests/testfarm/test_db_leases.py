@@ -9,8 +9,9 @@ import pytest
 
 from allotment.messages.job import CaseOutcome, JobState, Lease, Outcome, Step, TestCase
 from allotment_recipes.reach import Group
-from allotment_testfarm.db import attempts, events, jobs, leases, nodes, waiting
-from allotment_testfarm.db.leases import Held, LeaseTerms, StaleLeaseError
+from allotment_testfarm.db import attempts, claims, events, jobs, leases, nodes, waiting
+from allotment_testfarm.db.claims import Held
+from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
 
 
 def end(filled: Any, lease: Lease, outcome: Outcome, digest: str = "d", **more: Any) -> Any:
@@ -232,7 +233,7 @@ def test_of_two_that_ask_at_once_for_equal_jobs_one_gets_none(filled: Any) -> No
 
     def claim(job: Any, asker: Any) -> Any:
         barrier.wait()
-        return filled.run(leases.claim, job, asker, filled.now, filled.terms)
+        return filled.run(claims.claim, job, asker, filled.now, filled.terms)
 
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(claim, found, askers))

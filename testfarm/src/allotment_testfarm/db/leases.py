@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leases: a claim starts an attempt, renewals keep it, a result or its expiry ends it. All in writing transactions."""
+"""Leases: renewals keep one, a result or its expiry ends it; claims.py starts it. All in writing transactions."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -8,21 +8,9 @@ import sqlalchemy as sa
 
 from allotment.codec import encode
 from allotment.errors import RefusedError
-from allotment.messages.job import (
-    RETRIED,
-    BuiltPart,
-    Job,
-    JobState,
-    KeptPromise,
-    Lease,
-    Outcome,
-    Step,
-    TestCase,
-)
-from allotment_testfarm.db import events, inputs
-from allotment_testfarm.db.nodes import Asker
-from allotment_testfarm.db.schema import attempts, jobs, projects, revisions, test_cases
-from allotment_testfarm.db.waiting import WaitingJob
+from allotment.messages.job import RETRIED, BuiltPart, JobState, KeptPromise, Outcome, Step, TestCase
+from allotment_testfarm.db import events
+from allotment_testfarm.db.schema import attempts, jobs, test_cases
 
 
 @dataclass(frozen=True)
@@ -51,13 +39,6 @@ class LeaseTerms:
         return float(self.backoff * 3 ** (tries - 1))
 
 
-@dataclass(frozen=True)
-class Held:
-    """A job is not leased now: one with the same inputs runs, and may prove it."""
-
-    by: int
-
-
 class StaleLeaseError(RefusedError):
     """A lease has ended or was given away; the test node drops the job."""
 
@@ -65,90 +46,12 @@ class StaleLeaseError(RefusedError):
         super().__init__(f"lease {lease} {problem}", "Stop the job and take another lease", status=409)
 
 
-# What each job asks for is made once; other statements where they are used.
+# What each job asks for is made once.
 _SET_JOB: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _SET_ATTEMPT: Final = sa.update(attempts).where(attempts.c.id == sa.bindparam("lease"))
-_ATTEMPT: Final = sa.insert(attempts).returning(attempts.c.id)
 # Attempts with what decides whether their jobs are tried again.
 _WITH_JOB: Final = sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
 _LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_for_update()
-_tried = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
-# A job that still waits, with all that its lease says; locks it.
-_TO_CLAIM: Final = (
-    sa.select(
-        *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
-        *(jobs.c.fencing, jobs.c.started, jobs.c.files, revisions.c.commit, projects.c.name.label("project")),
-        *(_tried.label("tried"), inputs.LAST_CONCLUSIVE.scalar_subquery().label("last_conclusive")),
-    )
-    .join(projects, projects.c.id == jobs.c.project_id)
-    .join(revisions, revisions.c.id == jobs.c.revision_id)
-    .where(jobs.c.id == sa.bindparam("job"), jobs.c.state == JobState.WAITING)
-    .with_for_update(skip_locked=True, of=jobs)
-)
-
-
-def claim(
-    connection: sa.Connection, job: WaitingJob, asker: Asker, now: float, terms: LeaseTerms, engine: str = ""
-) -> Lease | Held | None:
-    """Lease a job to a test node; None when it waits no longer. No job goes to two, whoever else tries."""
-    if (by := _equal_that_runs(connection, job, asker.environment)) is not None:
-        return Held(by)
-    same = {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
-    values = {"job": job.id, **{f"last_{name}": value for name, value in same.items()}}
-    row = connection.execute(_TO_CLAIM, values).one_or_none()
-    if row is None:
-        return None
-    number, fencing = row.tried + 1, row.fencing + 1
-    input_hash = inputs.whole(row.release, row.kind, row.files, asker.environment)
-    # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
-    leased = {
-        "state": JobState.LEASED,
-        "fencing": fencing,
-        "started": now if row.started is None else row.started,
-        "environment": asker.environment or None,
-        "input_hash": input_hash,
-        "compared_with": row.last_conclusive,
-    }
-    connection.execute(_SET_JOB, {"job": row.id, **leased})
-    attempt = {
-        "job_id": row.id,
-        "number": number,
-        "node": asker.name,
-        "engine": engine,
-        "fencing": fencing,
-        "started": now,
-        "expires": now + terms.seconds,
-        "deadline": now + row.timeout + terms.grace,
-        "steps": [],
-        "log": f"logs/{row.id}/{number}.log",
-    }
-    lease = connection.execute(_ATTEMPT, attempt).scalar_one()
-    events.record(connection, now, "job.leased", f"job/{row.id}", {"node": asker.name, "attempt": number})
-    message = Job(
-        id=row.id,
-        project=row.project,
-        revision=row.commit,
-        release=row.release,
-        profile=row.profile,
-        kind=row.kind,
-        platform=row.platform,
-        timeout=row.timeout,
-        input_hash=input_hash,
-        options=row.options,
-    )
-    return Lease(lease, message, number, asker.name, fencing, now + terms.seconds, terms.seconds)
-
-
-def _equal_that_runs(connection: sa.Connection, job: WaitingJob, environment: str) -> int | None:
-    """Return a job that runs with the same inputs as ``job`` would have."""
-    if job.files is None or job.is_fresh or not environment:
-        return None
-    if connection.dialect.name == "postgresql":  # two that claim equal jobs at once take turns
-        key = sa.func.hashtextextended(job.files + environment, 0)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-    same: dict[str, Any] = {"files": job.files, "environment": environment, "state": JobState.LEASED}
-    same |= {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
-    return connection.execute(sa.select(jobs.c.id).filter_by(**same).limit(1)).scalar()
 
 
 def give_back(connection: sa.Connection, lease: int, now: float) -> None:

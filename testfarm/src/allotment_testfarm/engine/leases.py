@@ -12,8 +12,9 @@ from twisted.logger import Logger
 
 from allotment.errors import RefusedError
 from allotment.messages.job import Lease
-from allotment_testfarm.db import leases, nodes, verdicts
-from allotment_testfarm.db.leases import Ended, Held, LeaseTerms
+from allotment_testfarm.db import claims, leases, nodes, verdicts
+from allotment_testfarm.db.claims import Held
+from allotment_testfarm.db.leases import Ended, LeaseTerms
 from allotment_testfarm.db.nodes import Asker
 from allotment_testfarm.engine.feed import Feed
 from allotment_testfarm.engine.judging import judge_jobs
@@ -180,7 +181,7 @@ class Leases(RepeatingService):
             endings = self._queue.endings
             now = self._clock.seconds()
             try:
-                found = await self._workers.write(leases.claim, picked.job, asker, now, self._terms, self._engine)
+                found = await self._workers.write(claims.claim, picked.job, asker, now, self._terms, self._engine)
             except BaseException:
                 self._queue.add(picked.job, now)
                 raise
