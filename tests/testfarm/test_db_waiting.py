@@ -68,6 +68,17 @@ def test_all_test_nodes_are_busy_and_others_go_first(filled: Any) -> None:
     assert (found.text, found.before) == ("The one test node that fits is busy. 1 job goes before it.", 1)
 
 
+def test_those_that_go_before_are_of_a_higher_priority_or_older_and_fit_the_same_test_nodes(filled: Any) -> None:
+    filled.revision("a", "b")
+    (job,) = filled.revision("c").jobs
+    filled.revision("d", priority=5)
+    filled.revision("e", priority=-5)
+    filled.revision("f", priority=5, platform="linux-aarch64")
+    (other,) = filled.revision("g", platform="linux-aarch64").jobs
+    (some,) = filled.revision("h", platform="linux-x86_64").jobs
+    assert [why(filled, number).before for number in (job, other, some)] == [4, 5, 4]
+
+
 def test_a_job_is_not_tried_again_at_once(filled: Any) -> None:
     (job,) = filled.revision("a").jobs
     end(filled, filled.claim(), Outcome.INFRASTRUCTURE)

@@ -84,6 +84,7 @@ jobs = sa.Table(
     sa.Column("tries", sa.Integer, nullable=False, server_default="0"),  # lost or infrastructure, since it last began
     sa.UniqueConstraint("revision_id", "release", "kind", "platform"),
     sa.Index(None, "state", "id"),
+    sa.Index(None, "state", "priority", "id"),
     sa.Index(None, "project_id", "release", "kind", "platform", "position"),
     sa.Index(None, "files"),
     sqlite_autoincrement=True,

@@ -180,8 +180,11 @@ def _held_by(connection: sa.Connection, row: Any, free: list[TestNode]) -> int |
 
 
 def _count_before(connection: sa.Connection, row: Any) -> int:
-    """Count the waiting jobs of a platform that go before one, up to MANY."""
-    first = sa.or_(jobs.c.priority > row.priority, sa.and_(jobs.c.priority == row.priority, jobs.c.id < row.id))
-    platforms = jobs.c.platform.in_([row.platform, "any"]) if row.platform != "any" else sa.true()
-    ahead = sa.select(jobs.c.id).where(jobs.c.state == JobState.WAITING, first, platforms).limit(MANY)
-    return connection.execute(sa.select(sa.func.count()).select_from(ahead.subquery())).scalar_one()
+    """Count the waiting jobs of a platform that go before one, up to MANY; reads no others."""
+    same = () if row.platform == "any" else (jobs.c.platform.in_([row.platform, "any"]),)
+    higher, older = (jobs.c.priority > row.priority,), (jobs.c.priority == row.priority, jobs.c.id < row.id)
+    count = 0
+    for ahead in (higher, older):
+        found = sa.select(jobs.c.id).where(jobs.c.state == JobState.WAITING, *ahead, *same).limit(MANY)
+        count += connection.execute(sa.select(sa.func.count()).select_from(found.subquery())).scalar_one()
+    return min(count, MANY)
