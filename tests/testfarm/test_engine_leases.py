@@ -302,6 +302,18 @@ def test_a_test_node_that_refuses_gets_no_job_and_says_why(
     assert filled_sqlite.run(nodes.all_nodes, clock.seconds())[0].refuses == "3 bytes of disk are left"
 
 
+def test_a_slot_that_waits_gets_no_job_once_its_test_node_refuses(
+    service: Leases, submit: Any, result_of: Any, start: Start, clock: Clock
+) -> None:
+    waiting = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
+    assert result_of(service.take(LeaseRequest("n1", wait=0.0, refuses="is stopping"), Caller())) is None
+    service.notice(submit("a").jobs)
+    clock.advance(1.0)
+    assert waiting == []
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    assert lease.job.release == "a"
+
+
 def test_who_waits_gets_a_job_as_soon_as_its_back_off_is_over(
     service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, start: Start, clock: Clock
 ) -> None:

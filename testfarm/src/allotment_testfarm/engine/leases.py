@@ -131,7 +131,7 @@ class Leases(RepeatingService):
         end = self._clock.seconds() + min(max(request.wait, 0.0), LONGEST_WAIT)
         while True:
             noticed = self._notices
-            lease = None if request.refuses else await self._claim(asker, request.kinds)
+            lease = None if self._refuses(request) else await self._claim(asker, request.kinds)
             if lease is not None:
                 return await self._hand_over(lease, caller)
             left = end - self._clock.seconds()
@@ -174,6 +174,11 @@ class Leases(RepeatingService):
             known = _Heard(await self._workers.write(_note, request, now), request.refuses, now)
             self._heard[request.node] = known
         return known.asker
+
+    def _refuses(self, request: LeaseRequest) -> bool:
+        """Whether a test node takes no job by its newest word, which another of its slots may have said."""
+        known = self._heard.get(request.node)
+        return bool(request.refuses or (known is not None and known.refuses))
 
     async def _claim(self, asker: Asker, kinds: Collection[str]) -> Lease | None:
         """Lease the first job of the queue that is still to be had."""
