@@ -4,8 +4,13 @@
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from allotment_recipes.engine import BuildEngine
 
 PROFILE = """\
 [buildout]
@@ -39,6 +44,32 @@ def test_all_that_can_not_be_had_is_told_before_anything_is_built(release: Any, 
     assert not result.ok
     assert "gone.tar" in result.error and "lost.tar" in result.error and "here.tar" not in result.error
     assert list(release.folder.glob("store/**/here")) == []
+
+
+def test_wheels_and_files_with_a_destination_are_told_with_the_others(
+    release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    section, path = pin(tmp_path, "gone")
+    path.unlink()
+    others = f"""\
+[wheel]
+recipe = allotment.recipes:python.scripts
+eggs = waitress
+[versions]
+waitress = 3.0.2
+[hashes]
+waitress = sha256:{"c" * 64}
+[file]
+recipe = allotment.recipes:download
+url = /nowhere/lost.bin
+sha256sum = {"b" * 64}
+destination = ${{buildout:directory}}/lost.bin
+"""
+    with BuildEngine() as engine:
+        result = replace(release, engine=engine).build(PROFILE.format(parts="gone wheel file") + section + others)
+    assert all(f"{name} (sha256 " in result.error for name in ("gone.tar", "waitress==3.0.2", "lost.bin"))
 
 
 def test_a_part_that_is_there_needs_no_source(release: Any, tmp_path: Path) -> None:

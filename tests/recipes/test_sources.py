@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 import ctypes
+import errno
 import hashlib
 import http.server
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +21,7 @@ from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
 from allotment_recipes import download
 from allotment_recipes.providers import url as url_provider
-from allotment_recipes.sources import Source, SourceError, fetch, providers
+from allotment_recipes.sources import DiskError, Source, SourceError, fetch, fetch_all, providers
 
 DATA = b"the wanted bytes\n"
 GOOD = hashlib.sha256(DATA).hexdigest()
@@ -111,6 +114,85 @@ def test_a_wrong_checksum_says_both(blobs: BlobStore, server: str) -> None:
     assert GOOD not in blobs, "bytes that nobody asked for are not kept"
 
 
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException | None], SourceProvider]:
+    """Make a provider that raises what it is given, or else brings the bytes."""
+
+    def make(error: BaseException | None = None) -> SourceProvider:
+        def bring(source: Source, blobs: BlobStore) -> None:
+            if error is not None:
+                raise error
+            blobs.write([DATA])
+
+        name = f"provider_{'good' if error is None else type(error).__name__}"
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(bring=bring))
+        return SourceProvider(name, 1, f"{name}:bring")
+
+    return make
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), PermissionError(errno.EACCES, "Permission denied", "/srv")])
+def test_a_provider_that_breaks_down_is_a_reason_and_the_next_is_asked(
+    blobs: BlobStore, provider: Callable[..., SourceProvider], error: Exception
+) -> None:
+    fetch(Source(GOOD, "data"), blobs, [provider(error), provider()])
+    with pytest.raises(SourceError) as caught:
+        fetch(Source(OTHER, "data"), blobs, [provider(error), provider()])
+    name = type(error).__name__
+    assert f"can't be had:\n  provider_{name}: {name}: {error}\n  provider_good: brought nothing. " in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["http://[bad/x", "http://127.0.0.1:port/x", "http://user:hidden-word@[bad/x"])
+def test_an_address_that_is_none_is_a_reason_and_the_next_is_tried(server: str, blobs: BlobStore, address: str) -> None:
+    fetch(Source(GOOD, "data", (address, f"{server}/data")), blobs)
+    assert blobs.read(GOOD) == DATA
+    with pytest.raises(SourceError, match="it is no address: ") as caught:
+        fetch(Source(OTHER, "data", (address,)), blobs, [URL])
+    assert not isinstance(caught.value, MachineError), "no later try makes it one"
+    assert "hidden-word" not in str(caught.value)
+
+
+def test_a_full_disk_is_not_the_source_s_fault(blobs: BlobStore, provider: Callable[..., SourceProvider]) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/somewhere")
+    with pytest.raises(DiskError) as caught:
+        fetch(Source(GOOD, "data"), blobs, [provider(full), provider()])
+    assert str(caught.value) == f"{blobs.folder}: No space left on device. Mend that and try again."
+
+
+@pytest.mark.parametrize("path", ["/data", ""])
+def test_a_disk_that_takes_no_more_is_told_at_once(server: str, blobs: BlobStore, tmp_path: Path, path: str) -> None:
+    """By a limit on the size of files; an address and a file are read in different ways."""
+    (tmp_path / "data").write_bytes(DATA)
+    code = "import sys; from pathlib import Path; from allotment.blobs import BlobStore; "
+    code += "from allotment_recipes.sources import Source, fetch; "
+    code += "fetch(Source(sys.argv[1], 'data', (sys.argv[2], '/nowhere')), BlobStore(Path(sys.argv[3])))"
+    url = f"{server}{path}" if path else str(tmp_path / "data")
+    command = ["prlimit", "--fsize=3", sys.executable, "-c", code, GOOD, url, str(blobs.folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = done.stderr.splitlines()[-1]
+    assert last == f"allotment_recipes.sources.DiskError: {blobs.folder}: File too large. Mend that and try again."
+
+
+def test_of_sources_with_the_same_bytes_all_hints_are_used_and_each_md5_is_checked(
+    server: str, blobs: BlobStore
+) -> None:
+    there = Source(GOOD, "there", urls=("/gone",), alternates=(f"{server}/data",))
+    fetch_all([Source(GOOD, "gone", urls=("/nowhere",)), there, Source(GOOD, "lost", urls=("/lost",))], blobs)
+    assert blobs.read(GOOD) == DATA
+    with pytest.raises(SourceError, match=r"^wrong: its sha256 is right, but the md5 should be 0{32} and is "):
+        fetch_all([Source(GOOD, "wrong", md5="0" * 32), there], blobs)
+
+
+def test_several_fetches_that_fail_are_told_with_the_sources(blobs: BlobStore) -> None:
+    def fail() -> None:
+        raise SourceError("the other can't be had", "Look for it")
+
+    with pytest.raises(SourceError) as caught:
+        fetch_all([Source(GOOD, "data", ("/nowhere",))], blobs, others=[fail])
+    assert str(caught.value).startswith(f"data (sha256 {GOOD}) can't be had:")
+    assert "\nthe other can't be had. " in str(caught.value)
+
+
 def test_a_text_that_is_no_sha256_is_refused() -> None:
     with pytest.raises(AllotmentError, match="'abc' is not a sha256"):
         Source("abc", "data")
@@ -177,6 +259,19 @@ def test_a_part_is_on_the_disk_before_it_has_its_name(
     make_recipe(download.Recipe, {"url": f"{tmp_path}/data.bin", "sha256sum": GOOD}).install()
     assert seen == [(False, ["data.bin"])]
     assert (part / "data.bin").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("line", ["", "destination = ${buildout:directory}/data"])
+def test_download_fetches_anew_what_was_damaged_in_the_cache(release: Any, server: str, line: str) -> None:
+    blobs = BlobStore(release.sources)
+    blobs.write([DATA])
+    blobs.path(GOOD).write_bytes(b"damaged")
+    profile = (
+        f"[buildout]\nparts = d\n[d]\nrecipe = allotment.recipes:download\nurl = {server}/data\nsha256sum = {GOOD}\n"
+    )
+    assert release.build(f"{profile}{line}\n").error == ""
+    (path,) = release.folder.rglob("data")
+    assert path.read_bytes() == DATA
 
 
 def test_download_to_a_destination_outside_the_store(release: Any, server: str) -> None:

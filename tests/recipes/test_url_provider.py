@@ -25,7 +25,10 @@ URL = SourceProvider("url", 10, "allotment_recipes.providers.url:fetch")
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves BODY; a path says how: /lossy ends after 300 kB of each answer, /whole knows no ranges."""
+    """Serves BODY; a path says how: /lossy ends after 300 kB of each answer, /whole knows no ranges.
+
+    /changed was another file when its first answer was cut.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,13 +52,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start >= len(BODY):
             self.send_error(416)
             return
-        rest = BODY[start:]
+        is_old = self.path == "/changed" and len(self.server.asked) == 1
+        rest = bytes(len(BODY)) if is_old else BODY[start:]
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(BODY) - 1}/{len(BODY)}")
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
-        self.wfile.write(rest[:300_000] if self.path == "/lossy" else rest)
+        self.wfile.write(rest[:300_000] if self.path == "/lossy" or is_old else rest)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -99,6 +103,21 @@ def test_a_wrong_beginning_is_thrown_away(server: Server, blobs: BlobStore, leng
     partial(blobs).write_bytes(bytes(length))
     fetch(Source(SHA256, "x", (f"{server.url}/x",)), blobs)
     assert blobs.read(SHA256) == BODY
+
+
+def test_a_file_that_changed_while_it_was_resumed_is_asked_for_anew(server: Server, blobs: BlobStore) -> None:
+    fetch(Source(SHA256, "x", (f"{server.url}/changed",)), blobs)
+    assert blobs.read(SHA256) == BODY
+    assert [asked for _, asked in server.asked] == ["", "bytes=300000-", ""]
+
+
+def test_what_was_whole_when_a_run_was_killed_is_not_asked_for(server: Server, blobs: BlobStore) -> None:
+    blobs.folder.mkdir()
+    partial(blobs).write_bytes(BODY)
+    fetch(Source(SHA256, "x", (f"{server.url}/x",)), blobs)
+    assert blobs.read(SHA256) == BODY
+    assert server.asked == []
+    assert not partial(blobs).exists()
 
 
 def test_a_server_without_ranges_is_asked_for_all(server: Server, blobs: BlobStore) -> None:

@@ -34,27 +34,28 @@ class Recipe(GenericBaseRecipe[Options]):
             self.source = sources.Source(self.options.sha256sum.lower(), name, urls)
         except AllotmentError as error:
             raise OptionProblem("sha256sum", f"{self.options.sha256sum!r} is not a sha256", error.fix) from error
+        self.location: Path | None = None
         if self.options.destination is not None:
             self.target = self.path(self.options.destination)
         else:
-            self.target = self.store_path(self.name, self.options.version) / name
+            self.location = self.store_path(self.name, self.options.version)
+            self.target = self.location / name
         self.publish_option("location", self.target.parent)
         self.publish_option("target", self.target)
 
     def install(self) -> list[Path]:
         """Fetch through the source providers; bytes with another sha256 are refused."""
         blobs = BlobStore(self.run.sources)
-        if self.source.sha256 not in blobs:
+        if self.location is None:
             sources.fetch(self.source, blobs)
-        if self.options.destination is not None:
             self.write(self.target, blobs.read(self.source.sha256), self.options.mode)
             return [self.target]
-        location = self.target.parent
-        with self.building(location) as folder:
+        with self.building(self.location) as folder:
             if folder is not None:
+                sources.fetch(self.source, blobs)
                 blobs.copy(self.source.sha256, folder / self.target.name)
                 (folder / self.target.name).chmod(self.options.mode)
-        return [location]
+        return [self.location]
 
     def _filename(self) -> str:
         name = (

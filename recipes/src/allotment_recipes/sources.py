@@ -2,16 +2,18 @@
 """Pinned sources: what is wanted is a sha256, and whoever brings those bytes is believed."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
+import os
 import re
 import time
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
@@ -23,6 +25,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _DEBIAN = re.compile(r"([a-z0-9][a-z0-9.+-]+) ([0-9][A-Za-z0-9.+:~-]*) ([a-z][a-z-]*)")
 _NPM = re.compile(r"(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*@[0-9][A-Za-z0-9.+-]*")
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+_HINTS: Final = ("requirement", "debian", "npm")  # fields of a source that a provider of its own reads
 _logger = logging.getLogger("fetch")
 
 
@@ -32,6 +36,10 @@ class SourceError(AllotmentError):
 
 class SourceAwayError(SourceError, MachineError):
     """As before, and the reason is not in what was asked for: a server is away, a program is missing."""
+
+
+class DiskError(MachineError):
+    """What is brought can't be written."""
 
 
 class NotMine(AllotmentError):
@@ -88,11 +96,16 @@ def fetch(source: Source, blobs: BlobStore, among: Iterable[SourceProvider] | No
         _check_md5(source, blobs)
 
 
-def fetch_all(wanted: Iterable[Source], blobs: BlobStore, jobs: int = JOBS) -> None:
-    """Bring several sources at the same time; one error lists all that can't be had."""
-    unique = list({source.sha256: source for source in wanted}.values())
+def fetch_all(
+    wanted: Iterable[Source], blobs: BlobStore, others: Iterable[Callable[[], object]] = (), jobs: int = JOBS
+) -> None:
+    """Bring several sources, and do ``others``, at the same time; one error lists all that can't be had."""
+    by_hash: dict[str, list[Source]] = {}
+    for source in wanted:
+        by_hash.setdefault(source.sha256, []).append(source)
     with ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="fetch") as pool:
-        running = [pool.submit(fetch, source, blobs) for source in unique]
+        running: list[Future[Any]] = [pool.submit(_fetch_same, same, blobs) for same in by_hash.values()]
+        running += [pool.submit(other) for other in others]
     errors = [error for future in running if (error := future.exception()) is not None]
     for error in errors:
         if len(errors) == 1 or not isinstance(error, AllotmentError):
@@ -105,30 +118,66 @@ def fetch_all(wanted: Iterable[Source], blobs: BlobStore, jobs: int = JOBS) -> N
         raise kind("\n".join(error.what for error in known), ". ".join(fixes))
 
 
+def _fetch_same(same: Sequence[Source], blobs: BlobStore) -> None:
+    """Bring bytes for which there may be several sources: the hints of all are good, and each md5 must be right."""
+    hints = {name: next(filter(None, (getattr(source, name) for source in same)), "") for name in _HINTS}
+    urls = dict.fromkeys(url for source in same for url in source.urls)
+    alternates = dict.fromkeys(url for source in same for url in source.alternates)
+    limit = max(source.size_limit for source in same)
+    fetch(replace(same[0], urls=(*urls,), alternates=(*alternates,), size_limit=limit, md5="", **hints), blobs)
+    for source in same:
+        if source.md5:
+            _check_md5(source, blobs)
+
+
+@contextlib.contextmanager
+def writing(blobs: BlobStore) -> Iterator[None]:
+    """Say of a disk that refuses bytes that it is not the source's fault: no other provider would do better."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise DiskError(f"{blobs.folder}: {os.strerror(error.errno)}", "Mend that and try again") from error
+
+
 def _ask(source: Source, blobs: BlobStore, among: Iterable[SourceProvider]) -> None:
-    reasons: list[str] = []
-    errors: list[AllotmentError] = []
-    fix = "Correct its address or checksum, or put the bytes into the source cache"
+    errors: dict[str, AllotmentError] = {}  # by the provider's name
     for provider in among:
         began = time.monotonic()
         try:
-            load(provider.target)(source, blobs)
-            if source.sha256 in blobs:
-                if provider.order:
-                    _logger.info("%s: from the %s in %.1f s", source.name, provider.name, time.monotonic() - began)
-                return
-            reasons.append(f"{provider.name}: brought nothing")
+            _let_bring(provider, source, blobs)
         except NotMine:
             continue
+        except DiskError:
+            raise
         except AllotmentError as error:
-            reasons.append(f"{provider.name}: {error.what}")
-            errors.append(error)
-            fix = error.fix if isinstance(error, MovedError) else fix
-    listed = "".join(f"\n  {reason}" for reason in reasons) or " no provider is registered for it"
-    is_away = any(isinstance(error, MachineError) for error in errors)
-    has_moved = any(isinstance(error, MovedError) for error in errors)
-    kind = SourceAwayError if is_away and not has_moved else SourceError
-    raise kind(f"{source.name} (sha256 {source.sha256}) can't be had:{listed}", fix)
+            errors[provider.name] = error
+        else:
+            if provider.order:
+                _logger.info("%s: from the %s in %.1f s", source.name, provider.name, time.monotonic() - began)
+            return
+    listed = "".join(f"\n  {name}: {error.what}" for name, error in errors.items())
+    moved = [error.fix for error in errors.values() if isinstance(error, MovedError)]
+    is_away = any(isinstance(error, MachineError) for error in errors.values())
+    raise (SourceAwayError if is_away and not moved else SourceError)(
+        f"{source.name} (sha256 {source.sha256}) can't be had:{listed or ' no provider is registered for it'}",
+        moved[-1] if moved else "Correct its address or checksum, or put the bytes into the source cache",
+    )
+
+
+def _let_bring(provider: SourceProvider, source: Source, blobs: BlobStore) -> None:
+    """Let a provider bring the bytes; whatever goes wrong in it is its reason, and the next one is asked."""
+    try:
+        with writing(blobs):
+            load(provider.target)(source, blobs)
+    except AllotmentError:
+        raise
+    except Exception as error:
+        _logger.warning("%s: the provider %s failed", source.name, provider.name, exc_info=error)
+        raise AllotmentError(f"{type(error).__name__}: {error}") from error
+    if source.sha256 not in blobs:
+        raise AllotmentError("brought nothing")
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ What came over http before a connection was lost is kept beside the blobs, and t
 later one, asks for the rest only.
 """
 
+import hashlib
 import http.client
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,7 +19,7 @@ from allotment import __version__
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, UnreachableError
 from allotment_recipes.progress import Progress
-from allotment_recipes.sources import NotMine, Source
+from allotment_recipes.sources import DiskError, NotMine, Source, writing
 
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK: Final = 1 << 18  # bytes
@@ -35,6 +37,8 @@ def fetch(source: Source, blobs: BlobStore) -> None:
         try:
             _fetch(url, source, blobs)
             return
+        except DiskError:
+            raise
         except AllotmentError as error:
             reasons.append(f"{shown(url)}: {error.what}")
             kind = UnreachableError if isinstance(error, UnreachableError) else kind
@@ -42,24 +46,14 @@ def fetch(source: Source, blobs: BlobStore) -> None:
 
 
 def shown(url: str) -> str:
-    """Return ``url`` without the password that it may hold."""
-    parts = urllib.parse.urlsplit(url)
-    if "@" in parts.netloc:
-        parts = parts._replace(netloc=parts.netloc.rpartition("@")[2])
-    return parts.geturl()
+    """Return ``url`` without the password that it may hold; it need not be a right one."""
+    return re.sub(r"//[^/?#]*@", "//", url, count=1)
 
 
 def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in ("", "file", "http", "https"):
-        raise AllotmentError(f"the scheme '{parts.scheme}' is not read; write http, https or file")
     try:
-        if parts.scheme in ("", "file"):
-            path = Path(urllib.parse.unquote(parts.path) if parts.scheme else url)
-            with path.open("rb") as stream:
-                blobs.write(_limited(stream, source.size_limit), source.sha256)
-        else:
-            _fetch_http(url, source, blobs)
+        with writing(blobs):
+            _bring(url, source, blobs)
     except urllib.error.HTTPError as error:
         kind = UnreachableError if error.code >= 500 or error.code == 429 else AllotmentError
         raise kind(f"the server answered {error.code} {error.reason}") from error
@@ -68,38 +62,54 @@ def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
         raise UnreachableError(f"it can't be reached: {reason}") from error
     except TimeoutError as error:
         raise UnreachableError(f"no answer within {TIMEOUT:.0f} s") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise AllotmentError(f"it is no address: {error}") from error
     except (OSError, http.client.HTTPException) as error:
         kind = UnreachableError if isinstance(error, ConnectionError | http.client.HTTPException) else AllotmentError
         raise kind(f"it can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _fetch_http(url: str, source: Source, blobs: BlobStore) -> None:
+def _bring(url: str, source: Source, blobs: BlobStore) -> None:
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme in ("", "file"):
+        path = Path(urllib.parse.unquote(parts.path) if parts.scheme else url)
+        with path.open("rb") as stream:
+            blobs.write(_limited(stream, source.size_limit), source.sha256)
+    elif parts.scheme in ("http", "https"):
+        _bring_by_http(url, source, blobs)
+    else:
+        raise AllotmentError(f"the scheme '{parts.scheme}' is not read; write http, https or file")
+
+
+def _bring_by_http(url: str, source: Source, blobs: BlobStore) -> None:
     blobs.folder.mkdir(parents=True, exist_ok=True)
     partial = blobs.folder / f".partial-{source.sha256}"
-    resumed = partial.exists() and partial.stat().st_size > 0
-    _download(url, source, partial)
+    is_right = partial.exists() and _sha256(partial) == source.sha256  # a run was killed when it had all
+    if not is_right and _download(url, source, partial) and _sha256(partial) != source.sha256:
+        partial.unlink()
+        _download(url, source, partial)  # its pieces may be of two files, or from two URLs: once more, from nothing
     try:
         blobs.add(partial, source.sha256)
     except AllotmentError:
         partial.unlink()
-        if not resumed:
-            raise
-        _download(url, source, partial)  # its beginning may have come from another URL: once more, from nothing
-        try:
-            blobs.add(partial, source.sha256)
-        finally:
-            partial.unlink()
-        return
+        raise
     partial.unlink()
 
 
-def _download(url: str, source: Source, partial: Path) -> None:
-    """Complete ``partial``; a lost connection is made anew as long as each brings something."""
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(url: str, source: Source, partial: Path) -> bool:
+    """Complete ``partial``; a lost connection is made anew as long as each brings something.
+
+    Return whether it is put together from what came before and the rest.
+    """
     for attempt in range(1, ATTEMPTS + 1):
         before = partial.stat().st_size if partial.exists() else 0
         try:
-            _transfer(url, source, partial)
-            return
+            return _transfer(url, source, partial)
         except urllib.error.HTTPError as error:
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before:
                 raise
@@ -110,7 +120,8 @@ def _download(url: str, source: Source, partial: Path) -> None:
     raise UnreachableError("the connection was lost again and again")
 
 
-def _transfer(url: str, source: Source, partial: Path) -> None:
+def _transfer(url: str, source: Source, partial: Path) -> bool:
+    """Ask for what ``partial`` lacks; return whether that came, and not the whole."""
     headers = {"User-Agent": f"allotment/{__version__}", "Accept-Encoding": "identity"}
     have = partial.stat().st_size if partial.exists() else 0
     if have:
@@ -132,6 +143,7 @@ def _transfer(url: str, source: Source, partial: Path) -> None:
             raise
     if total and size < total:  # urllib takes an early end for the end
         raise http.client.IncompleteRead(b"", total - size)
+    return have > 0
 
 
 def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
