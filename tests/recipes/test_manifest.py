@@ -131,7 +131,8 @@ def test_a_manifest_is_installed_from_its_closure_alone(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parts": {platform_name(): {"profile": "0" * 64}}}, "tiny: these parts have other inputs here than where it was proved: profile."),
+        ({"parts": {platform_name(): {"profile": "0" * 64}}}, "tiny: these parts have other inputs here than where it was proved: profile. The recipes are the same: install the compiler that it was proved with, here it is gcc "),
+        ({"parts": {platform_name(): {"profile": "0" * 64}}, "distributions": ()}, "tiny: these parts have other inputs here than where it was proved: profile. Install the versions of the recipes "),
         ({"parts": {"linux-vax": {}}}, f"tiny was built for linux-vax, and this is {platform_name()}."),
         ({"profile": "../software.cfg"}, "the manifest's profile: '../software.cfg' is not a relative path inside it."),
     ],

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def install_release(
                 timeout=timeout, development=development, store=store,
             )  # fmt: skip
             if result.ok:
-                _check_parts(manifest, result.parts)
+                _check_parts(manifest, result)
                 _check_profiles(manifest, folder)
                 write_bytes(folder / "manifest.json", dumps(manifest))
             return result
@@ -184,7 +184,7 @@ def _closure_files(profile: Path, root: Path, engine: BuildEngine, folder: Path,
     return files
 
 
-def _check_parts(manifest: ReleaseManifest, parts: Mapping[str, str]) -> None:
+def _check_parts(manifest: ReleaseManifest, result: BuildResult) -> None:
     if not manifest.parts:
         return  # a manifest that was made without a build
     expected = manifest.parts.get(platform_name())
@@ -193,11 +193,17 @@ def _check_parts(manifest: ReleaseManifest, parts: Mapping[str, str]) -> None:
         raise BuildError(
             f"{manifest.name} was built for {proved}, and this is {platform_name()}", "Build it for this platform too"
         )
+    parts = result.parts
     different = sorted(name for name in {*expected, *parts} if expected.get(name) != parts.get(name))
     if different:
+        from allotment_recipes.cmmi import compiler
+
+        here = {Distribution(**item) for item in result.distributions}
         raise BuildError(
             f"{manifest.name}: these parts have other inputs here than where it was proved: {', '.join(different)}",
-            "Install the versions of the recipes that the manifest lists under distributions",
+            f"The recipes are the same: install the compiler that it was proved with, here it is {compiler() or 'none'}"
+            if here == set(manifest.distributions)
+            else "Install the versions of the recipes that the manifest lists under distributions",
         )
 
 
