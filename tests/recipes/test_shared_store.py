@@ -153,6 +153,23 @@ def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> No
     assert leftovers(yard.root()) == []
 
 
+def test_who_waits_for_a_program_that_outlived_its_build_is_told_so(yard: Yard) -> None:
+    leave = f"setsid sh -c 'while [ ! -e {yard.place}/go ]; do sleep 0.02; done' &"
+    yard.write(f"\npre-build = test -e {yard.place}/second || {{ {leave} exit 3; }}")
+    assert "pre-build failed with exit code 3" in yard.build("one")
+    (yard.place / "second").touch()
+    with yard.start("two") as two:
+        wait(lambda: "waiting for" in yard.log("two"))
+        (yard.place / "go").touch()
+        assert two.communicate(timeout=60)[0] == "\n"
+    (part,) = yard.root().glob("first-*")
+    assert re.search(
+        rf"first: waiting for {part.name}: process \d+ for first of {yard.place}/one has ended, but a program that it "
+        rf"started still runs: see 'fuser {part.parent}/\.lock/{part.name}'\n",
+        yard.log("two"),
+    )
+
+
 def test_the_next_build_removes_what_a_killed_one_left_of_another_part(yard: Yard) -> None:
     root = yard.root()
     (root / ".lock").mkdir(parents=True)

@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -156,7 +157,10 @@ class Store:
                 yield _signed(lock, builder)
                 return
         owner = path.read_text(errors="replace").strip() or "another process"
-        say(f"waiting for {name}, which is being built by {owner}")
+        if _has_ended(owner):
+            say(f"waiting for {name}: {owner} has ended, but a program that it started still runs: see 'fuser {path}'")
+        else:
+            say(f"waiting for {name}, which is being built by {owner}")
         began = time.monotonic()
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -186,6 +190,11 @@ def _signed(lock: int, builder: str) -> int:
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} for {builder}\n".encode(), 0)
     return lock
+
+
+def _has_ended(owner: str) -> bool:
+    match = re.match(r"process (\d+) ", owner)
+    return match is not None and not Path(f"/proc/{match[1]}").exists()
 
 
 def built_parts(root: Path) -> list[dict[str, Any]]:
