@@ -39,6 +39,8 @@ class FakeEngine:
         self.lost: set[int] = set()
         self.kept_log_bytes: int | None = None  # forget the log beyond, once: a crash before fsync
         self.drop_log_answers = 0  # take the bytes, then cut the connection
+        self.cut_sources = 0  # cut the connection instead of sending the revision's files
+        self.stuck_heartbeats = 0  # never answer, as a connection that died without a word
         self.refuse_all = False  # as an engine that restarts: 503
         self.refuse_results_over: int | None = None  # bytes
         self.hellos: list[dict[str, Any]] = []
@@ -138,6 +140,9 @@ class FakeEngine:
                 return 200, self._json(NodeWelcome(self.heartbeat))
             case ["lease"]:
                 return self._lease(json.loads(body))
+            case ["source", _] if self.cut_sources:
+                self.cut_sources -= 1
+                return None
             case ["source", _]:
                 return 200, self.archive if self.archive is not None else tar_of(self.files)
             case ["blobs", sha256]:
@@ -163,6 +168,10 @@ class FakeEngine:
     def _about_lease(self, lease: int, word: str, query: dict[str, str], body: bytes) -> tuple[int, bytes] | None:
         if word == "heartbeat":
             self.heartbeats.append(json.loads(body))
+            if self.stuck_heartbeats:
+                self.stuck_heartbeats -= 1
+                self._changed.wait_for(lambda: False, 60)
+                return None
             return 200, self._json(HeartbeatAnswer(time.time() + 30, lease in self.cancelled))
         if word == "log":
             return self._append(int(query["offset"]), body)

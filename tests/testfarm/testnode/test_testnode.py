@@ -239,6 +239,21 @@ def test_job_survives_a_restart_of_the_engine(engine: Any, node: Any) -> None:
     assert lines == [f"line {number}" for number in range(40)]
 
 
+def test_revision_is_fetched_again_until_the_engine_is_back(engine: Any, node: Any) -> None:
+    engine.cut_sources = 5
+    node.start()
+    engine.submit(python("pass"))
+    assert engine.result().outcome == Outcome.PASSED
+
+
+def test_heartbeat_on_a_dead_connection_does_not_cost_the_lease(engine: Any, node: Any) -> None:
+    engine.stuck_heartbeats = 1
+    node.start()
+    engine.submit(python(SLEEP))
+    engine.wait_for(lambda: engine.heartbeats)
+    engine.wait_for(lambda: len(engine.heartbeats) > 1, 15)  # other calls wait for 20 s, as long as a lease
+
+
 def test_test_node_started_before_the_engine_waits_for_it(engine: Any, node: Any, within: Callable[..., bool]) -> None:
     engine.stop()
     node.start()

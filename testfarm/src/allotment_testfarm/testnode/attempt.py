@@ -3,6 +3,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,8 @@ from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import Heartbeat, JobResult
 
 _log = logging.getLogger(__name__)
-_FETCH_TRIES = 4
+_FETCH_SECONDS = 60.0  # after which an engine that is away is told, once it is back, that the job could not begin
+_BEAT_SECONDS = 1.0  # for which an answer to a heartbeat is waited at least
 _LOST = (404, 409, 410)  # statuses that say that the lease is another's now
 _REFUSED = "the engine refused the result"
 
@@ -114,15 +116,16 @@ class Attempt:
         return self._settle(result, job.report.closure)
 
     def _fetch_source(self, scratch: Scratch) -> None:
-        """Download and unpack the revision's files; a lost connection is tried again a few times."""
+        """Download and unpack the revision's files; an engine that is away is waited for, as a restart takes its time."""
         archive = scratch.folder / "source.tar"
         patience = self._patience()
-        for attempt in range(1, _FETCH_TRIES + 1):
+        deadline = time.monotonic() + _FETCH_SECONDS
+        while True:
             try:
                 self._wire.source(self.lease.job.revision, archive)
                 break
             except UnreachableError:
-                if attempt == _FETCH_TRIES or not patience.pause():
+                if time.monotonic() > deadline or not patience.pause():
                     raise
         unpack_revision(archive, scratch.source, self.lease.job.revision)
 
@@ -170,11 +173,13 @@ class Attempt:
 
     def _beat(self) -> None:
         """Renew the lease until the attempt is over; learn from the answers that it was lost or cancelled."""
+        # A connection may be dead without a word: what waits for it must not outlive the lease.
+        patience = max(self._heartbeat, _BEAT_SECONDS)
         while not self._over.wait(self._heartbeat):
             try:
                 figures, refuses = self._look()
                 heartbeat = Heartbeat(self.lease.fencing, figures.load, figures.memory_free, figures.disk_free, refuses)
-                if self._wire.heartbeat(self.lease.id, heartbeat).cancel:
+                if self._wire.heartbeat(self.lease.id, heartbeat, patience).cancel:
                     self._end(Outcome.CANCELLED, "cancelled")
             except RefusedError as error:
                 if error.status in _LOST:

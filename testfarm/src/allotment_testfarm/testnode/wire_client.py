@@ -69,9 +69,10 @@ class WireClient:
         answer = self._send("POST", "lease", dumps(request), timeout=request.wait + self.timeout)
         return None if answer.status_code == 204 else self._decode(Lease, answer)
 
-    def heartbeat(self, lease: int, heartbeat: Heartbeat) -> HeartbeatAnswer:
-        """Renew a lease."""
-        return self._decode(HeartbeatAnswer, self._send("POST", f"leases/{lease}/heartbeat", dumps(heartbeat)))
+    def heartbeat(self, lease: int, heartbeat: Heartbeat, timeout: float) -> HeartbeatAnswer:
+        """Renew a lease; wait no longer than ``timeout`` seconds, after which a new connection may do better."""
+        answer = self._send("POST", f"leases/{lease}/heartbeat", dumps(heartbeat), timeout=timeout)
+        return self._decode(HeartbeatAnswer, answer)
 
     def log(self, lease: int, fencing: int, offset: int, data: bytes) -> int:
         """Send bytes of the log; return how many the engine now has, from where to go on, also after a gap."""
