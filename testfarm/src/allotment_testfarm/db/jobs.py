@@ -165,19 +165,21 @@ def page(
     before: int | None = None,
 ) -> tuple[JobSummary, ...]:
     """Return up to ``limit`` jobs that match all that is given, newest first; ``before`` is the lowest id so far."""
-    query = summaries().order_by(jobs.c.id.desc()).limit(limit)
+    # Jobs are chosen before anything is joined to them: what is sorted then is numbers, and not whole rows.
+    chosen = sa.select(jobs.c.id).order_by(jobs.c.id.desc()).limit(limit)
     if project is not None:
-        query = query.where(jobs.c.project_id == project)
+        chosen = chosen.where(jobs.c.project_id == project)
     if revision is not None:
-        query = query.where(revisions.c.commit == revision)
+        chosen = chosen.where(jobs.c.revision_id.in_(sa.select(revisions.c.id).where(revisions.c.commit == revision)))
     if release is not None:
-        query = query.where(jobs.c.release == release)
+        chosen = chosen.where(jobs.c.release == release)
     if state is not None:
-        query = query.where(jobs.c.state == state)
+        chosen = chosen.where(jobs.c.state == state)
     if colour is not None:
-        query = query.where(jobs.c.colour == colour)
+        chosen = chosen.where(jobs.c.colour == colour)
     if before is not None:
-        query = query.where(jobs.c.id < before)
+        chosen = chosen.where(jobs.c.id < before)
+    query = summaries().where(jobs.c.id.in_(chosen)).order_by(jobs.c.id.desc())
     return tuple(summary(row) for row in connection.execute(query))
 
 

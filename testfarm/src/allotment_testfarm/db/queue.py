@@ -67,7 +67,9 @@ _COLUMNS = (
 def read(connection: sa.Connection, now: float, limit: int = 100) -> Queue:
     """Return the queue with at most ``limit`` waiting jobs."""
     waits = jobs.c.state == JobState.WAITING
-    query = _open().where(waits).order_by(jobs.c.priority.desc(), jobs.c.id).limit(limit)
+    order = (jobs.c.priority.desc(), jobs.c.id)
+    first = sa.select(jobs.c.id).where(waits).order_by(*order).limit(limit)  # before anything is joined to them
+    query = _open().where(jobs.c.id.in_(first)).order_by(*order)
     found = [_job(row) for row in connection.execute(query).all()]
     queued = tuple(
         QueuedJob(job, waiting.why(connection, job.id, now) if place < EXPLAINED else None)
