@@ -27,6 +27,7 @@ from allotment_testfarm.engine.naming import own
 from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.schedule import Scheduled, schedule
 from allotment_testfarm.git import Commit
+from allotment_testfarm.logs.reader import Log
 from allotment_testfarm.wire import Heartbeat, JobResult, LeaseRequest, NodeHello
 
 NOW = 1_000_000.0
@@ -281,6 +282,11 @@ class FarmProcess:
         wire = Wire(url, (self.folder / "node.token").read_text().strip(), name)
         wire.hello()
         return wire
+
+    def text_of(self, log: str) -> bytes:
+        """What an attempt's log says, packed or not."""
+        with Log(self.folder / log) as opened:
+            return b"".join(opened.blocks(0, opened.size))
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:

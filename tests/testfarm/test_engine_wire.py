@@ -20,7 +20,6 @@ from allotment.messages.job import CaseOutcome, Outcome, Step, TestCase
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment_master.kit.database import Database, sqlite_url
 from allotment_testfarm.db import attempts, jobs, manifests
-from allotment_testfarm.logs.reader import Log
 from allotment_testfarm.wire import JobResult, StepReport
 
 
@@ -77,7 +76,7 @@ def test_a_commit_becomes_a_lease_a_result_and_a_signed_manifest(running: Runnin
 
     detail = running.read(attempts.detail, lease["job"]["id"])
     assert (detail.job.verdict.name, detail.attempts[0].cases) == ("passed", cases)
-    assert text_of(running.process.folder / detail.attempts[0].log) == b"building\n"
+    assert running.process.text_of(detail.attempts[0].log) == b"building\n"
     assert detail.attempts[0].log_bytes == 9
     assert running.read(manifests.get, manifest.sha256).signed.signatures[0].key == (
         (running.process.folder / "signing.pub").read_text().strip()
@@ -116,11 +115,6 @@ def test_a_job_waits_milliseconds_for_an_idle_test_node(running: Running, reposi
         for lease in (answers[0], *(running.wire.take(1) for _ in waits[1:])):  # each commit has all releases so far
             running.wire.result(lease["id"], JobResult(lease["fencing"], Outcome.PASSED))
     assert min(waits) <= 0.2  # loaded machines; a poll would be far above
-
-
-def text_of(path: Path) -> bytes:
-    with Log(path) as log:
-        return b"".join(log.blocks(0, log.size))
 
 
 def test_a_log_is_acknowledged_repeated_and_never_holed(running: Running, repository: Any) -> None:
@@ -236,7 +230,7 @@ def test_a_killed_engine_goes_on_where_it_was(running: Running, repository: Any)
     assert running.wire.lease(wait=0).status_code == 204  # the job is done and stays done
     detail = running.read(attempts.detail, lease["job"]["id"])
     assert (len(detail.attempts), detail.job.verdict.name) == (1, "passed")
-    assert text_of(running.process.folder / detail.attempts[0].log) == b"before\nafter\n"
+    assert running.process.text_of(detail.attempts[0].log) == b"before\nafter\n"
 
 
 def test_a_stop_answers_those_who_wait_and_exits_with_0(running: Running) -> None:

@@ -114,7 +114,7 @@ def test_a_real_test_node_runs_a_job_and_its_log_arrives(
     found = detail(database, job)
     assert (found.job.verdict.name, found.attempts[0].node) == ("passed", "n1")
     assert [step.name for step in found.attempts[0].steps] == ["command"]
-    assert "from the commit" in (farm.folder / found.attempts[0].log).read_text()
+    assert b"from the commit" in farm.text_of(found.attempts[0].log)
 
 
 def test_the_job_of_a_killed_test_node_ends_on_another_one_once(
@@ -150,7 +150,7 @@ def test_a_killed_engine_does_not_disturb_a_running_job(
     eventually(lambda: detail(database, job).job.verdict, 90)
     found = detail(database, job)
     assert (len(found.attempts), found.job.verdict.name) == (1, "passed")
-    assert (farm.folder / found.attempts[0].log).read_text().count("went on") == 1
+    assert farm.text_of(found.attempts[0].log).count(b"went on") == 1
 
 
 def closure() -> bytes:
