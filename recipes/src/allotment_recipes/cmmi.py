@@ -68,7 +68,8 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 3
-    # Where the bytes come from and what people are told of them; the sha256 says which bytes.
+    # Where the bytes come from and what people are told of them; the sha256 says which bytes. Of the machine's programs
+    # only the compiler is an input, which writes what is installed: a node has other updates of perl than the farm had.
     not_inputs: ClassVar[frozenset[str]] = frozenset(
         {"url", "md5sum", "alternates", "debian-source", "patches", "shared", "keep-compile-dir"}
         | {"host-tools", "description", "licence", "purl"}
@@ -165,7 +166,7 @@ class Recipe(GenericBaseRecipe[Options]):
         if not (folder / "configure").is_file():
             problem = "the archive has no configure script"
             self.fail(OptionProblem("configure-command", problem, "Write 'configure-command = true' if it needs none"))
-        return f"./configure --prefix={self.location} {arguments}"
+        return f"./configure --prefix={shlex.quote(str(self.location))} {arguments}"
 
     def _check(self, place: Place) -> None:
         if not any(self.location.iterdir()):

@@ -107,6 +107,9 @@ def _library_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Ite
     for library in asked.needed:
         if LIBC_FAMILY.fullmatch(library):
             continue
+        if "/" in library and not library.startswith("/"):
+            yield f"{name} takes {library} from the folder that it is started in: give that library a soname"
+            continue
         fix = _library_fix(library, part.location)
         found = next((Path(folder, library) for folder in folders if Path(folder, library).exists()), None)
         if found is None:
