@@ -70,7 +70,7 @@ def fill(database: Database, *, revisions: int = REVISIONS, releases: int = RELE
         if not database.is_sqlite:
             for table in ("projects", "revisions", "jobs", "attempts"):  # ids were given: what comes next must know
                 connection.exec_driver_sql(f"SELECT setval('{table}_id_seq', (SELECT max(id) FROM {table}))")
-        connection.exec_driver_sql("ANALYZE")
+            connection.exec_driver_sql("ANALYZE")  # as the server would by itself; on SQLite nobody does
     return history.job
 
 
