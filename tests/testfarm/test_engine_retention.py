@@ -18,8 +18,9 @@ from twisted.internet.task import Clock
 from allotment.messages.job import Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
 from allotment.plugins import plugins
-from allotment_testfarm.db import events, jobs, leases, manifests
+from allotment_testfarm.db import events, jobs, leases, manifests, retention
 from allotment_testfarm.db.schema import attempts
+from allotment_testfarm.db.schema import jobs as jobs_table
 from allotment_testfarm.engine.duties import AllDuties
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
@@ -177,6 +178,29 @@ def test_many_events_go_in_steps(sqlite: Farm) -> None:
     for number in range(1203):
         sqlite.filled.run(events.record, sqlite.filled.now, "test", f"job/{number}")
     assert [item.count for item in sqlite.sweep(days=61)] == [500, 500, 202]
+
+
+def test_a_step_costs_the_same_however_many_jobs_there_are(sqlite: Farm) -> None:
+    def cost() -> int:
+        """Count what the database does for one step, in hundreds of its instructions."""
+        counted = []
+        with sqlite.filled.database.read() as connection:
+            driver = connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: counted.append(1), 100)
+            found = retention.old_logs(connection, RULES, sqlite.filled.now + 500 * DAY, limit=5)
+            driver.set_progress_handler(None, 0)
+        assert len(found.logs) == 5 and found.following
+        return len(counted)
+
+    for _ in range(8):
+        sqlite.run("nginx")
+    few = cost()
+    same = {"project_id": 1, "profile": "x", "kind": "release", "platform": "any", "timeout": 1.0}
+    same |= {"options": {}, "state": "done", "colour": "green", "created": 1.0}
+    with sqlite.filled.database.write() as connection:
+        rows = [{**same, "id": 100 + n, "revision_id": 1, "position": 1, "release": f"r{n}"} for n in range(5000)]
+        connection.execute(sa.insert(jobs_table), rows)
+    assert cost() <= 2 * few
 
 
 def test_a_dry_sweep_shows_the_same_and_removes_nothing(farm: Farm) -> None:

@@ -20,47 +20,56 @@ class OldLog:
     """An attempt's log that no rule keeps."""
 
     attempt: int  # the attempt's id
-    ended: float
     job: int
     number: int  # of the attempt
     release: str
     path: str  # inside the farm's folder
 
-    @property
-    def place(self) -> Place:
-        """After which the next ones come."""
-        return self.ended, self.attempt
+
+@dataclass(frozen=True)
+class OldLogs:
+    """Those among a few attempts, and after which place the next ones come; None at the end."""
+
+    logs: tuple[OldLog, ...]
+    following: Place | None
 
 
-def old_logs(
-    connection: sa.Connection, rules: Rules, now: float, after: Place = START, limit: int = 100
-) -> tuple[OldLog, ...]:
-    """Return logs that may go, those that ended first before the others.
+def old_logs(connection: sa.Connection, rules: Rules, now: float, after: Place = START, limit: int = 100) -> OldLogs:
+    """Look at ``limit`` attempts, those that ended first before the others, and return the logs that may go.
 
     Kept are those that are young enough, those of the newest jobs of each release, and those of the attempts that
     made the newest manifests.
     """
-    other = jobs.alias("other")
-    same = (jobs.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
-    positions = sa.select(other.c.position).where(*same).order_by(other.c.position.desc())
-    oldest_kept = positions.limit(1).offset(rules.jobs - 1).correlate(jobs).scalar_subquery()
     green, others = now - rules.green_logs * DAY, now - rules.logs * DAY
-    query = (
-        sa.select(attempts.c.id, attempts.c.ended, attempts.c.job_id, attempts.c.number, jobs.c.release, attempts.c.log)
-        .join(jobs, jobs.c.id == attempts.c.job_id)
+    # In one expression: a condition on the state alone would make SQLite begin with all jobs that are done.
+    is_open, is_green = jobs.c.state != JobState.DONE, jobs.c.colour == Colour.GREEN
+    oldest_kept = sa.case((is_open, 0.0), (is_green, green), else_=others)
+    # By the index alone, and no more than these: databases can't tell that the rest is cheaper to ask of a few.
+    few = (
+        sa.select(attempts.c.id, attempts.c.ended)
         .where(
             attempts.c.log_removed.is_(None),
-            attempts.c.ended < max(green, others),  # for the index
-            attempts.c.ended < sa.case((jobs.c.colour == Colour.GREEN, green), else_=others),
+            attempts.c.ended.is_not(None),
+            attempts.c.ended < max(green, others),
             sa.tuple_(attempts.c.ended, attempts.c.id) > after,
-            jobs.c.state == JobState.DONE,
-            jobs.c.position < oldest_kept,  # NULL, so false, where there are not so many
-            attempts.c.id.not_in(sa.select(manifests.c.attempt_id).where(manifests.c.id.in_(_newest(rules)))),
         )
         .order_by(attempts.c.ended, attempts.c.id)
         .limit(limit)
     )
-    return tuple(OldLog(*row) for row in connection.execute(query))
+    looked_at = connection.execute(few).all()
+    following = (looked_at[-1].ended, looked_at[-1].id) if len(looked_at) == limit else None
+    query = (
+        sa.select(attempts.c.id, attempts.c.job_id, attempts.c.number, jobs.c.release, attempts.c.log)
+        .join(jobs, jobs.c.id == attempts.c.job_id)
+        .where(
+            attempts.c.id.in_([row.id for row in looked_at]),
+            attempts.c.ended < oldest_kept,
+            jobs.c.position < _last_kept(rules),  # NULL, so false, where there are not so many
+            attempts.c.id.not_in(sa.select(manifests.c.attempt_id).where(manifests.c.id.in_(_newest(rules)))),
+        )
+        .order_by(attempts.c.id)
+    )
+    return OldLogs(tuple(OldLog(*row) for row in connection.execute(query)), following)
 
 
 def forget_logs(connection: sa.Connection, ids: Collection[int], now: float) -> None:
@@ -100,3 +109,11 @@ def _newest(rules: Rules) -> sa.Select[tuple[int]]:
     rank = sa.func.row_number().over(partition_by=manifests.c.name, order_by=order).label("rank")
     ranked = sa.select(manifests.c.id, rank).subquery()
     return sa.select(ranked.c.id).where(ranked.c.rank <= rules.manifests)
+
+
+def _last_kept(rules: Rules) -> sa.ScalarSelect[int]:
+    """Select the position of the oldest one of the newest jobs of a job's release."""
+    other = jobs.alias("other")
+    same = (jobs.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
+    positions = sa.select(other.c.position).where(*same).order_by(other.c.position.desc())
+    return positions.limit(1).offset(rules.jobs - 1).correlate(jobs).scalar_subquery()

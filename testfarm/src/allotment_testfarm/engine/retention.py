@@ -52,17 +52,15 @@ class Sweep:
         yield from self._files("upload", self._folder / "temporary", "*", now - YOUNG)
 
     def _old_logs(self, now: float) -> Iterator[tuple[Removed, ...]]:
-        after = retention.START
-        while True:
+        after: retention.Place | None = retention.START
+        while after is not None:
             with self._database.read() as connection:
                 found = retention.old_logs(connection, self._rules, now, after)
-            if not found:
-                return
-            gone = tuple(self._log(log) for log in found)
-            if not self._is_dry:  # the rows come last: what is cut off in between is found again
+            gone = tuple(self._log(log) for log in found.logs)
+            if gone and not self._is_dry:  # the rows come last: what is cut off in between is found again
                 with self._database.write() as connection:
-                    retention.forget_logs(connection, [log.attempt for log in found], now)
-            after = found[-1].place
+                    retention.forget_logs(connection, [log.attempt for log in found.logs], now)
+            after = found.following
             yield gone
 
     def _log(self, log: retention.OldLog) -> Removed:
