@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The peers: zc.buildout and SlapOS's recipes, from their package index, in ``var/peers``; made at the first use.
+"""The peers: zc.buildout, SlapOS's recipes, Buildbot, from their package index; made at the first use in ``var/peers``.
 
-zc.buildout is in a virtualenv of its own. It fetches the recipes itself, in a run that is not measured, as it does for
-everybody: as eggs, which it need not hash at each run.
+Each is in a virtualenv of its own. zc.buildout fetches the recipes itself, in a run that is not measured, as it does
+for everybody: as eggs, which it need not hash at each run.
 """
 
 import hashlib
@@ -25,6 +25,45 @@ BUILDOUT: Final = (
     "packaging==26.3",
     "platformdirs==4.14.7",
 )
+BUILDBOT: Final = (
+    "buildbot==4.3.0",
+    "buildbot-worker==4.3.0",
+    "buildbot-www==4.3.0",
+    "alembic==1.20.1",
+    "attrs==26.1.0",
+    "autobahn==26.10.2",
+    "Automat==25.4.16",
+    "cbor2==6.3.0",
+    "cffi==2.1.1",
+    "constantly==23.10.4",
+    "croniter==7.0.0",
+    "cryptography==50.0.2",
+    "hyperlink==21.0.0",
+    "idna==3.20",
+    "Incremental==24.11.0",
+    "Jinja2==3.1.6",
+    "Mako==1.4.3",
+    "MarkupSafe==3.0.4",
+    "msgpack==1.2.4",
+    "multipart==2.0.1",
+    "packaging==26.3",
+    "psycopg2-binary==2.9.13",
+    "pycparser==3.12",
+    "PyJWT==2.15.1",
+    "pyOpenSSL==26.4.0",
+    "python-dateutil==4.0.0",
+    "PyYAML==6.0.3",
+    "service-identity==26.1.0",
+    "SQLAlchemy==2.1.9",
+    "treq==26.7.0",
+    "Twisted==26.10.0",
+    "txaio==26.6.1",
+    "typing_extensions==4.16.0",
+    "tzdata==2026.6",
+    "ujson==6.1.0",
+    "unidiff==1.0.1",
+    "zope.interface==8.7",
+)
 RECIPES: Final = """\
 [versions]
 slapos.recipe.build = 0.66
@@ -34,6 +73,10 @@ Jinja2 = 3.1.6
 MarkupSafe = 3.0.4
 six = 1.17.0
 """
+
+
+class MissingError(Exception):
+    """A peer is not here; pip has said why on stderr."""
 
 
 def profile(folder: Path, parts: list[str], sections: str) -> Path:
@@ -47,19 +90,24 @@ def profile(folder: Path, parts: list[str], sections: str) -> Path:
 
 def buildout(path: Path) -> Callable[[], Sample]:
     """Return a function that runs zc.buildout over a profile, in place; the first run fetches the recipes."""
-    return command([str(_program()), "-N", "-U", "-c", str(path)], _environment())
+    program = virtualenv("buildout", BUILDOUT) / "bin" / "buildout"
+    return command([str(program), "-N", "-U", "-c", str(path)], _environment())
 
 
-def _program() -> Path:
-    name = hashlib.sha256("\n".join(BUILDOUT).encode()).hexdigest()[:12]
-    folder = FOLDER / f"buildout-{name}"
+def virtualenv(name: str, packages: tuple[str, ...]) -> Path:
+    """Return the folder of the virtualenv that holds exactly these packages; it is made where it is not there."""
+    text = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:12]
+    folder = FOLDER / f"{name}-{text}"
     if not (folder / "complete").is_file():
         shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *BUILDOUT]
-        subprocess.run(install, check=True, env=_environment(), stdout=sys.stderr)
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages]
+            subprocess.run(install, check=True, env=_environment(), stdout=sys.stderr)
+        except subprocess.CalledProcessError as error:
+            raise MissingError(f"{packages[0]} is not here and can't be installed") from error
         (folder / "complete").touch()
-    return folder / "bin" / "buildout"
+    return folder
 
 
 def _environment() -> dict[str, str]:
