@@ -2,8 +2,11 @@
 """Benchmarks measure in turn and print what whoever compares figures expects."""
 
 import json
+import os
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -77,3 +80,83 @@ def test_a_benchmark_runs_by_itself(root: Path) -> None:
     data = json.loads(done.stdout)
     assert data["id"] == "B20" and data.keys() >= KEYS
     assert done.returncode == (0 if data["holds"] else 1)
+
+
+def run_code(root: Path, code: str, **variables: str) -> str:
+    """Run code that may import the benchmarks, and return what it prints."""
+    environment = {**os.environ, **variables}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_benchmark_says_what_it_measures(root: Path) -> None:
+    code = (
+        "import importlib, pkgutil, re, benchmarks\n"
+        "names = [item.name for item in pkgutil.iter_modules(benchmarks.__path__)]\n"
+        "names = [name for name in names if re.fullmatch(r'b\\d+', name)]\n"
+        "modules = [importlib.import_module(f'benchmarks.{name}') for name in names]\n"
+        "print(*(name for name, module in zip(names, modules) if callable(module.measure) and module.__doc__))\n"
+    )
+    assert {"b13", "b14", "b15", "b16", "b17", "b18"} <= set(run_code(root, code).split())
+
+
+def test_what_a_measured_job_prints_has_lines_of_100_bytes(root: Path) -> None:
+    code = "import sys; sys.argv[1:] = ['3', '0.001']; import benchmarks.emit"
+    lines = run_code(root, code).splitlines(keepends=True)
+    assert [len(line) for line in lines] == [100] * 3
+    assert all(" t=" in line for line in lines)
+
+
+@pytest.mark.xdist_group("heavy")
+def test_our_farm_is_measured_without_any_peer(root: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchmarks import b13, b14; from benchmarks.farm import Farm, Node\n"
+        f"with Farm(Path({str(tmp_path)!r})) as farm, farm.client() as client:\n"
+        "    node = Node(client, 'bench')\n"
+        "    print(b13.one_commit(farm, node) > 0, b13.one_retry(farm, node, 1) > 0, b14.ours(farm, 8).jobs)\n"
+    )
+    assert run_code(root, code) == "True True 8\n"
+
+
+@pytest.mark.xdist_group("heavy")
+def test_a_peer_that_cannot_be_installed_is_said_to_be_missing(root: Path, tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from benchmarks import peers\n"
+        f"peers.FOLDER = Path({str(tmp_path)!r})\n"
+        "try:\n"
+        "    peers.virtualenv('buildbot', peers.BUILDBOT)\n"
+        "except peers.MissingError as error:\n"
+        "    print(error)\n"
+    )
+    assert run_code(root, code, PIP_NO_INDEX="1") == "buildbot==4.3.0 is not here and can't be installed\n"
+
+
+class _Answers(socketserver.StreamRequestHandler):
+    """Answers twice, once by length and once in chunks, and hangs up when asked a third time."""
+
+    def handle(self) -> None:
+        for answer in (
+            b"Content-Length: 3\r\n\r\none",
+            b"Transfer-Encoding: chunked\r\n\r\n3\r\ntwo\r\n0\r\n\r\n",
+            b"",
+        ):
+            while self.rfile.readline().strip():
+                continue
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n" + answer if answer else b"")
+
+
+def test_readers_count_whole_answers_and_those_that_never_come(root: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_address[1])
+        command = [sys.executable, "benchmarks/readers.py", port, "/", "2", "0"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60, check=True)
+        longer = subprocess.run(
+            [*command[:-1], "0.3"], cwd=root, capture_output=True, text=True, timeout=60, check=True
+        )
+        server.shutdown()
+    few, many = json.loads(done.stdout), json.loads(longer.stdout)
+    assert (few["answers"], few["lost"], few["refused"]) == (2, 0, 0)
+    assert many["lost"] > 0 and many["answers"] >= 4 and many["refused"] == 0
