@@ -116,7 +116,7 @@ class Attempt:
         return self._settle(result, job.report.closure)
 
     def _fetch_source(self, scratch: Scratch) -> None:
-        """Download and unpack the revision's files; an engine that is away is waited for, as a restart takes its time."""
+        """Download and unpack the revision's files; an engine that starts again is waited for."""
         archive = scratch.folder / "source.tar"
         patience = self._patience()
         deadline = time.monotonic() + _FETCH_SECONDS
