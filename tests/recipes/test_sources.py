@@ -156,7 +156,7 @@ def test_a_full_disk_is_not_the_source_s_fault(blobs: BlobStore, provider: Calla
     full = OSError(errno.ENOSPC, "No space left on device", "/somewhere")
     with pytest.raises(DiskError) as caught:
         fetch(Source(GOOD, "data"), blobs, [provider(full), provider()])
-    assert str(caught.value) == f"{blobs.folder}: No space left on device. Mend that and try again."
+    assert str(caught.value) == "/somewhere: No space left on device. Mend that and try again."
 
 
 @pytest.mark.parametrize("path", ["/data", ""])

@@ -138,7 +138,8 @@ def writing(blobs: BlobStore) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK:
             raise
-        raise DiskError(f"{blobs.folder}: {os.strerror(error.errno)}", "Mend that and try again") from error
+        place = error.filename or blobs.folder  # a file that is open already has no name in its errors
+        raise DiskError(f"{place}: {os.strerror(error.errno)}", "Mend that and try again") from error
 
 
 def _ask(source: Source, blobs: BlobStore, among: Iterable[SourceProvider]) -> None:
