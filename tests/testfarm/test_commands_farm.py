@@ -118,9 +118,9 @@ def test_status_tells_what_is_red_what_waits_and_when_the_nightly_is(told: Told)
     done = allot("status", "--folder", told.folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"main: {told.repository}, asked ")
+    assert lines[0].startswith(f"main: {told.repository}, polled ")
     assert f"  newest revision {told.commit[:10]} by Ada, " in done.stdout
-    assert "  1 of 3 releases are red, 1 are green" in lines
+    assert "  releases: 1 red, 1 green, 1 without a verdict" in lines
     assert "T02:00:00Z" in done.stdout
     (red,) = [line.split() for line in lines if line.startswith("redis, command")]
     assert red[2:4] == ["new-failure", told.commit[:10]]

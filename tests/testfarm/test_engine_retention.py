@@ -241,23 +241,25 @@ def test_the_service_sweeps_each_hour_when_it_has_the_duty(sqlite: Farm, workers
     assert clock.getDelayedCalls() == [] and INTERVAL < DAY
 
 
-def prune(folder: Path, *options: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "allotment", "farm", "prune", "--folder", str(folder), "--json", *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
+def prune(folder: Path, *options: str) -> str:
+    rules = ("--keep-green-logs", "1", "--keep-jobs", "1")
+    command = [sys.executable, "-m", "allotment", "farm", "prune", "--folder", str(folder), *rules, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_the_command_shows_what_would_go_and_removes_it(sqlite: Farm) -> None:
     old, _ = sqlite.run("nginx"), sqlite.run("nginx")  # decades ago, as the real clock has it
-    options = ("--keep-green-logs", "1", "--keep-jobs", "1")
-    shown = prune(sqlite.folder, "--dry-run", *options)
+    shown = json.loads(prune(sqlite.folder, "--dry-run", "--json"))
     assert shown["dry_run"] and sqlite.has_log(old.job.id)
     assert [item["name"] for item in shown["items"] if item["kind"] == "log"] == [f"job {old.job.id}, attempt 1: nginx"]
+    count = sum(item["count"] for item in shown["items"] if item["kind"] == "event")
+    total = f"1 log, {count} events; {shown['bytes']} bytes\n"
     assert shown["bytes"] > 0
-    assert prune(sqlite.folder, *options)["items"] == shown["items"]
+    assert prune(sqlite.folder, "--dry-run").endswith(f"\nwould go: {total}")
+    assert prune(sqlite.folder).endswith(f"\nremoved: {total}")
     assert not sqlite.has_log(old.job.id)
-    assert prune(sqlite.folder, *options)["items"] == []
+    assert json.loads(prune(sqlite.folder, "--json"))["items"] == []
+    assert prune(sqlite.folder) == "Nothing goes: a rule keeps all there is.\n"
 
 
 def test_the_command_makes_no_database(tmp_path: Path) -> None:

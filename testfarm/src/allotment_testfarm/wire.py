@@ -2,6 +2,7 @@
 """What a test node and the engine say to each other: HTTP/1.1 and JSON, the test node always dials.
 
 Every call carries ``Authorization: Bearer <token>``. An answer other than 2xx is ``{"error": "...", "fix": "..."}``.
+After a 5xx trying again may help; 507 says that the farm's disk is full.
 
 ======  ====================================  ===========================================================
 POST    /wire/v1/nodes                        :class:`NodeHello` -> :class:`NodeWelcome`

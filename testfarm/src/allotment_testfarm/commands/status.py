@@ -31,7 +31,7 @@ def command(context: click.Context, url: str | None, folder: Path | None, check:
         for project in projects:
             _show_project(project, farm.url)
         _show_queue(queue)
-    context.exit(1 if check and any(_reds(project) for project in projects) else 0)
+    context.exit(1 if check and any(_of_colour(project, "red") for project in projects) else 0)
 
 
 def _project(farm: "FarmClient", project: dict[str, Any]) -> dict[str, Any]:
@@ -41,23 +41,24 @@ def _project(farm: "FarmClient", project: dict[str, Any]) -> dict[str, Any]:
     return {**project, "newest": newest[0] if newest else None, "releases": releases}
 
 
-def _reds(project: dict[str, Any]) -> list[dict[str, Any]]:
-    return [item for item in project["releases"] if item["verdict"] and item["verdict"]["colour"] == "red"]
+def _of_colour(project: dict[str, Any], colour: str) -> list[dict[str, Any]]:
+    return [item for item in project["releases"] if item["verdict"] and item["verdict"]["colour"] == colour]
 
 
 def _show_project(project: dict[str, Any], url: str) -> None:
     from allotment_testfarm.web.look import ago, iso
 
     now = time.time()
-    reds, newest = _reds(project), project["newest"]
-    click.echo(f"{project['name']}: {project['repository']}, asked {ago(project['polled'], now)}")
+    newest = project["newest"]
+    click.echo(f"{project['name']}: {project['repository']}, polled {ago(project['polled'], now)}")
     if project["problem"]:
         click.echo(f"  {project['problem']}")
     if newest:
         seen = ago(newest["seen"], now)
         click.echo(f"  newest revision {newest['commit'][:10]} by {newest['author']}, {seen}: {newest['subject']}")
-    greens = sum(1 for item in project["releases"] if item["verdict"] and item["verdict"]["colour"] == "green")
-    click.echo(f"  {len(reds)} of {len(project['releases'])} releases are red, {greens} are green")
+    reds, greens = (_of_colour(project, colour) for colour in ("red", "green"))
+    rest = len(project["releases"]) - len(reds) - len(greens)
+    click.echo(f"  releases: {len(reds)} red, {len(greens)} green, {rest} without a verdict")
     if project["nightly_next"]:
         click.echo(f"  next nightly at {iso(project['nightly_next'])}")
     if reds:
