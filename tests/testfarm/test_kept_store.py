@@ -35,6 +35,7 @@ def make_writable(location: Path) -> None:
 
 def test_whole_parts_stay(folder: Path) -> None:
     assert prepare(folder) == []
+    assert folder.is_dir()
     location = build(folder, "zlib")
     assert prepare(folder) == []
     assert (location / "lib/one").read_text() == "12345"

@@ -17,6 +17,7 @@ def prepare(folder: Path) -> list[str]:
     root = padded_root(folder)
     if Store(root).is_moved:
         remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)  # nodes have links to it
     return [note.stem for note in sorted(root.glob(".built/*.json")) if _is_removed(root, note)]
 
 
