@@ -286,10 +286,10 @@ class Instances:
             self._records[partition.name] = None
             self._rounds.forget(partition.name)
             _log.info("%s (%s) is destroyed", partition.name, document.name)
+        self._documents.bury(document)  # before the master may know: nothing secret is left then
         self._observations.put_instance(
             ObservedInstance(partition.name, document.instance, document.generation, InstanceStatus.DESTROYED)
         )
-        self._documents.bury(document)
         return Pass()
 
 
