@@ -203,6 +203,20 @@ def test_the_clone_that_one_stands_in_is_used_when_it_has_the_commit(told: Told,
     assert f" of {clone}\n" in said
 
 
+def test_a_repository_that_lacks_the_commit_is_told_and_leaves_nothing(told: Told, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    git(other, "commit", "--quiet", "--allow-empty", "-m", "another")
+    words = (f"{told.url}/jobs/{told.failed}", "--folder", tmp_path / "desk", "--repository", other)
+    done = allot("reproduce", *words, cwd=told.repository)  # what is named goes first
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: git fetch of {other}: ")
+    fix = f"Stand in a clone that has {told.commit[:10]}, or name a repository with --repository.\n"
+    assert done.stderr.endswith(fix)
+    assert not (tmp_path / "desk/job").exists()
+
+
 def test_the_scratch_folder_is_kept_on_request(told: Told, tmp_path: Path) -> None:
     words = (f"{told.url}/api/v1/jobs/{told.failed}", "--folder", tmp_path / "desk", "--keep")
     done = allot("reproduce", *words, cwd=tmp_path)
