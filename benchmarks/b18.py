@@ -4,7 +4,8 @@
 The first byte is that of a page which nobody has asked for since something happened, so it is made anew; ``kept`` is
 one that is kept. Complete is when chromium has loaded the page with all that belongs to it and laid it out, with an
 empty cache; the bytes are those on the wire, with their headers. ``phone`` and ``no_script`` are two other ways to see
-it. All get 30 revisions job by job, and those before as a strip. ``cpu`` is what the web tier needs to make the page.
+it. All get 30 revisions job by job, and those before as a strip. ``cpu`` is what the web tier needs to make the page,
+and with a browser what that needs; ``floor`` is a page of a few bytes in the same browser, measured in turn.
 Buildbot has no such page: its grid fetches 200 builds and guesses the rest.
 """
 
@@ -21,13 +22,14 @@ from urllib.parse import urlsplit
 from allotment_testfarm.db import events
 from benchmarks import five_years
 from benchmarks.farm import cpu
-from benchmarks.measure import Result, main
+from benchmarks.measure import Result, main, processes_cpu
 from benchmarks.web import Web
 
 GOALS = {"first_byte": 0.050, "complete": 0.300, "bytes": 60_000}
 WINDOW = 30  # revisions job by job
 REVISIONS = 200
 ANEW = 20  # pages of which the CPU is told
+SMALL = "/api/v1/nodes"  # a few bytes from the same server
 SIZES: dict[str, dict[str, Any]] = {
     "desktop": {"viewport": {"width": 1920, "height": 1080}},
     "phone": {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "device_scale_factor": 2},
@@ -62,25 +64,30 @@ class Page:
         return seconds
 
 
-def see(browser: Any, url: str, options: dict[str, Any]) -> dict[str, float]:
+def see(browser: Any, web: Web, options: dict[str, Any]) -> dict[str, float]:
     """Load the page with an empty cache."""
     context = browser.new_context(**options)
     page = context.new_page()
+    floor = load(page, f"{web.url}{SMALL}")
     session = context.new_cdp_session(page)
     session.send("Network.enable")
     sizes: list[float] = []
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
-    started = time.perf_counter()
-    page.goto(url, wait_until="load")
-    seconds = time.perf_counter() - started
-    if options.get("java_script_enabled", True):
-        seconds = page.evaluate(_LOADED) / 1000
+    before = processes_cpu()
+    seconds = load(page, web.url)
     page.wait_for_load_state("networkidle")  # what comes after the page is complete counts among the bytes
+    spent = processes_cpu() - before
     shown = page.evaluate(_WINDOW), page.evaluate(_PAST)
     if shown != (WINDOW, REVISIONS - WINDOW):
         raise RuntimeError(f"the page shows {shown} revisions")
     context.close()
-    return {"complete": seconds, "bytes": sum(sizes)}
+    return {"complete": seconds, "floor": floor, "cpu": spent, "bytes": sum(sizes)}
+
+
+def load(page: Any, url: str) -> float:
+    """Return the seconds from the navigation's start until the page is complete."""
+    page.goto(url, wait_until="load")
+    return float(page.evaluate(_LOADED)) / 1000
 
 
 def measure(quick: bool) -> Result:
@@ -100,7 +107,7 @@ def measure(quick: bool) -> Result:
             first["first_byte"].append(page.first_byte(anew=True))
             first["kept"].append(page.first_byte(anew=False))
             for size, options in SIZES.items():
-                seen[size].append(see(browser, web.url, options))
+                seen[size].append(see(browser, web, options))
         browser.close()
         before = cpu(web.pid)
         for _ in range(ANEW):
