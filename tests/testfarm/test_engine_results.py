@@ -16,13 +16,15 @@ from allotment.errors import RefusedError, UnreachableError
 from allotment.messages.job import Attempt, Lease, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.plugins import plugins
+from allotment_recipes.reach import Group
 from allotment_recipes.signing import load_or_create_key, verify
-from allotment_testfarm.db import attempts, events, jobs, leases, manifests, waiting
+from allotment_testfarm.db import attempts, events, jobs, leases, manifests, nodes, waiting
 from allotment_testfarm.db.leases import Ended, LeaseTerms, StaleLeaseError
 from allotment_testfarm.db.manifests import StoredManifest
 from allotment_testfarm.engine.duties import AllDuties
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.offers import Offers
+from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.results import Results
 from allotment_testfarm.verdicts import Colour, Verdict, rules
 from allotment_testfarm.wire import JobResult
@@ -155,6 +157,25 @@ def test_only_a_green_manifest_is_signed(
     farm_parts.blobs.write([b"closure"])
     result_of(farm_parts.results.accept(lease.id, JobResult(lease.fencing, outcome, manifest=manifest("a"))))
     assert filled_sqlite.run(manifests.to_offer) == ()
+
+
+def test_a_revert_that_need_not_run_brings_its_manifest_back_to_the_master(
+    farm_parts: Farm, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    filled_sqlite.run(nodes.hello, "n1", "linux-x86_64", 1, "0.1", filled_sqlite.now, {"python": "3.11.2"})
+    before, after = ({"software": Group({"a.cfg": text})} for text in ("1", "2"))
+    for files, closure in ((before, b"one"), (after, b"two")):
+        filled_sqlite.revision("a", files=files)
+        farm_parts.blobs.write([closure])
+        lease = filled_sqlite.take()
+        result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a", closure))))
+    reverted = filled_sqlite.revision("a", files=before)
+    (job,) = filled_sqlite.run(prove_waiting, rules(plugins()), filled_sqlite.now, of=reverted.jobs)
+    assert filled_sqlite.run(jobs.get, job).verdict.colour is Colour.GREEN
+    (again,) = filled_sqlite.run(manifests.to_offer)
+    assert again.signed.manifest == manifest("a", b"one")
+    clock.advance(5.0)
+    assert farm_parts.master.taken == ["a", "a", "a"]
 
 
 def test_a_manifest_of_another_name_is_not_signed(farm_parts: Farm, filled_sqlite: Any, result_of: Any) -> None:

@@ -140,9 +140,9 @@ def get(connection: sa.Connection, job: int) -> JobSummary | None:
 
 
 def newer_green(connection: sa.Connection, job: int) -> int | None:
-    """Return the newest green job of the same release at a newer revision than that of ``job``, if there is one."""
+    """Return the newest green job of the same release, of any kind, at a newer revision than that of ``job``."""
     own, other = jobs.alias(), jobs
-    same = (own.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
+    same = (own.c[name] == other.c[name] for name in ("project_id", "release", "platform"))
     query = (
         sa.select(other.c.id)
         .join(own, sa.and_(*same, other.c.position > own.c.position))

@@ -7,8 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.codec import decode, encode
+from allotment.messages.job import Outcome
 from allotment.messages.manifest import SignedManifest
-from allotment_testfarm.db.schema import manifests
+from allotment_testfarm.db.schema import attempts, manifests
 
 _NEWEST_FIRST = (manifests.c.created.desc(), manifests.c.id.desc())
 
@@ -48,6 +49,13 @@ def get(connection: sa.Connection, sha256: str) -> StoredManifest | None:
     """Return one manifest."""
     row = connection.execute(sa.select(manifests).where(manifests.c.sha256 == sha256)).one_or_none()
     return None if row is None else _stored(row)
+
+
+def made_by(connection: sa.Connection, job: int) -> StoredManifest | None:
+    """Return the signed manifest that a job's passed attempt has made."""
+    made = sa.select(attempts.c.manifest).where(attempts.c.job_id == job, attempts.c.outcome == Outcome.PASSED)
+    sha256 = connection.execute(made.order_by(attempts.c.number.desc()).limit(1)).scalar()
+    return None if sha256 is None else get(connection, sha256)
 
 
 def to_offer(connection: sa.Connection) -> tuple[StoredManifest, ...]:

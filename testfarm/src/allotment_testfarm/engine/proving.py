@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import sqlalchemy
 
-from allotment_testfarm.db import proofs, verdicts
+from allotment_testfarm.db import events, jobs, manifests, proofs, verdicts
+from allotment_testfarm.db.proofs import Proof
 from allotment_testfarm.engine.judging import judge_jobs
-from allotment_testfarm.verdicts import Rule
+from allotment_testfarm.verdicts import Colour, Rule
 
 
 def prove_waiting(
@@ -27,5 +28,17 @@ def prove_waiting(
         verdicts.take_turn(connection, proof.job)
         if proofs.apply(connection, proof, now):
             judge_jobs(connection, (proof.job,), rules, now)
+            _offer_again(connection, proof, now)
             ended.append(proof.job)
     return tuple(ended)
+
+
+def _offer_again(connection: sqlalchemy.Connection, proof: Proof, now: float) -> None:
+    """Have the master get the manifest once more that the proving job made: after a revert its newest is another."""
+    job = jobs.get(connection, proof.job)
+    made = manifests.made_by(connection, proof.by)
+    if made is None or job is None or job.verdict is None or job.verdict.colour is not Colour.GREEN:
+        return
+    if jobs.newer_green(connection, job.id) is None and manifests.add(connection, made.signed, made.attempt, now):
+        data = {"job": job.id, "release": made.name, "by": proof.by}
+        events.record(connection, now, "manifest.signed", f"manifest/{made.sha256}", data)
