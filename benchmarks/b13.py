@@ -7,6 +7,7 @@ has started when its stream of events says so. ``floor``, measured in turn, is o
 after one write to its database. ``retried`` is a job that a command of another process sets waiting.
 """
 
+import random
 import statistics
 import sys
 import tempfile
@@ -46,7 +47,7 @@ def one_retry(farm: Farm, node: Node, job: int) -> float:
         with farm.database.write() as connection:
             jobs.retry(connection, job, asked[0])
 
-    asking = threading.Timer(SETTLED, retry)
+    asking = threading.Timer(SETTLED + random.random(), retry)  # at any moment between two looks of the engine
     asking.start()
     lease = node.lease()
     arrived = time.time()
