@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """B17: the list of 100 jobs, read by 1, 20 and 200 at a time: latency, answers a second, answers that never come.
 
-Ours is read over a database with five years of history, Buildbot's over one with its first builds. The readers are
+Ours is read over a database with five years of history, Buildbot's over one with its first 100 builds. The readers are
 one process that shares the machine with the server. ``anew`` is the median of pages that nobody has asked for before:
 the others are kept as bytes until something happens.
 """
@@ -53,26 +53,26 @@ def anew(port: int, newest: int) -> float:
     return round(statistics.median(seconds) * 1000, 2)
 
 
-def fill(buildbot: Buildbot, count: int) -> None:
-    """Let there be something to list."""
+def fill(buildbot: Buildbot) -> None:
+    """Let a list be full."""
     with buildbot.connection() as connection:
-        asked = [connection.force(buildbot.builder(number), number) for number in range(count)]
+        asked = [connection.force(buildbot.builder(number), number) for number in range(LENGTH)]
     for request in asked:
         buildbot.wait(request)
 
 
-def start_peer(folder: Path, url: str, builds: int, stack: ExitStack) -> tuple[Buildbot | None, str]:
-    """Return Buildbot with so many builds, or None, and what to say of that."""
+def start_peer(folder: Path, url: str, stack: ExitStack) -> tuple[Buildbot | None, str]:
+    """Return Buildbot with a full list, or None, and what to say of that."""
     try:
         buildbot = stack.enter_context(Buildbot(folder, url))
     except peers.MissingError as error:
         return None, str(error)
-    fill(buildbot, builds)
-    return buildbot, f"{peers.BUILDBOT[0]} with {builds} builds, measured in turn"
+    fill(buildbot)
+    return buildbot, f"{peers.BUILDBOT[0]} with {LENGTH} builds, measured in turn"
 
 
 def measure(quick: bool) -> Result:
-    seconds, builds = (2.0, LENGTH // 4) if quick else (10.0, LENGTH)
+    seconds = 2.0 if quick else 10.0
     revisions = 600 if quick else five_years.REVISIONS
     found: dict[str, dict[int, Any]] = {"ours": {}, "peer": {}}
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def measure(quick: bool) -> Result:
         web = stack.enter_context(Web(folder, urls[0], revisions))
         pages = {"ours": (int(urlsplit(web.url).port or 0), OURS)}
         fresh = anew(pages["ours"][0], web.jobs)
-        buildbot, note = start_peer(folder, urls[1], builds, stack)
+        buildbot, note = start_peer(folder, urls[1], stack)
         if buildbot is not None:
             pages["peer"] = buildbot.port, PEER
         for readers in READERS:

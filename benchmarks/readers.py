@@ -2,8 +2,8 @@
 """``readers.py PORT PATH READERS SECONDS``: many who read one page again and again, each on a connection of its own.
 
 One thread with all connections, so that the readers take little of what the server needs. Prints one object: how many
-whole answers came, their median and worst latency, those that were ``lost``, because none came in 20 s or the
-connection ended, and what is no 200.
+whole answers came and of how many bytes, their median and worst latency, those that were ``lost``, because none came in
+20 s or the connection ended, and what is no 200.
 """
 
 import json
@@ -61,6 +61,7 @@ class Crowd:
         self._selector = selectors.DefaultSelector()
         self._readers = {Reader.connect(port, request) for _ in range(count)}
         self.latencies: list[float] = []
+        self.sizes: set[int] = set()  # bytes of answers
         self.lost = 0
         self.refused = 0
         for reader in self._readers:
@@ -88,6 +89,7 @@ class Crowd:
             self._lose(reader, is_over)
             return
         self.latencies.append(time.perf_counter() - reader.asked)
+        self.sizes.add(len(reader.received))
         self.refused += not reader.received.startswith(b"HTTP/1.1 200 ")
         if is_over:
             self._end(reader)
@@ -123,6 +125,7 @@ if __name__ == "__main__":
                 "median_ms": round(statistics.median(crowd.latencies) * 1000, 2),
                 "worst_ms": round(max(crowd.latencies) * 1000, 1),
                 "answers": len(crowd.latencies),
+                "bytes": [min(crowd.sizes), max(crowd.sizes)],
                 "lost": crowd.lost,
                 "refused": crowd.refused,
             }
