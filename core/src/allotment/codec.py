@@ -25,6 +25,7 @@ from allotment.secret import KEY, Secret, unwrap, wrap
 Json = Any  # a JSON value: None, bool, int, float, str, list or dict with string keys
 T = TypeVar("T")
 SCHEMAS = Path(__file__).parent / "schemas"
+_PLAIN = frozenset({str, int, float, bool, type(None)})  # most of what a message holds: JSON as it is
 _SAFE_INTEGER = 2**53  # JSON numbers beyond it lose digits in other languages
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # one that never ends is left in one step, not tried again
 _BRACKET = re.compile(rb"[\[{\]}]")
@@ -60,13 +61,15 @@ def encode(value: Any, *, redacted: bool = False) -> Any:
 
     Secrets become ``{"$secret": "..."}``, or ``<secret>`` when ``redacted``: what is shown is always redacted.
     """
+    if type(value) in _PLAIN:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         data: dict[str, Any] = {}
         known = getattr(type(value), "message_format", None)
         if known is not None:
             data["format"] = known
-        for field in dataclasses.fields(value):
-            data[field.name] = encode(getattr(value, field.name), redacted=redacted)
+        for name in _names(type(value)):
+            data[name] = encode(getattr(value, name), redacted=redacted)
         return data
     if isinstance(value, enum.Enum):
         return value.value
@@ -147,6 +150,11 @@ def _place(cls: type, where: str) -> str:
 def _kind(data: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(data), "a number")
+
+
+@functools.cache
+def _names(cls: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 @functools.cache
