@@ -2,7 +2,7 @@
 """Attempts: the tries at a job, their steps and test cases; a job with all of it for its page."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -50,6 +50,13 @@ class JobDetail:
     problem: str = ""  # why its inputs can't be told
 
 
+# Made once: each verdict asks them.
+_OF_JOB: Final = sa.select(attempts).where(attempts.c.job_id == sa.bindparam("job")).order_by(attempts.c.number)
+_CASES: Final = (
+    sa.select(test_cases).where(test_cases.c.attempt_id == sa.bindparam("attempt")).order_by(test_cases.c.id)
+)
+
+
 def detail(connection: sa.Connection, job: int) -> JobDetail | None:
     """Return everything of one job; test cases only of its newest attempt."""
     found = jobs.get(connection, job)
@@ -68,8 +75,7 @@ def detail(connection: sa.Connection, job: int) -> JobDetail | None:
 
 def of_job(connection: sa.Connection, job: int) -> tuple[AttemptDetail, ...]:
     """Return a job's attempts, the newest last, without test cases."""
-    rows = connection.execute(sa.select(attempts).where(attempts.c.job_id == job).order_by(attempts.c.number))
-    return tuple(_attempt(row) for row in rows)
+    return tuple(_attempt(row) for row in connection.execute(_OF_JOB, {"job": job}))
 
 
 def get(connection: sa.Connection, attempt: int) -> AttemptDetail | None:
@@ -80,10 +86,9 @@ def get(connection: sa.Connection, attempt: int) -> AttemptDetail | None:
 
 def cases_of(connection: sa.Connection, attempt: int) -> tuple[TestCase, ...]:
     """Return an attempt's test cases in the order in which they ran."""
-    query = sa.select(test_cases).where(test_cases.c.attempt_id == attempt).order_by(test_cases.c.id)
     return tuple(
         TestCase(row.suite, row.name, CaseOutcome(row.outcome), row.seconds, row.message, row.line)
-        for row in connection.execute(query)
+        for row in connection.execute(_CASES, {"attempt": attempt})
     )
 
 

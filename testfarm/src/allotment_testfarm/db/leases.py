@@ -49,6 +49,13 @@ class StaleLeaseError(RefusedError):
 # What each job asks for is made once.
 _SET_JOB: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _SET_ATTEMPT: Final = sa.update(attempts).where(attempts.c.id == sa.bindparam("lease"))
+_ATTEMPT: Final = sa.select(attempts).where(attempts.c.id == sa.bindparam("lease"))
+_CHANGE: Final = (
+    sa.update(attempts)
+    .where(attempts.c.id == sa.bindparam("lease"), attempts.c.fencing == sa.bindparam("held"))
+    .where(attempts.c.ended.is_(None))
+    .returning(attempts.c.job_id, attempts.c.node)
+)
 # Attempts with what decides whether their jobs are tried again.
 _WITH_JOB: Final = sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
 _LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_for_update()
@@ -67,13 +74,13 @@ def give_back(connection: sa.Connection, lease: int, now: float) -> None:
 
 def check(connection: sa.Connection, lease: int, fencing: int) -> str:
     """Return the path of a live lease's log; a stale one is a :class:`StaleLeaseError`. Needs only ``read()``."""
-    row = connection.execute(sa.select(attempts).where(attempts.c.id == lease)).one_or_none()
+    row = connection.execute(_ATTEMPT, {"lease": lease}).one_or_none()
     return str(_checked(row, lease, fencing).log)
 
 
 def check_or_ended(connection: sa.Connection, lease: int, fencing: int) -> str:
     """As :func:`check`, for a result that may come again: a lease that has ended with a result passes too."""
-    row = connection.execute(sa.select(attempts).where(attempts.c.id == lease)).one_or_none()
+    row = connection.execute(_ATTEMPT, {"lease": lease}).one_or_none()
     if row is not None and row.fencing == fencing and row.result is not None:
         return str(row.log)
     return check(connection, lease, fencing)
@@ -187,13 +194,9 @@ def _locked(connection: sa.Connection, lease: int) -> Any:
 
 def _change(connection: sa.Connection, lease: int, fencing: int, values: dict[str, object]) -> Any:
     """Change a live attempt and return its job and test node; a stale lease is a :class:`StaleLeaseError`."""
-    live = (attempts.c.id == lease, attempts.c.fencing == fencing, attempts.c.ended.is_(None))
-    change = sa.update(attempts).where(*live).values(**values).returning(attempts.c.job_id, attempts.c.node)
-    row = connection.execute(change).one_or_none()
+    row = connection.execute(_CHANGE, {"lease": lease, "held": fencing, **values}).one_or_none()
     if row is None:
-        raise _refusal(
-            connection.execute(sa.select(attempts).where(attempts.c.id == lease)).one_or_none(), lease, fencing
-        )
+        raise _refusal(connection.execute(_ATTEMPT, {"lease": lease}).one_or_none(), lease, fencing)
     return row
 
 

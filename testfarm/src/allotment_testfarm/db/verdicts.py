@@ -31,6 +31,8 @@ _CASE: Final = (
     .join(revisions, revisions.c.id == jobs.c.revision_id)
     .where(jobs.c.id == sa.bindparam("job"))
 )
+_project = sa.select(jobs.c.project_id).where(jobs.c.id == sa.bindparam("job")).scalar_subquery()
+_TURN: Final = sa.select(projects.c.id).where(projects.c.id == _project).with_for_update(key_share=True)
 _JUDGE: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _BEFORE: Final = (
     sa.select(_older)
@@ -53,8 +55,7 @@ def take_turn(connection: sa.Connection, job: int) -> None:
 
     PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
     """
-    project = sa.select(jobs.c.project_id).where(jobs.c.id == job).scalar_subquery()
-    connection.execute(sa.select(projects.c.id).where(projects.c.id == project).with_for_update(key_share=True))
+    connection.execute(_TURN, {"job": job})
 
 
 def case(connection: sa.Connection, job: int) -> Case:
