@@ -28,8 +28,11 @@ class Machine:
 
     def __init__(self) -> None:
         self.figures = PLENTY
+        self.errors: list[Exception] = []  # of the next looks
 
     def measure(self, folder: Path) -> HostFigures:
+        if self.errors:
+            raise self.errors.pop()
         return self.figures
 
 
@@ -138,8 +141,11 @@ class Upgraded(Surroundings):
         super().__init__()
         self.number = 1
         self.kinds = ("command",)
+        self.errors: list[Exception] = []  # of the next looks
 
     def have_changed(self) -> bool:
+        if self.errors:
+            raise self.errors.pop()
         return self.environment != {"tool": str(self.number)}
 
     def measure(self) -> None:
@@ -163,3 +169,26 @@ def test_job_that_was_given_for_other_software_is_given_back_and_the_engine_is_t
     )
     assert second.outcome == Outcome.PASSED
     assert [hello["environment"] for hello in engine.hellos] == [{"tool": "1"}, {"tool": "2"}]
+
+
+def test_slot_takes_jobs_again_after_what_is_installed_could_not_be_looked_at(
+    engine: Any, start: Callable[..., TestNode]
+) -> None:
+    surroundings = Upgraded()
+    start(surroundings=surroundings)
+    engine.wait_for(lambda: engine.requests)
+    surroundings.errors = [OSError("site-packages is being replaced")] * 2
+    engine.submit([sys.executable, "-c", "pass"])  # the first look comes with the lease, the second before the next one
+    engine.submit([sys.executable, "-c", "pass"])
+    assert engine.result().outcome == Outcome.PASSED
+    assert surroundings.errors == []
+
+
+def test_slot_takes_jobs_again_after_the_machine_could_not_be_looked_at(
+    engine: Any, machine: Machine, start: Callable[..., TestNode]
+) -> None:
+    machine.errors = [OSError("a disk that is away")] * 2
+    start()
+    engine.submit([sys.executable, "-c", "pass"])
+    assert engine.result().outcome == Outcome.PASSED
+    assert machine.errors == []

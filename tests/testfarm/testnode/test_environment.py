@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from allotment.codec import dumps
+from allotment.errors import AllotmentError
 from allotment_recipes.python_scripts import Recipe
 from allotment_testfarm.engine.wire_server import MESSAGE
 from allotment_testfarm.testnode import environment as module
@@ -78,6 +79,22 @@ def test_surroundings_are_measured_as_a_job_would_see_them() -> None:
     assert not surroundings.have_changed()
     assert surroundings.environment == environment()
     assert {"release", "command", "from-scratch"} <= set(surroundings.kinds)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [(None, "No such file"), ("echo noise", "Expecting value"), ("echo broken >&2; exit 1", "broken")],
+)
+def test_surroundings_that_can_t_be_measured_are_the_projects_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None, said: str
+) -> None:
+    python = tmp_path / "python"
+    if script is not None:
+        python.write_text(f"#!/bin/sh\n{script}\n")
+        python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    with pytest.raises(AllotmentError, match=f"what is installed here can't be told: .*{said}"):
+        Surroundings().measure()
 
 
 def test_what_is_installed_or_edited_is_noticed(tmp_path: Path) -> None:

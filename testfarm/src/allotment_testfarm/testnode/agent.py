@@ -139,7 +139,7 @@ class TestNode:
                 self._greeted = False
                 patience.pause()
                 continue
-            except AllotmentError as error:  # a lease that this version does not understand
+            except (AllotmentError, OSError) as error:  # a lease not understood, software that is being installed
                 _log.error("no lease: %s", error)
                 patience.pause()
                 continue
@@ -185,9 +185,9 @@ class TestNode:
             self._attempts.add(attempt)
             if self._stopping.is_set():
                 attempt.give_back(f"test node {self._name} is stopping")
-        if self._surroundings.have_changed():  # while the lease was waited for: it is given for another environment
-            attempt.give_back(f"other software was installed on test node {self._name}")
         try:
+            if self._surroundings.have_changed():  # while the lease was waited for: it is for another environment
+                attempt.give_back(f"other software was installed on test node {self._name}")
             attempt.run()
         except Exception:  # the slot must survive; the engine sees the lease expire
             _log.exception("lease %d: a bug in the test node", lease.id)
@@ -217,7 +217,7 @@ class TestNode:
         def say() -> None:
             try:
                 self._wire.lease(self._request(*self._look()))
-            except AllotmentError as error:
+            except (AllotmentError, OSError) as error:
                 _log.warning("the farm was not told of the stop: %s", error)
 
         saying = threading.Thread(target=say, name="stopping", daemon=True)

@@ -34,9 +34,9 @@ class Surroundings:
             done = subprocess.run(
                 command, env=variables, capture_output=True, text=True, check=True, timeout=_MEASURE_SECONDS
             )
-        except subprocess.SubprocessError as error:
+            found = json.loads(done.stdout)
+        except (subprocess.SubprocessError, OSError, ValueError) as error:  # as while it is being installed
             said = (getattr(error, "stderr", "") or "").strip().rpartition("\n")[2]
             raise AllotmentError(f"what is installed here can't be told: {said or error}", "Install it anew") from error
-        found = json.loads(done.stdout)
         self.environment, self.kinds = found["environment"], tuple(found["kinds"])
         self._watched, self._look = decode(Watched, found["watched"]), found["look"]
