@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from allotment.errors import RefusedError
-from allotment.messages.job import Lease, Outcome
+from allotment.messages.job import JobState, Lease, Outcome
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
-from allotment_testfarm.db import attempts, jobs, leases, nodes, schema, waiting
+from allotment_testfarm.db import attempts, jobs, leases, nodes, schema, verdicts, waiting
 from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
 from allotment_testfarm.engine.leases import Caller, Leases
 from allotment_testfarm.engine.logs import LogSink
@@ -213,6 +213,22 @@ def test_a_cancelled_waiting_job_is_judged_by_the_sweep(
     filled_sqlite.run(jobs.cancel, job, clock.seconds())
     clock.advance(1.0)
     assert filled_sqlite.run(jobs.get, job).verdict.name == "inconclusive"
+
+
+def test_a_job_that_can_t_be_judged_keeps_no_other_from_its_end(
+    service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, clock: Clock
+) -> None:
+    broken, cancelled, silent = submit("a", "b", "c").jobs
+    leased = [result_of(service.take(LeaseRequest("n1"), Caller())) for _ in range(3)]
+    end(service, filled_sqlite, leased[0], Outcome.PASSED)
+    unreadable = sa.update(schema.attempts).where(schema.attempts.c.id == leased[0].id).values(steps=[{"no": "step"}])
+    filled_sqlite.run(lambda connection: connection.execute(unreadable))
+    filled_sqlite.run(jobs.cancel, cancelled, clock.seconds())
+    clock.pump([1.0] * 31)
+    with filled_sqlite.database.read() as connection:
+        assert verdicts.unjudged(connection) == (broken,)
+    assert filled_sqlite.run(attempts.get, leased[2].id).outcome is Outcome.LOST
+    assert filled_sqlite.run(jobs.get, silent).state is JobState.WAITING
 
 
 def test_leases_go_on_after_the_engine_was_away(

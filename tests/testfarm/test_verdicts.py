@@ -66,6 +66,16 @@ def test_a_rule_that_raises_is_left_out(caplog: pytest.LogCaptureFixture) -> Non
     assert "verdict rule" in caplog.text
 
 
+@pytest.mark.parametrize("answer", ["red", Verdict("slow", "red")])  # type: ignore[arg-type]  # as a plugin may
+def test_an_answer_that_is_no_verdict_is_left_out(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
+    def slow(attempt: Attempt, earlier: Verdict | None) -> Verdict | None:
+        return answer
+
+    earlier = Verdict("failed", Colour.RED, since="q")
+    assert judge(attempt(Outcome.PASSED), earlier, "r", [slow, *rules(plugins())]).name == "fixed"
+    assert f"{answer!r} is no Verdict with a Colour" in caplog.text
+
+
 def finish(filled: Any, outcome: Outcome) -> int:
     lease = filled.claim()
     filled.run(leases.finish, lease.id, lease.fencing, outcome, "", filled.now, filled.terms, digest="d")

@@ -152,7 +152,7 @@ def allotment_job_kinds() -> Iterable[JobKind]:
 @hookspec
 def allotment_verdict_rules() -> Iterable[VerdictRule]:
     """List this plugin's verdict rules. Called once, when the engine starts; the first rule that returns a verdict
-    decides. A rule that raises is logged and passed over for that job.
+    decides. A rule that raises, or returns anything but a verdict or None, is logged and passed over for that job.
     """
     return ()
 

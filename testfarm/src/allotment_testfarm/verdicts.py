@@ -74,11 +74,12 @@ def rules(registry: Plugins) -> tuple[Rule, ...]:
 def judge(attempt: Attempt, earlier: Verdict | None, revision: str, rules: Iterable[Rule]) -> Verdict:
     """Return the first verdict that a rule gives; ``earlier`` is the last green or red one at an older revision.
 
-    ``since`` stays that of ``earlier`` while the colour does, else it is ``revision``. A rule that raises is left out.
+    ``since`` stays that of ``earlier`` while the colour does, else it is ``revision``. A rule that raises is left out,
+    and so is one whose answer is neither a verdict nor None.
     """
     for rule in rules:
         try:
-            verdict = rule(attempt, earlier)
+            verdict = _answer(rule, attempt, earlier)
         except Exception:  # a plugin's rule must not stop the engine from recording what it was told
             _log.exception("verdict rule %r failed for job %s", rule, attempt.job)
             continue
@@ -86,6 +87,13 @@ def judge(attempt: Attempt, earlier: Verdict | None, revision: str, rules: Itera
             is_same = earlier is not None and earlier.colour is verdict.colour
             return replace(verdict, since=earlier.since if earlier is not None and is_same else revision)
     return replace(Verdict("inconclusive", Colour.GREY, "no verdict rule applies"), since=revision)
+
+
+def _answer(rule: Rule, attempt: Attempt, earlier: Verdict | None) -> Verdict | None:
+    verdict = rule(attempt, earlier)
+    if verdict is not None and not (isinstance(verdict, Verdict) and isinstance(verdict.colour, Colour)):
+        raise TypeError(f"{verdict!r} is no Verdict with a Colour")
+    return verdict
 
 
 def _count(cases: tuple[TestCase, ...]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
+from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -22,6 +23,7 @@ from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.repeating import RepeatingService
+from allotment_testfarm.engine.space import lack_of_space
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.verdicts import Rule
 from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, NodeHello, NodeWelcome, StepReport
@@ -91,6 +93,7 @@ class Leases(RepeatingService):
         self._live: dict[int, _Live] = {}  # by lease
         self._rested = clock.seconds()  # when the last sweep ended
         self._is_behind = False  # leases have run out and could not be ended
+        self._unjudgeable: set[int] = set()  # jobs of which it was told
         self._notices = 0
         self._waiting: set[Deferred[None]] = set()
 
@@ -257,25 +260,38 @@ class Leases(RepeatingService):
     async def _end_silent(self) -> None:
         now = self._clock.seconds()
         due = await self._workers.read(leases.due, now)
-        if due.is_anything:
-            self._is_behind = True  # a disk that is full refuses heartbeats as well
-            ended = await self._workers.write(self._end_expired, now)
-            self._is_behind = False
-            for attempt in ended:
+        if due.expired:
+            for attempt in await self._expire(now):
                 self._log.warn("job {job}: attempt is {how}", job=attempt.job, how=attempt.outcome.value)
                 self.ended(attempt)
                 size = await self._workers.blocking(self._logs.seal, attempt.log)
                 await self._workers.write(leases.note_log_size, attempt.attempt, size)
+        if due.is_anything:
+            await self._judge_done(now)
+
+    async def _expire(self, now: float) -> tuple[Ended, ...]:
+        try:
+            return await self._workers.write(leases.expire, now, self._terms)
+        except (OSError, DBAPIError) as error:  # a disk that is full refuses heartbeats as well
+            self._is_behind = isinstance(error, DBAPIError) or bool(lack_of_space(error))
+            raise
+
+    async def _judge_done(self, now: float) -> None:
+        """Judge each job by itself: one that can't be judged keeps no other from its verdict, and no lease alive."""
+        unjudged = await self._workers.read(verdicts.unjudged)
+        self._unjudgeable.intersection_update(unjudged)
+        for job in unjudged:
+            try:
+                await self._workers.write(judge_jobs, (job,), self._rules, now)
+            except Exception:  # a row that can't be read: told once, tried again each second
+                if job not in self._unjudgeable:
+                    self._log.failure("job {job} can't be judged", job=job)
+                    self._unjudgeable.add(job)
 
     def _greet(self, connection: sqlalchemy.Connection, hello: NodeHello, now: float) -> bool:
         is_new = nodes.hello(connection, hello.name, hello.platform, hello.slots, hello.version, now, hello.environment)
         prove_waiting(connection, self._rules, now)  # by what ran in an environment like this one
         return is_new
-
-    def _end_expired(self, connection: sqlalchemy.Connection, now: float) -> tuple[Ended, ...]:
-        ended = leases.expire(connection, now, self._terms)
-        judge_jobs(connection, verdicts.unjudged(connection), self._rules, now)
-        return ended
 
 
 def _note(connection: sqlalchemy.Connection, request: LeaseRequest, now: float) -> Asker:
