@@ -2,6 +2,7 @@
 """One job in its own process under the guard: start it, collect its output without secrets, learn how it ended."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from allotment_testfarm.testnode.scratch import Scratch, kill_leftovers
 from allotment_testfarm.testnode.sizes import shown
 from allotment_testfarm.wire import JobResult, StepReport
 
+_log = logging.getLogger(__name__)
 PROCESSES = 1024  # that a job may have at a time; the same everywhere, because one that has more has failed
 _MAX_REPORT = 16 << 20  # bytes of one file of the report folder
 _CHUNK = 1 << 16  # bytes
@@ -191,11 +193,15 @@ class GuardedJob:
         try:
             with self._scratch.log.open("ab", buffering=0) as log:
                 self._copy(stream.fileno(), log)
+            return
         except (AllotmentError, OSError) as error:  # a full disk, an echo that is gone, a list of secrets that is none
             self._problem = f"the job's output can't be kept: {error}"
-            self.kill()
-            while os.read(stream.fileno(), _CHUNK):
-                pass  # what still runs must not wait for its output to be read
+        except Exception as error:  # the job would wait for its output to be read until its time is over
+            _log.exception("job %d: a bug in the test node", self._job.id)
+            self._problem = f"the job's output can't be kept: {error!r}"
+        self.kill()
+        while os.read(stream.fileno(), _CHUNK):
+            pass  # what still runs must not wait for its output to be read
 
     def _copy(self, output: int, log: IO[bytes]) -> None:
         """Return at the end of the output, which is when the last process of the job is gone."""
@@ -262,8 +268,8 @@ def _strings(lines: bytes) -> list[str]:
     for line in lines.splitlines():
         try:
             value = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue  # the job wrote nonsense
         if isinstance(value, str):
-            found.append(value)
+            found += [value.encode("utf-8", "replace").decode(), str(plain(value))]  # as in the log, as in the result
     return found
