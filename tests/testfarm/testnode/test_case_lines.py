@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import string
+import tracemalloc
 from pathlib import Path
 
 from hypothesis import given
@@ -33,6 +34,19 @@ def test_each_case_has_the_last_line_that_names_it(tmp_path: Path) -> None:
         case("test.test_a", "test_not_run"),
     )
     assert [item.line for item in with_lines(cases, tmp_path / "log", "software/x")] == [2, 3, 4, 6, None]
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        log.writelines(b"item %d: is there: passed\n" % number for number in range(20_000))
+        log.write(b"x" * 5_000_000 + b"\n" + b"x" * 2000 + b"\nitem 7: is there: passed")
+    tracemalloc.start()
+    try:
+        (found,) = with_lines([case("item 7", "is there")], tmp_path / "log", "x")
+        assert tracemalloc.get_traced_memory()[1] < 500_000  # bytes
+    finally:
+        tracemalloc.stop()
+    assert found.line == 20_003
 
 
 def test_a_parameter_may_look_like_a_path() -> None:

@@ -2,10 +2,10 @@
 """Where a job's log names its test cases: the line that pytest prints of each, or the job itself of its checks."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from allotment.messages.job import TestCase
 
@@ -21,14 +21,30 @@ def with_lines(cases: Iterable[TestCase], log: Path, folder: str) -> tuple[TestC
 
     ``folder`` is the release's: reports call a test by its place in it, pytest's output by the way there.
     """
-    found: dict[str, int] = {}
+    wanted = [(f"{case.suite}: {case.name}", case) for case in cases]
+    found: dict[str, int | None] = {name: None for name, _ in wanted}  # a log may name much more
     with log.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if match := _PYTEST.match(line[:_LONGEST]):
-                found[junit_name(_text(match[1]), folder)] = number
-            elif match := _CHECK.match(line[:_LONGEST]):
-                found[_text(match[1])] = number
-    return tuple(replace(case, line=found.get(f"{case.suite}: {case.name}")) for case in cases)
+        for number, line in enumerate(_beginnings(file), 1):
+            name = _named(line, folder)
+            if name in found:
+                found[name] = number
+    return tuple(replace(case, line=found[name]) for name, case in wanted)
+
+
+def _beginnings(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what is looked at of each line; the rest of a long one is never in memory at once."""
+    while line := file.readline(_LONGEST):
+        yield line
+        while len(line) == _LONGEST and not line.endswith(b"\n"):
+            line = file.readline(_LONGEST)
+
+
+def _named(line: bytes, folder: str) -> str:
+    """Return ``suite: name`` of the case that a line names, "" if it is no such line."""
+    if match := _PYTEST.match(line):
+        return junit_name(_text(match[1]), folder)
+    match = _CHECK.match(line)
+    return _text(match[1]) if match else ""
 
 
 def junit_name(node: str, folder: str) -> str:
