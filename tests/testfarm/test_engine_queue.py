@@ -102,6 +102,16 @@ def test_what_the_database_says_is_taken_over() -> None:
     assert len(queue) == 0
 
 
+def test_what_is_held_again_and_again_takes_no_more_room() -> None:
+    queue = filled(*(job(number) for number in range(1, 4)))
+    for _ in range(100):
+        while (found := queue.pick(N1, KINDS)) is not None:
+            queue.hold(found, by=9, environment="e1")
+        queue.match({1, 2, 3}, NOW)
+    assert sum(map(len, queue._lanes.values())) == 3
+    assert [picked(queue) for _ in range(4)] == [1, 2, 3, None]
+
+
 def test_a_job_that_changed_takes_its_new_place_only() -> None:
     queue = filled(job(1), job(2))
     queue.add(job(2, priority=1), NOW)

@@ -104,6 +104,7 @@ class ReadyQueue:
         for numbers in self._held.values():
             self._release(numbers, now)
         self._held.clear()
+        self._clean_shut_lanes()
         return set(waiting) - self._jobs.keys()
 
     def _release(self, numbers: Iterable[int], now: float) -> bool:
@@ -116,6 +117,15 @@ class ReadyQueue:
         lane = Lane(job.kind, job.platform, shut)
         self._places[job.id] = lane
         heapq.heappush(self._lanes[lane], (-job.priority, job.id))
+
+    def _clean_shut_lanes(self) -> None:
+        """Forget the entries of jobs that have left: where only those ask who are shut out, none comes to the front."""
+        for lane in [lane for lane in self._lanes if lane.shut]:
+            heap = sorted({entry for entry in self._lanes[lane] if self._places.get(entry[1]) == lane})
+            if heap:
+                self._lanes[lane] = heap  # what is sorted is a heap
+            else:
+                del self._lanes[lane]
 
     def _first(self, lane: Lane) -> tuple[int, int] | None:
         """Return the front of a lane; an empty one is removed."""
