@@ -357,6 +357,22 @@ def test_an_equal_job_is_held_until_the_one_that_runs_ends(
     assert answer[0].job.id == second
 
 
+def test_a_held_job_goes_on_in_ten_seconds_where_nobody_tells_of_the_end(
+    service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, start: Start, clock: Clock
+) -> None:
+    files = {"software/a": Group({"software/a/software.cfg": "100644 1"})}
+    for name in ("n1", "n2"):
+        result_of(service.hello(NodeHello(name, "linux-x86_64", environment={"python": "3.11"})))
+    _, second = (submit("a", files=files).jobs[0] for _ in range(2))
+    lease = result_of(service.take(LeaseRequest("n1"), Caller()))
+    answer = start(service.take(LeaseRequest("n2", wait=60.0), Caller()))
+    arguments = (lease.id, lease.fencing, Outcome.TIMED_OUT, "", clock.seconds(), filled_sqlite.terms)
+    filled_sqlite.run(leases.finish, *arguments, digest="d")
+    filled_sqlite.run(lambda connection: connection.execute(sa.delete(schema.events)))
+    clock.pump([1.0] * 11)
+    assert answer[0].job.id == second
+
+
 def test_what_other_processes_change_is_found(
     service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, start: Start, clock: Clock
 ) -> None:

@@ -94,8 +94,11 @@ def test_what_the_database_says_is_taken_over() -> None:
     found = queue.pick(N1, KINDS)
     assert found is not None
     queue.hold(found, by=9, environment="e1")
-    assert queue.match({1, 3, 4}, NOW) == {4}
-    assert picked(queue) == 1  # nobody says that its hold still stands
+    assert queue.match({1, 3, 4}) == {4}
+    assert picked(queue) is None
+    assert queue.let_go(NOW)
+    assert not queue.let_go(NOW)
+    assert picked(queue) == 1
     assert picked(queue) is None
     assert queue.advance(NOW + 9)
     assert picked(queue) == 3
@@ -107,7 +110,7 @@ def test_what_is_held_again_and_again_takes_no_more_room() -> None:
     for _ in range(100):
         while (found := queue.pick(N1, KINDS)) is not None:
             queue.hold(found, by=9, environment="e1")
-        queue.match({1, 2, 3}, NOW)
+        assert queue.let_go(NOW)
     assert sum(map(len, queue._lanes.values())) == 3
     assert [picked(queue) for _ in range(4)] == [1, 2, 3, None]
 

@@ -57,9 +57,10 @@ class Feed:
     async def _look_at_all(self) -> bool:
         if self._whole is None:
             self._seen = await self._workers.read(events.newest)
-        missing = self._queue.match(await self._workers.read(waiting.all_ids), self._clock.seconds())
+        missing = self._queue.match(await self._workers.read(waiting.all_ids))
+        is_news = self._queue.let_go(self._clock.seconds())
         if not missing:
-            return False
+            return is_news
         for job in await self._workers.read(waiting.load, missing):
             self._queue.add(job, self._clock.seconds())
         if self._whole is None:

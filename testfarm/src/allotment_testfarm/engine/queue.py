@@ -97,15 +97,18 @@ class ReadyQueue:
         self.endings += 1
         return self._release(self._held.pop(job, ()), now)
 
-    def match(self, waiting: Collection[int], now: float) -> set[int]:
-        """Drop the jobs that are not ``waiting``, let go all that are held, and return those that are missing."""
+    def match(self, waiting: Collection[int]) -> set[int]:
+        """Drop the jobs that are not ``waiting``, and return those that are missing."""
         for number in self._jobs.keys() - waiting:
             del self._jobs[number], self._places[number]
-        for numbers in self._held.values():
-            self._release(numbers, now)
+        return set(waiting) - self._jobs.keys()
+
+    def let_go(self, now: float) -> bool:
+        """Let all go on that are held, in case nobody told of an end; False when there are none."""
+        found = self._release([number for numbers in self._held.values() for number in numbers], now)
         self._held.clear()
         self._clean_shut_lanes()
-        return set(waiting) - self._jobs.keys()
+        return found
 
     def _release(self, numbers: Iterable[int], now: float) -> bool:
         found = [self._jobs[number] for number in numbers if number in self._jobs]
