@@ -88,6 +88,42 @@ def test_second_process_waits_for_the_first_ones_write(counter: Database, databa
     assert value(counter) == 40
 
 
+def cut_others(database: Database) -> None:
+    """End all other connections to the database, as a server does that restarts."""
+    with database.write() as connection:
+        connection.execute(
+            text(
+                "select pg_terminate_backend(pid, 10000) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        )
+
+
+def test_connection_that_was_cut_while_it_rested_is_replaced(postgresql_url: str) -> None:
+    database, other = Database(postgresql_url, trust=0.0), Database(postgresql_url)
+    for _ in range(2):  # the new one is tried as well
+        with database.read() as first, database.read() as second:
+            assert first.execute(text("select 1")).scalar_one() == second.execute(text("select 1")).scalar_one()
+        cut_others(other)
+    database.close()
+    other.close()
+
+
+def test_connections_that_were_cut_at_work_fail_once(postgresql_url: str) -> None:
+    database, other = Database(postgresql_url, trust=3600.0), Database(postgresql_url)
+    with database.read() as first, database.read() as second:
+        first.execute(text("select 1"))
+        second.execute(text("select 1"))
+    cut_others(other)
+    with pytest.raises(DBAPIError) as caught, database.read() as connection:
+        connection.execute(text("select 1"))
+    assert caught.value.connection_invalidated
+    with database.read() as first, database.read() as second:
+        assert first.execute(text("select 1")).scalar_one() == second.execute(text("select 1")).scalar_one()
+    database.close()
+    other.close()
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [

@@ -3,6 +3,7 @@
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from allotment.errors import AllotmentError
 
 CONNECTIONS = 16  # of one process; the HTTP tier's thread limit is the same number, so no thread waits for one
 BUSY = 30.0  # seconds that a writer waits for another process's write transaction on SQLite
+TRUST = 1.0  # seconds for which a connection that was in use is used again untried: trying it costs as much as a query
 _MIGRATION_LOCK = 0x616C6C6F74  # advisory lock on PostgreSQL: two programs that start at once migrate in turn
 
 
@@ -26,8 +30,8 @@ class Database:
     On PostgreSQL transactions are READ COMMITTED and run side by side: what must not change is locked by the query.
     """
 
-    def __init__(self, url: str, connections: int = CONNECTIONS) -> None:
-        self.engine = _create_engine(_parse(url), connections)
+    def __init__(self, url: str, connections: int = CONNECTIONS, trust: float = TRUST) -> None:
+        self.engine = _create_engine(_parse(url), connections, trust)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self.connections = connections
         self._writer = threading.Lock()
@@ -106,7 +110,7 @@ def _parse(url: str) -> URL:
     raise AllotmentError(f"databases of the kind '{family}' are not supported", "Use sqlite or postgresql")
 
 
-def _create_engine(url: URL, connections: int) -> Engine:
+def _create_engine(url: URL, connections: int, trust: float) -> Engine:
     # Errors are logged, and what is written may be secret: their texts show statements without the values.
     pool: dict[str, Any] = {
         "pool_size": connections,
@@ -122,10 +126,33 @@ def _create_engine(url: URL, connections: int) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
-        # pre_ping: a connection that a restarted server has dropped is replaced before it is used
-        return sqlalchemy.create_engine(url, pool_pre_ping=True, **pool)
+        engine = sqlalchemy.create_engine(url, **pool)
     except ImportError as error:
         raise AllotmentError("PostgreSQL needs the package psycopg", "Install allotment.master[postgresql]") from error
+    _try_idle_connections(engine, trust)
+    return engine
+
+
+def _try_idle_connections(engine: Engine, trust: float) -> None:
+    """Have connections that a restarted server has dropped replaced before they are used.
+
+    One that drops within ``trust`` seconds of its last use fails its next transaction, and the pool replaces them all.
+    """
+
+    def rest(_: object, entry: ConnectionPoolEntry) -> None:
+        entry.info["rests_since"] = time.monotonic()
+
+    def use(connection: DBAPIConnection, entry: ConnectionPoolEntry, _: object) -> None:
+        is_new = "rests_since" not in entry.info
+        if is_new or time.monotonic() - entry.info["rests_since"] < trust:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # the pool connects anew
+
+    event.listen(engine, "checkin", rest)
+    event.listen(engine, "checkout", use)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
