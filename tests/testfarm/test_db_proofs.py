@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from allotment.messages.job import CaseOutcome, JobState, Outcome, TestCase
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
 from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes, reproductions
 from allotment_testfarm.db.inputs import InputChange, InputChanges
+from allotment_testfarm.db.schema import attempts as attempts_table
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.proving import prove_waiting
@@ -93,6 +95,18 @@ def test_a_job_that_was_not_run_is_reproduced_by_the_attempt_that_proved_it(farm
     assert (found.node, found.outcome, found.reason, found.cases) == ("n1", Outcome.FAILED, "why", cases)
     assert found.environment == {"platform": "linux-x86_64", **PYTHON}
     assert farm.filled.run(reproductions.get, 999) is None
+
+
+def test_a_proved_job_is_reproduced_as_it_ended_when_the_other_runs_again(farm: Farm) -> None:
+    first = farm.commit()
+    farm.run(Outcome.FAILED)
+    second = farm.commit()
+    farm.prove()
+    now = farm.filled.now
+    again = {"job_id": first, "number": 2, "node": "n1", "fencing": 2, "steps": [], "log": "logs/1/2.log"}
+    again |= {"started": now, "expires": now + 20, "deadline": now + 60}
+    farm.filled.run(sa.Connection.execute, sa.insert(attempts_table).values(again))
+    assert farm.filled.run(reproductions.get, second).outcome is Outcome.FAILED
 
 
 def test_a_job_that_waits_is_proved_by_one_that_ends_later(farm: Farm) -> None:
