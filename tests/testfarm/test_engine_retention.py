@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from twisted.internet.task import Clock
 
-from allotment.messages.job import Outcome
+from allotment.messages.job import JobState, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
 from allotment.plugins import plugins
 from allotment_testfarm.db import events, jobs, leases, manifests, retention
@@ -134,6 +134,14 @@ def test_what_proved_the_newest_manifest_stays(farm: Farm) -> None:
     assert logs(farm.sweep(days=500)) == [old.job.id]
     assert kept.exists()
     assert farm.has_log(proof.job.id) and farm.has_log(newest.job.id)
+
+
+def test_what_proved_the_newest_jobs_stays(farm: Farm) -> None:
+    old, proof = farm.run("nginx"), farm.run("nginx")
+    (newest,) = farm.filled.revision("nginx").jobs
+    shown = {"state": JobState.DONE, "outcome": Outcome.PASSED, "proved_by": proof.job.id}
+    farm.filled.run(sa.Connection.execute, sa.update(jobs_table).where(jobs_table.c.id == newest).values(shown))
+    assert logs(farm.sweep(days=500)) == [old.job.id]
 
 
 def test_blobs_that_no_manifest_needs_go_unless_they_are_young_or_offered_in_vain(farm: Farm) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What may go: logs, events and blobs that no rule keeps, found and forgotten a few at a time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -37,8 +37,8 @@ class OldLogs:
 def old_logs(connection: sa.Connection, rules: Rules, now: float, after: Place = START, limit: int = 100) -> OldLogs:
     """Look at ``limit`` attempts, those that ended first before the others, and return the logs that may go.
 
-    Kept are those that are young enough, those of the newest jobs of each release, and those of the attempts that
-    made the newest manifests.
+    Kept are those that are young enough, those of the newest jobs of each release and of the jobs that proved them,
+    and those of the attempts that made the newest manifests.
     """
     green, others = now - rules.green_logs * DAY, now - rules.logs * DAY
     # In one expression: a condition on the state alone would make SQLite begin with all jobs that are done.
@@ -65,6 +65,7 @@ def old_logs(connection: sa.Connection, rules: Rules, now: float, after: Place =
             attempts.c.id.in_([row.id for row in looked_at]),
             attempts.c.ended < oldest_kept,
             jobs.c.position < _last_kept(rules),  # NULL, so false, where there are not so many
+            ~_proves_kept(rules),
             attempts.c.id.not_in(sa.select(manifests.c.attempt_id).where(manifests.c.id.in_(_newest(rules)))),
         )
         .order_by(attempts.c.id)
@@ -114,6 +115,15 @@ def _newest(rules: Rules) -> sa.Select[tuple[int]]:
 def _last_kept(rules: Rules) -> sa.ScalarSelect[int]:
     """Select the position of the oldest one of the newest jobs of a job's release."""
     other = jobs.alias("other")
-    same = (jobs.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
-    positions = sa.select(other.c.position).where(*same).order_by(other.c.position.desc())
+    positions = sa.select(other.c.position).where(*_same(other)).order_by(other.c.position.desc())
     return positions.limit(1).offset(rules.jobs - 1).correlate(jobs).scalar_subquery()
+
+
+def _proves_kept(rules: Rules) -> sa.Exists:
+    """Tell whether one of the newest jobs of a job's release was not run because that job has shown how it ends."""
+    kept = jobs.alias("kept")
+    return sa.exists().where(*_same(kept), kept.c.position >= _last_kept(rules), kept.c.proved_by == jobs.c.id)
+
+
+def _same(other: sa.Alias) -> Iterator[sa.ColumnElement[bool]]:
+    return (jobs.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))
