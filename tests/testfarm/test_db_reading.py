@@ -200,6 +200,21 @@ def test_a_manifest_is_kept_until_it_is_offered_and_after(filled: Any) -> None:
     assert filled.run(manifests.get, manifest.sha256).offered == filled.now
 
 
+def test_a_newer_job_that_runs_again_keeps_its_place(filled: Any) -> None:
+    """Its manifest went to the master, which would take that of an older revision for a newer one."""
+    (older,) = filled.revision("a").jobs
+    filled.claim("n1")
+    filled.revision("a")
+    lease = filled.claim("n2")
+    manifest = ReleaseManifest("a", "software.cfg", Blob("0" * 64, 1), {}, {})
+    ending = (lease.id, lease.fencing, Outcome.PASSED, "", filled.now, filled.terms)
+    filled.run(leases.finish, *ending, digest="d", manifest=manifest.sha256)
+    assert filled.run(jobs.newer_green, older) is None  # it was not judged green, nor signed
+    filled.run(manifests.add, SignedManifest(manifest, ()), lease.id, filled.now)
+    filled.run(jobs.retry, lease.job.id, filled.now)
+    assert filled.run(jobs.newer_green, older) == lease.job.id
+
+
 def test_a_project_keeps_its_history_when_its_repository_moves(filled: Any) -> None:
     first = filled.project
     moved = filled.run(projects.ensure, "main", "/elsewhere", "stable", filled.now)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from allotment.codec import canonical
 from allotment.messages.job import JobState, Outcome
 from allotment_testfarm.db import events, inputs
-from allotment_testfarm.db.schema import attempts, jobs, projects, revisions
+from allotment_testfarm.db.schema import attempts, jobs, manifests, projects, revisions
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.verdicts import Colour, Verdict
 
@@ -140,13 +140,18 @@ def get(connection: sa.Connection, job: int) -> JobSummary | None:
 
 
 def newer_green(connection: sa.Connection, job: int) -> int | None:
-    """Return the newest green job of the same release, of any kind, at a newer revision than that of ``job``."""
+    """Return the newest green job of the same release, of any kind, at a newer revision than that of ``job``.
+
+    So is one that runs again, and has no colour now, when it has made a manifest that is signed.
+    """
     own, other = jobs.alias(), jobs
     same = (own.c[name] == other.c[name] for name in ("project_id", "release", "platform"))
+    made = sa.exists().where(manifests.c.sha256 == attempts.c.manifest)
+    signed = sa.exists().where(attempts.c.job_id == other.c.id, attempts.c.outcome == Outcome.PASSED, made)
     query = (
         sa.select(other.c.id)
         .join(own, sa.and_(*same, other.c.position > own.c.position))
-        .where(own.c.id == job, other.c.colour == Colour.GREEN)
+        .where(own.c.id == job, sa.or_(other.c.colour == Colour.GREEN, signed))
         .order_by(other.c.position.desc())
         .limit(1)
     )
