@@ -3,6 +3,7 @@
 
 import asyncio
 import gzip
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message
 
 from allotment_master.kit.listing import tagged
+from allotment_testfarm.web import kept as module
 from allotment_testfarm.web.kept import Kept, Version, keep
 
 TEXT = "a line of text, " * 200
@@ -43,6 +45,11 @@ class Site:
             self.made.append("large")
             keep(request, 5.0)
             return tagged(request, number.to_bytes(1, "big") * 5_000_000, "text/plain")
+
+        @inner.get("/small")
+        async def small(request: Request) -> Response:
+            keep(request, 5.0)
+            return tagged(request, b"a line", "text/plain")
 
         @inner.get("/followed")
         async def followed() -> Response:
@@ -135,6 +142,31 @@ def test_answers_take_a_bounded_amount_of_memory() -> None:
         assert len(site.made) == 4
         await site.get("/large?number=1")
         assert len(site.made) == 5
+
+    run(story)
+
+
+def test_many_small_answers_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MEMORY", 1_000_000)
+
+    async def story(site: Site) -> None:
+        await site.get("/small")  # what FastAPI remembers is none of it
+        tracemalloc.start()
+        try:
+            for number in range(2000):
+                await site.get(f"/small?{number:04d}{'x' * 900}")
+            assert tracemalloc.get_traced_memory()[0] < 2_000_000
+        finally:
+            tracemalloc.stop()
+
+    run(story)
+
+
+def test_an_answer_to_an_address_that_no_link_has_is_not_kept() -> None:
+    async def story(site: Site) -> None:
+        for _ in range(2):
+            assert (await site.get(f"/kept/a?{'x' * 1000}"))[0] == 200
+        assert site.made == ["a", "a"]
 
     run(story)
 

@@ -16,7 +16,9 @@ MOVING = 2.0  # seconds that a list or a page is kept while something on it runs
 STILL = 10.0  # and while nothing does
 _STATE = "keep"  # in the request's state: how long its answer may be kept
 _WORTH_COMPRESSING = 1400  # bytes: less fits one packet anyway
-_MEMORY = 16_000_000  # bytes of all answers that are kept at a time
+_MEMORY = 16_000_000  # bytes of all answers that are kept at a time, with their addresses
+_PLACE = 1000  # bytes that a kept answer takes besides: its headers, its lock
+_LONGEST_ADDRESS = 1000  # characters; what has a longer one is made anew each time
 
 
 def keep(request: Request, seconds: float) -> None:
@@ -157,12 +159,14 @@ class Kept:
         seconds = inner["state"].get(_STATE)
         until = 0.0 if seconds is None else self._clock() + seconds
         answer = await to_thread.run_sync(caught.answer, version, until)
-        if seconds is not None:
+        if seconds is not None and len(address) <= _LONGEST_ADDRESS:
             self._keep(address, answer)
         return answer
 
     def _keep(self, address: str, answer: _Answer) -> None:
-        place = self._places.setdefault(address, _Place())
+        if (place := self._places.get(address)) is None:
+            place = self._places[address] = _Place()
+            self._size += _PLACE + len(address)
         self._size += answer.size - (place.answer.size if place.answer else 0)
         place.answer = answer
         self._places.move_to_end(address)
@@ -172,7 +176,7 @@ class Kept:
     def _forget(self, address: str) -> None:
         place = self._places.pop(address, None)
         if place is not None and place.answer is not None:
-            self._size -= place.answer.size
+            self._size -= _PLACE + len(address) + place.answer.size
 
 
 class _Caught:
