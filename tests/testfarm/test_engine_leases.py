@@ -430,8 +430,12 @@ def test_a_log_is_not_checked_for_each_piece_of_it(
     lease = result_of(service.take(LeaseRequest("n1"), Caller()))
     with pytest.raises(StaleLeaseError):
         result_of(service.log_of(lease.id, lease.fencing + 1))
-    assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"
     whole, workers._database = workers._database, None
+    assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"  # it was given this very second
+    workers._database = whole
+    clock.advance(1.0)
+    assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"
+    workers._database = None
     assert result_of(service.log_of(lease.id, lease.fencing)) == "logs/1/1.log"
     workers._database = whole
     filled_sqlite.run(leases.give_back, lease.id, clock.seconds())  # as another engine may end it

@@ -72,12 +72,17 @@ def claim(
         "expires": now + terms.seconds,
         "deadline": now + row.timeout + terms.grace,
         "steps": [],
-        "log": f"logs/{row.id}/{number}.log",
+        "log": log_path(row.id, number),
     }
     lease = connection.execute(_ATTEMPT, attempt).scalar_one()
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": asker.name, "attempt": number})
     message = _message(row, input_hash)
     return Lease(lease, message, number, asker.name, fencing, now + terms.seconds, terms.seconds)
+
+
+def log_path(job: int, attempt: int) -> str:
+    """Return the path of an attempt's log inside the farm's folder."""
+    return f"logs/{job}/{attempt}.log"
 
 
 def _equal_that_runs(connection: sa.Connection, job: WaitingJob, environment: str) -> int | None:

@@ -31,7 +31,7 @@ from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, No
 LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
 JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
-LIVE = 1.0  # seconds for which a lease that was checked counts as live: its log comes ten times a second
+LIVE = 1.0  # seconds for which a lease that was given or checked counts as live: its log comes ten times a second
 HEARD = 5.0  # seconds for which it is not noted again that a test node was heard
 
 
@@ -59,7 +59,7 @@ class _Heard:
 
 @dataclass(frozen=True)
 class _Live:
-    """A lease that was found live a moment ago."""
+    """A lease that was given, or found live, a moment ago."""
 
     fencing: int
     log: str
@@ -194,6 +194,7 @@ class Leases(RepeatingService):
                 self._queue.add(picked.job, now)
                 raise
             if isinstance(found, Lease):
+                self._live[found.id] = _Live(found.fencing, claims.log_path(found.job.id, found.attempt), now)
                 return found
             if isinstance(found, Held) and self._queue.endings == endings:
                 self._queue.hold(picked, found.by, asker.environment)
