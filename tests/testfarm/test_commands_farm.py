@@ -166,6 +166,21 @@ def test_jobs_are_cancelled_and_retried_while_the_farm_runs(make_farm: Callable[
         assert unknown.stderr == "error: there is no job 999. Look at the results page for its number.\n"
 
 
+@pytest.mark.parametrize("word", ["retry", "cancel"])
+def test_number_that_no_job_can_have_is_a_usage_error(tmp_path: Path, word: str) -> None:
+    done = allot(word, 99999999999999999999, "--folder", tmp_path)
+    assert done.returncode == 2
+    assert "Invalid value for 'JOB': 99999999999999999999 is not in the range" in done.stderr
+
+
+@pytest.mark.parametrize("text", ['{"format": 1, "url', "[]", "{}"])
+def test_damaged_ready_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "farm.json").write_text(text)
+    done = allot("nodes", "--folder", tmp_path)
+    message = f"error: {tmp_path}/farm.json is damaged. Start the farm anew, or give --farm URL.\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
 def reproduce(told: Told, job: int, cwd: Path, *options: object) -> tuple[int, dict[str, Any], str]:
     """Reproduce a job from a folder; return the exit code, the summary and the rest."""
     words = (f"{told.url}/jobs/{job}?attempt=1#log", "--folder", cwd / "desk", "--json", *options)

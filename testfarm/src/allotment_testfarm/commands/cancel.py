@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from allotment.errors import AllotmentError
-from allotment_testfarm.commands.database_options import database_options, farm_database
+from allotment_testfarm.commands.database_options import JOB, database_options, farm_database
 
 
 @click.command("cancel")
-@click.argument("job", type=int)
+@click.argument("job", type=JOB)
 @database_options
 def command(job: int, folder: Path, database: str) -> None:
     """Cancel JOB: a waiting one ends at once, a running one at its test node's next heartbeat."""

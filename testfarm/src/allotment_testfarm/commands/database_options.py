@@ -4,7 +4,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from allotment_master.kit.database import Database
 
 F = TypeVar("F", bound=Callable[..., Any])
+JOB: Final = click.IntRange(1, 2**31 - 1)  # the numbers that a database has for jobs
 
 
 def database_options(function: F) -> F:

@@ -39,5 +39,8 @@ def connect(url: str | None, folder: Path | None) -> "FarmClient":
 def _url_of(folder: Path) -> str:
     """Return the URL that a farm's ready file says; an engine with a name has a file with it."""
     for ready in sorted(folder.glob("*farm.json")):
-        return str(json.loads(ready.read_bytes())["url"])
+        try:
+            return str(json.loads(ready.read_bytes())["url"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise AllotmentError(f"{ready} is damaged", "Start the farm anew, or give --farm URL") from error
     raise AllotmentError(f"no farm runs in {folder}", "Start it with 'allot farm run', or give --farm URL")

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 
 from allotment.errors import AllotmentError
-from allotment_testfarm.commands.database_options import database_options, farm_database
+from allotment_testfarm.commands.database_options import JOB, database_options, farm_database
 
 
 @click.command("retry")
-@click.argument("job", type=int)
+@click.argument("job", type=JOB)
 @database_options
 def command(job: int, folder: Path, database: str) -> None:
     """Run JOB again, whatever other jobs with the same inputs have shown; its attempts so far stay."""
