@@ -3,6 +3,7 @@
 
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 from allotment.messages.job import CaseOutcome, JobState, Outcome, TestCase
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
-from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes, reproductions
+from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes, proofs, reproductions, waiting
 from allotment_testfarm.db.inputs import InputChange, InputChanges
 from allotment_testfarm.db.schema import attempts as attempts_table
 from allotment_testfarm.discovery import Release
@@ -107,6 +108,33 @@ def test_a_proved_job_is_reproduced_as_it_ended_when_the_other_runs_again(farm: 
     again |= {"started": now, "expires": now + 20, "deadline": now + 60}
     farm.filled.run(sa.Connection.execute, sa.insert(attempts_table).values(again))
     assert farm.filled.run(reproductions.get, second).outcome is Outcome.FAILED
+
+
+def test_a_retry_has_the_jobs_wait_again_that_were_proved(farm: Farm) -> None:
+    first = farm.commit()
+    farm.run(Outcome.FAILED)
+    second = farm.commit()
+    farm.prove()
+    f = farm.filled
+    before = f.run(events.newest)
+    assert f.run(jobs.retry, first, f.now)
+    found = farm.job(second)
+    assert (found.state, found.outcome, found.verdict, found.proved_by) == (JobState.WAITING, None, None, None)
+    assert {job.id for job in f.run(waiting.news, before).waiting} == {first, second}
+    assert farm.run(Outcome.PASSED) == first
+    assert farm.prove(by=first) == (second,)
+    assert (farm.job(second).verdict.name, farm.job(second).attempts) == ("passed", 0)
+
+
+def test_a_proof_that_is_retried_at_that_moment_does_not_count(farm: Farm) -> None:
+    first = farm.commit()
+    farm.run(Outcome.FAILED)
+    second = farm.commit()
+    f = farm.filled
+    (proof,) = f.run(proofs.find, f.now)
+    f.run(jobs.retry, first, f.now)
+    assert not f.run(proofs.apply, proof, f.now)
+    assert farm.job(second).state is JobState.WAITING
 
 
 def test_a_job_that_waits_is_proved_by_one_that_ends_later(farm: Farm) -> None:
@@ -241,22 +269,33 @@ def test_a_release_that_can_t_be_told_says_why(farm: Farm) -> None:
     assert farm.filled.run(attempts.detail, job).problem == "stack is a symbolic link"
 
 
+def race(farm: Farm, waiting: list[int]) -> tuple[list[int], list[int]]:
+    """Claim and prove jobs at the same time; return those that were claimed, and those that were proved."""
+    start = threading.Barrier(2, timeout=60)
+
+    def claim() -> list[int]:
+        start.wait()
+        found = [farm.filled.take() for _ in waiting]
+        return [lease.job.id for lease in found if lease is not None]
+
+    def prove() -> list[int]:
+        start.wait()
+        return [job for number in waiting for job in farm.prove(of=(number,))]
+
+    with ThreadPoolExecutor(2) as pool:
+        claimed, proved = pool.submit(claim), pool.submit(prove)
+        return claimed.result(60), proved.result(60)
+
+
 def test_a_job_is_either_claimed_or_proved(farm: Farm) -> None:
     farm.commit()
     farm.run()
-    waiting = [farm.commit() for _ in range(10)]
     claimed: list[int] = []
-
-    def claim() -> None:
-        for _ in waiting:
-            lease = farm.filled.take()
-            claimed.extend([] if lease is None else [lease.job.id])
-
-    other = threading.Thread(target=claim)
-    other.start()
-    proved = [job for number in waiting for job in farm.prove(of=(number,))]
-    other.join(60)
-    assert sorted([*claimed, *proved]) == waiting
+    proved: list[int] = []
+    while not (claimed and proved):  # else one side was done before the other began
+        waiting = [farm.commit() for _ in range(10)]
+        claimed, proved = race(farm, waiting)
+        assert sorted([*claimed, *proved]) == waiting
     assert all(farm.job(job).attempts == 0 for job in proved)
 
 

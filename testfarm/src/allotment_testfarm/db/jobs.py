@@ -116,6 +116,7 @@ def retry(connection: sa.Connection, job: int, now: float) -> bool:
     """Make a job that is done wait again; False when it is not done. Its attempts stay, and go on counting.
 
     It is run whatever other jobs have shown, and has no verdict until it ends; then newer ones are judged again, too.
+    Jobs that it has proved wait with it: they end as it does now, or are run.
     """
     values = {
         "state": JobState.WAITING,
@@ -123,13 +124,15 @@ def retry(connection: sa.Connection, job: int, now: float) -> bool:
         **dict.fromkeys(("verdict_detail", "avoid"), ""),
         **dict.fromkeys(("avoid_until", "ready", "tries"), 0),
         "cancelled": False,
-        "is_fresh": True,
     }
-    if not connection.execute(
-        sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.DONE).values(**values)
-    ).rowcount:
+    done = sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.DONE)
+    if not connection.execute(done.values(**values, is_fresh=True)).rowcount:
         return False
-    events.record(connection, now, "job.retried", f"job/{job}")
+    own = jobs.alias()
+    files = sa.select(own.c.files).where(own.c.id == job).scalar_subquery()  # for the index: they have the same
+    proved = sa.update(jobs).where(jobs.c.files == files, jobs.c.proved_by == job).returning(jobs.c.id)
+    for number in (job, *sorted(connection.execute(proved.values(**values)).scalars())):
+        events.record(connection, now, "job.retried", f"job/{number}")
     return True
 
 

@@ -70,10 +70,14 @@ def find(
 
 
 def apply(connection: sa.Connection, proof: Proof, now: float) -> bool:
-    """End a waiting job as its proof did; False when it waits no longer."""
-    shown = sa.select(jobs.c.environment, jobs.c.input_hash).where(jobs.c.id == proof.by)
+    """End a waiting job as its proof did; False when it waits no longer, or the one that proves runs again."""
+    ended = (jobs.c.id == proof.by, jobs.c.state == JobState.DONE, jobs.c.outcome == proof.outcome)
+    shown = sa.select(jobs.c.environment, jobs.c.input_hash).where(*ended)
+    row = connection.execute(shown.with_for_update(read=True)).one_or_none()
+    if row is None:
+        return False
     values = {
-        **connection.execute(shown).one()._mapping,
+        **row._mapping,
         "state": JobState.DONE,
         "outcome": proof.outcome,
         "proved_by": proof.by,
