@@ -171,9 +171,19 @@ def test_leases_of_an_engine_that_was_away_go_on(filled: Any) -> None:
     filled.revision("a")
     lease = filled.claim()
     filled.now += 1000
-    assert filled.run(leases.extend_all, filled.now, 30.0) == 1
+    assert filled.run(leases.extend_own, filled.now, 30.0, "other") == 0
+    assert filled.run(leases.extend_own, filled.now, 30.0, "") == 1
     assert filled.run(leases.expire, filled.now, filled.terms) == ()
     filled.run(leases.renew, lease.id, lease.fencing, filled.now, 30.0)
+
+
+def test_who_slept_first_ends_no_job_that_another_engine_gave(filled: Any) -> None:
+    """Machines wake with all that they run: the sweep of one engine comes before the other has moved its limits."""
+    filled.revision("a", timeout=60.0)
+    filled.claim()
+    filled.now += 7200
+    assert filled.run(leases.extend_all, filled.now, 30.0, "other", 7200.0) == 1
+    assert filled.run(leases.expire, filled.now + 29.0, filled.terms) == ()
 
 
 def test_a_cancelled_job_is_not_tried_again(filled: Any) -> None:

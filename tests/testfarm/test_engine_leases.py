@@ -17,7 +17,7 @@ from allotment.plugins import plugins
 from allotment_recipes.reach import Group
 from allotment_testfarm.db import attempts, jobs, leases, nodes, schema, verdicts, waiting
 from allotment_testfarm.db.leases import LeaseTerms, StaleLeaseError
-from allotment_testfarm.engine.leases import Caller, Leases
+from allotment_testfarm.engine.leases import SWEEP, Caller, Leases
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.verdicts import rules
 from allotment_testfarm.wire import Heartbeat, LeaseRequest, NodeHello
@@ -63,6 +63,11 @@ def end(service: Leases, filled: Any, lease: Lease, outcome: Outcome) -> None:
     """End an attempt as the results do."""
     arguments = (lease.id, lease.fencing, outcome, "", service._clock.seconds(), filled.terms)
     service.ended(filled.run(leases.finish, *arguments, digest=f"{lease.id}"))
+
+
+def deadline_of(filled: Any, lease: Lease) -> float:
+    query = sa.select(schema.attempts.c.deadline).where(schema.attempts.c.id == lease.id)
+    return filled.run(lambda connection: connection.execute(query).scalar_one())
 
 
 def test_a_waiting_job_is_leased_at_once(service: Leases, submit: Any, result_of: Any, clock: Clock) -> None:
@@ -258,6 +263,20 @@ def test_leases_go_on_after_the_machine_slept_or_its_clock_was_set(
     assert filled_sqlite.run(attempts.get, lease.id).expires == clock.seconds() + 30.0
 
 
+def test_two_engines_whose_clock_is_set_back_move_each_limit_once(
+    service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, workers: Any, tmp_path: Path, clock: Clock
+) -> None:
+    submit("a", "b", timeout=7200.0)
+    other = Leases(clock, workers, LogSink(tmp_path), (), LeaseTerms(seconds=30.0), engine="second")
+    result_of(other.resume())
+    held = [result_of(engine.take(LeaseRequest("n1"), Caller())) for engine in (service, other)]
+    before = [deadline_of(filled_sqlite, lease) for lease in held]
+    clock.rightNow -= 3600.0 - SWEEP
+    for engine in (service, other):
+        result_of(engine._sweep())  # its timer is of the time before
+    assert [deadline_of(filled_sqlite, lease) for lease in held] == [limit - 3600.0 for limit in before]
+
+
 def test_leases_go_on_after_the_database_was_away(
     service: Leases, submit: Any, result_of: Any, clock: Clock, workers: Any
 ) -> None:
@@ -294,7 +313,7 @@ def test_a_result_that_waited_for_the_engine_is_not_too_late(
     submit("a", timeout=40.0)
     lease = result_of(service.take(LeaseRequest("n1"), Caller()))
     filled_sqlite.now = clock.seconds() + 3600.0
-    assert filled_sqlite.run(leases.extend_all, filled_sqlite.now, 30.0) == 1
+    assert filled_sqlite.run(leases.extend_own, filled_sqlite.now, 30.0, "") == 1
     filled_sqlite.now += 10.0
     assert filled_sqlite.run(leases.expire, filled_sqlite.now, filled_sqlite.terms) == ()
     assert filled_sqlite.run(attempts.get, lease.id).ended is None

@@ -97,19 +97,19 @@ def renew(connection: sa.Connection, lease: int, fencing: int, now: float, secon
     return str(job.node), expires, bool(cancelled)
 
 
-def extend_all(
-    connection: sa.Connection, now: float, seconds: float, slept: float = 0.0, engine: str | None = None
-) -> int:
-    """Give every live lease ``seconds`` from now: its test node could not renew it while the engine was away.
+def extend_own(connection: sa.Connection, now: float, seconds: float, engine: str) -> int:
+    """Give the live leases of one engine ``seconds`` from now: nobody could renew them while it was away."""
+    return _extend(connection, now, seconds, attempts.c.deadline, attempts.c.engine == engine)
 
-    The engine's own limits move by the seconds that it ``slept``, and no result that waits is too late for one.
-    Where ``engine`` is given, only the leases that it has given: others were there for theirs.
+
+def extend_all(connection: sa.Connection, now: float, seconds: float, engine: str, slept: float) -> int:
+    """Give every live lease ``seconds`` from now: nobody could renew one while ``engine`` slept.
+
+    The engine's own limits move by the seconds that it ``slept``, which are negative when the clock was set back. Each
+    engine moves those of its own leases: where all are on one machine, each has slept.
     """
-    latest = sa.case((attempts.c.deadline + slept > now + seconds, attempts.c.deadline + slept), else_=now + seconds)
-    live = sa.update(attempts).where(attempts.c.ended.is_(None))
-    if engine is not None:
-        live = live.where(attempts.c.engine == engine)
-    return connection.execute(live.values(expires=now + seconds, deadline=latest)).rowcount
+    moved = sa.case((attempts.c.engine == engine, attempts.c.deadline + slept), else_=attempts.c.deadline)
+    return _extend(connection, now, seconds, moved)
 
 
 def set_steps(
@@ -190,6 +190,20 @@ def note_log_size(connection: sa.Connection, attempt: int, size: int) -> None:
 
 def _locked(connection: sa.Connection, lease: int) -> Any:
     return connection.execute(_LOCKED, {"lease": lease}).one_or_none()
+
+
+def _extend(
+    connection: sa.Connection,
+    now: float,
+    seconds: float,
+    deadline: sa.ColumnElement[float],
+    *which: sa.ColumnElement[bool],
+) -> int:
+    """Let leases run and their engine's own limits be ``seconds`` away at least: no result that waits is too late."""
+    soonest = now + seconds
+    latest = sa.case((deadline > soonest, deadline), else_=soonest)
+    live = sa.update(attempts).where(attempts.c.ended.is_(None), *which)
+    return connection.execute(live.values(expires=soonest, deadline=latest)).rowcount
 
 
 def _change(connection: sa.Connection, lease: int, fencing: int, values: dict[str, object]) -> Any:

@@ -99,7 +99,7 @@ class Leases(RepeatingService):
 
     async def resume(self) -> None:
         """Read what waits, and let the leases that this engine gave go on; before the first test node is heard."""
-        await self._extend(0.0, self._engine)
+        await self._extend(leases.extend_own)
         await self._feed.look()
 
     def stopService(self) -> Deferred[None]:
@@ -244,16 +244,16 @@ class Leases(RepeatingService):
         slept = self._clock.seconds() - self._rested - SWEEP
         if abs(slept) > JUMP or self._is_behind:
             self._log.warn("nobody could renew for {s} s: no lease ends of that", s=round(slept))
-            await self._extend(slept, None)
+            await self._extend(leases.extend_all, slept)
         await self._end_silent()
         self._rested = self._clock.seconds()  # not after an error: a database that was away is a jump, too
         self._live = {lease: live for lease, live in self._live.items() if 0 <= self._rested - live.checked < LIVE}
         await self._feed.look()
 
-    async def _extend(self, slept: float, engine: str | None) -> None:
-        """Give leases their time again: all, or those of one engine."""
+    async def _extend(self, extend: Callable[..., int], *slept: float) -> None:
+        """Give leases their time again."""
         now = self._clock.seconds()
-        extended = await self._workers.write(leases.extend_all, now, self._terms.seconds, slept, engine)
+        extended = await self._workers.write(extend, now, self._terms.seconds, self._engine, *slept)
         self._rested, self._is_behind = now, False
         if extended:
             self._log.info("{count} leases go on", count=extended)
