@@ -57,7 +57,11 @@ _CHANGE: Final = (
     .returning(attempts.c.job_id, attempts.c.node)
 )
 # Attempts with what decides whether their jobs are tried again.
-_WITH_JOB: Final = sa.select(attempts, jobs.c.cancelled, jobs.c.tries).join(jobs, jobs.c.id == attempts.c.job_id)
+_WITH_JOB: Final = sa.select(
+    *(attempts.c.id, attempts.c.job_id, attempts.c.number, attempts.c.node, attempts.c.fencing, attempts.c.started),
+    *(attempts.c.expires, attempts.c.deadline, attempts.c.ended, attempts.c.outcome, attempts.c.result, attempts.c.log),
+    *(jobs.c.cancelled, jobs.c.tries),
+).join(jobs, jobs.c.id == attempts.c.job_id)
 _LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_for_update()
 
 

@@ -24,10 +24,14 @@ class Case:
 
 
 _own, _older, _newer = jobs.alias("own"), jobs.alias("older"), jobs.alias("newer")
+_VERDICT: Final = ("verdict", "colour", "verdict_detail", "verdict_since")
 _SAME: Final = ("project_id", "release", "kind", "platform")
 # Made once: each verdict asks all of them.
 _CASE: Final = (
-    sa.select(jobs, revisions.c.commit)
+    sa.select(
+        *(jobs.c[name] for name in _VERDICT),
+        *(jobs.c.id, jobs.c.outcome, jobs.c.created, jobs.c.ended, jobs.c.proved_by, revisions.c.commit),
+    )
     .join(revisions, revisions.c.id == jobs.c.revision_id)
     .where(jobs.c.id == sa.bindparam("job"))
 )
@@ -35,7 +39,7 @@ _project = sa.select(jobs.c.project_id).where(jobs.c.id == sa.bindparam("job")).
 _TURN: Final = sa.select(projects.c.id).where(projects.c.id == _project).with_for_update(key_share=True)
 _JUDGE: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _BEFORE: Final = (
-    sa.select(_older)
+    sa.select(*(_older.c[name] for name in _VERDICT))
     .join(_own, sa.and_(*(_older.c[name] == _own.c[name] for name in _SAME), _older.c.position < _own.c.position))
     .where(_own.c.id == sa.bindparam("job"), _older.c.colour.in_([Colour.GREEN, Colour.RED]))
     .order_by(_older.c.position.desc())
