@@ -86,7 +86,7 @@ class Filled:
     def take(self, node: str = "n1", kinds: tuple[str, ...] = ("release",)) -> Lease | None:
         """Lease the next job to a test node that is known, in the order of the engine's queue."""
         asker = self.run(nodes.seen, node, self.now)
-        queue = ReadyQueue()
+        queue = ReadyQueue(self.terms.longest)
         for job in self.run(waiting.load, self.run(waiting.all_ids)):
             queue.add(job, self.now)
         while (picked := queue.pick(asker, kinds)) is not None:

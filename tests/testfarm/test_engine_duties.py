@@ -36,6 +36,15 @@ def test_a_duty_is_kept_until_it_runs_out(filled: Any) -> None:
     assert take("a", 52)
 
 
+def test_a_clock_that_was_ahead_keeps_no_duty_for_long(filled: Any) -> None:
+    def take(name: str, seconds: float) -> bool:
+        return filled.run(duties.take, "poll", name, filled.now + seconds, 30.0)
+
+    assert take("a", 1e8)
+    assert take("b", 0)
+    assert not take("a", -20)  # clocks of two machines may differ by so much
+
+
 def test_another_engine_takes_over_when_one_is_gone_or_stops(workers: Any, clock: Clock, result_of: Any) -> None:
     first, second = (SharedDuties(clock, workers, name) for name in ("first", "second"))
     for _ in range(10):

@@ -169,6 +169,24 @@ def test_nights_that_no_engine_saw_are_made_up_for_once(nights: Nights) -> None:
     assert {job.state for job in nights.jobs()} == {JobState.DONE}
 
 
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_a_clock_that_was_ahead_puts_no_night_off(
+    nights: Nights, is_restarted: bool, result_of: Callable[[Any], Any]
+) -> None:
+    nights.clock.rightNow = EVENING + 1000 * 24 * HOUR
+    nights.start()
+    nights.clock.rightNow = EVENING
+    if is_restarted:
+        nights.stop()
+        nights.start()
+    else:
+        result_of(nights.poll._poll())  # its timer is of the time before
+    nights.stop()
+    nights.clock.advance(24 * HOUR)
+    nights.start()
+    assert len(nights.jobs()) == 2
+
+
 def test_a_changed_line_is_not_due_for_what_the_old_one_missed(nights: Nights) -> None:
     nights.start()
     nights.stop()

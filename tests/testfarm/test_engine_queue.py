@@ -24,7 +24,7 @@ def job(number: int, **details: Any) -> WaitingJob:
 
 
 def filled(*jobs: WaitingJob) -> ReadyQueue:
-    queue = ReadyQueue()
+    queue = ReadyQueue(longest=30.0)
     for item in jobs:
         queue.add(item, NOW)
     return queue
@@ -68,6 +68,23 @@ def test_a_test_node_that_failed_is_passed_over_for_a_while() -> None:
     assert picked(queue, N2) == 1
     queue.add(job(1, avoid="n1", avoid_until=NOW + 15), NOW)
     assert queue.advance(NOW + 15)
+    assert picked(queue) == 1
+
+
+def test_what_a_clock_that_was_ahead_has_said_keeps_no_job_for_long() -> None:
+    ahead = NOW + 1e8
+    queue = filled(job(1, ready=ahead), job(2, avoid="n1", avoid_until=ahead))
+    assert picked(queue) is None
+    assert not queue.advance(NOW + 29)
+    assert queue.advance(NOW + 30)
+    assert [picked(queue), picked(queue)] == [1, 2]
+
+
+def test_a_clock_that_is_set_back_keeps_no_job_for_long() -> None:
+    queue = filled(job(1, ready=NOW + 5))
+    assert queue.advance(NOW - 3600)
+    assert not queue.advance(NOW - 3600 + 29)
+    assert queue.advance(NOW - 3600 + 30)
     assert picked(queue) == 1
 
 

@@ -38,6 +38,11 @@ class LeaseTerms:
         """Return how many seconds a job waits after it was tried in vain so often."""
         return float(self.backoff * 3 ** (tries - 1))
 
+    @property
+    def longest(self) -> float:
+        """Seconds after which a job that was tried in vain waits for nothing more than its turn."""
+        return max(self.delay(self.attempts - 1), self.avoid)
+
 
 class StaleLeaseError(RefusedError):
     """A lease has ended or was given away; the test node drops the job."""

@@ -58,8 +58,12 @@ def note_poll(connection: sa.Connection, project: int, now: float, problem: str 
 
 
 def set_nightly(connection: sa.Connection, project: int, nightly: str, following: float | None) -> None:
-    """Say when a project's nightly is; ``following`` counts unless it is as before: a missed night stays due."""
-    changed = sa.update(projects).where(projects.c.id == project, projects.c.nightly != nightly)
+    """Say when a project's nightly is; ``following`` counts unless it is as before: a missed night stays due.
+
+    One that is later than ``following`` was told by a clock that was ahead.
+    """
+    is_other = sa.or_(projects.c.nightly != nightly, projects.c.nightly_next > following)
+    changed = sa.update(projects).where(projects.c.id == project, is_other)
     connection.execute(changed.values(nightly=nightly, nightly_next=following))
 
 

@@ -87,7 +87,7 @@ class Leases(RepeatingService):
         self._rules = rules
         self._terms = terms
         self._engine = engine  # its name where there are several
-        self._queue = ReadyQueue()
+        self._queue = ReadyQueue(terms.longest)
         self._feed = Feed(clock, workers, self._queue, self._wake)
         self._heard: dict[str, _Heard] = {}
         self._live: dict[int, _Live] = {}  # by lease

@@ -49,6 +49,8 @@ class NightlySchedule:
     async def look(self, commit: Commit) -> None:
         """Make the jobs if they are due; ``commit`` is the branch's newest, which the farm has recorded."""
         now = self._clock.seconds()
+        following = self._cron.after(now)
+        await self._workers.write(projects.set_nightly, self._project.id, str(self._cron), following)
         if not await self._workers.read(projects.is_night, self._project.id, now):
             return
         releases = await self._workers.blocking(self._find, commit.hash)

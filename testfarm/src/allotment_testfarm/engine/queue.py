@@ -7,6 +7,7 @@ The database stays the truth: who has been picked is claimed there, and one that
 import heapq
 from collections import defaultdict
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from allotment_testfarm.db.nodes import Asker
@@ -34,7 +35,8 @@ _NOWHERE: Final = Lane("", "", frozenset())  # where a job stands before it is r
 class ReadyQueue:
     """Gives the highest priority first, and of equal ones the oldest; the cost does not depend on how many wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float) -> None:
+        self._longest = longest  # seconds: when more is said that a job is to wait, the clock was ahead
         self.endings = 0  # of attempts, as far as :meth:`ended` was told
         self._jobs: dict[int, WaitingJob] = {}
         self._places: dict[int, Lane] = {}
@@ -48,6 +50,9 @@ class ReadyQueue:
 
     def add(self, job: WaitingJob, now: float) -> None:
         """Let a job wait for its turn; one that is here already takes its new place."""
+        latest = now + self._longest
+        if max(job.ready, job.avoid_until) > latest:
+            job = replace(job, ready=min(job.ready, latest), avoid_until=min(job.avoid_until, latest))
         self._jobs[job.id] = job
         if job.ready > now:
             self._places[job.id] = _NOWHERE
@@ -61,7 +66,7 @@ class ReadyQueue:
     def advance(self, now: float) -> bool:
         """Let those in whose time has come; False when there are none."""
         came = False
-        while self._later and self._later[0][0] <= now:
+        while self._later and not now < self._later[0][0] <= now + self._longest:
             _, number = heapq.heappop(self._later)
             if (job := self._jobs.get(number)) is not None:
                 self.add(job, now)
