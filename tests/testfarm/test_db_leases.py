@@ -167,6 +167,17 @@ def test_a_lease_that_was_never_heard_of_is_no_attempt(filled: Any) -> None:
     assert again.id != lease.id
 
 
+def test_a_job_that_was_cancelled_before_its_lease_was_heard_of_is_not_leased_again(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    lease = filled.claim()
+    assert filled.run(jobs.cancel, job, filled.now)
+    filled.run(leases.give_back, lease.id, filled.now + 1)
+    found = filled.run(jobs.get, job)
+    assert (found.state, found.outcome, found.started) == (JobState.DONE, Outcome.CANCELLED, None)
+    assert found.ended == filled.now + 1
+    assert filled.claim() is None
+
+
 def test_leases_of_an_engine_that_was_away_go_on(filled: Any) -> None:
     filled.revision("a")
     lease = filled.claim()

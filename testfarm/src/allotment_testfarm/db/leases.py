@@ -71,10 +71,12 @@ _LOCKED: Final = _WITH_JOB.where(attempts.c.id == sa.bindparam("lease")).with_fo
 
 
 def give_back(connection: sa.Connection, lease: int, now: float) -> None:
-    """Undo a claim that its test node has never heard of: no attempt was made."""
+    """Undo a claim that its test node has never heard of: no attempt was made. A job that was cancelled ends."""
     row = _checked(_locked(connection, lease), lease, None)
     connection.execute(sa.delete(attempts).where(attempts.c.id == lease))
     values: dict[str, object] = {"state": JobState.WAITING}
+    if row.cancelled:
+        values = {"state": JobState.DONE, "outcome": Outcome.CANCELLED, "ended": now}
     if row.number == 1:
         values["started"] = None
     connection.execute(sa.update(jobs).where(jobs.c.id == row.job_id).values(**values))
