@@ -33,6 +33,11 @@ LAST_CONCLUSIVE: Final = (
     .limit(1)
 )
 
+_ADD: Final = {
+    "postgresql": postgresql.insert(inputs).on_conflict_do_nothing(),
+    "sqlite": sqlite.insert(inputs).on_conflict_do_nothing(),
+}
+
 
 @dataclass(frozen=True)
 class InputChange:
@@ -74,9 +79,8 @@ def put_files(connection: sa.Connection, files: Mapping[str, Group], options: Ma
 
 def _insert(connection: sa.Connection, documents: Mapping[str, Mapping[str, str]]) -> None:
     if documents:
-        insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
         values = [{"sha256": sha256, "document": dict(document)} for sha256, document in documents.items()]
-        connection.execute(insert(inputs).on_conflict_do_nothing(), values)
+        connection.execute(_ADD[connection.dialect.name], values)
 
 
 def get(connection: sa.Connection, sha256: str | None) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -45,6 +45,13 @@ class JobSummary:
         return None if self.started is None or self.ended is None else self.ended - self.started
 
 
+# Made once: each new job uses them.
+_KNOWN: Final = sa.select(jobs.c.id).where(
+    *(jobs.c[name] == sa.bindparam(name) for name in ("revision_id", "release", "kind", "platform"))
+)
+_ADD: Final = sa.insert(jobs).returning(jobs.c.id)
+
+
 def create(
     connection: sa.Connection, project: int, revision: int, position: int, releases: Iterable[Release], now: float
 ) -> tuple[int, ...]:
@@ -57,7 +64,7 @@ def create(
     for release in releases:
         which = {"release": release.name, "kind": release.kind, "platform": release.platform}
         key = {"revision_id": revision, **which}
-        if connection.execute(sa.select(jobs.c.id).filter_by(**key)).first() is not None:
+        if connection.execute(_KNOWN, key).first() is not None:
             continue
         values = {
             **key,
@@ -74,7 +81,7 @@ def create(
             "files_problem": release.problem,
             "compared_with": _last_conclusive(connection, project, which),
         }
-        made.append(connection.execute(sa.insert(jobs).values(values).returning(jobs.c.id)).scalar_one())
+        made.append(connection.execute(_ADD, values).scalar_one())
         events.record(connection, now, "job.created", f"job/{made[-1]}", {**data, "release": release.name})
     return tuple(made)
 
