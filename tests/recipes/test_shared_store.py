@@ -154,8 +154,9 @@ def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> No
 
 
 def test_who_waits_for_a_program_that_outlived_its_build_is_told_so(yard: Yard) -> None:
-    leave = f"setsid sh -c 'while [ ! -e {yard.place}/go ]; do sleep 0.02; done' &"
-    yard.write(f"\npre-build = test -e {yard.place}/second || {{ {leave} exit 3; }}")
+    leave = f"setsid sh -c 'touch {yard.place}/left; while [ ! -e {yard.place}/go ]; do sleep 0.02; done' &"
+    is_left = f"while [ ! -e {yard.place}/left ]; do sleep 0.02; done"  # before, it is ended with the build
+    yard.write(f"\npre-build = test -e {yard.place}/second || {{ {leave} {is_left}; exit 3; }}")
     assert "pre-build failed with exit code 3" in yard.build("one")
     (yard.place / "second").touch()
     with yard.start("two") as two:
