@@ -200,6 +200,35 @@ def test_a_manifest_is_kept_until_it_is_offered_and_after(filled: Any) -> None:
     assert filled.run(manifests.get, manifest.sha256).offered == filled.now
 
 
+def test_a_manifest_is_found_as_quickly_among_many(filled_sqlite: Any) -> None:
+    filled_sqlite.revision("a")
+    lease = filled_sqlite.claim()
+
+    def add(number: int) -> None:
+        made = ReleaseManifest("a", "software.cfg", Blob(f"{number:064x}", 1), {}, {})
+        filled_sqlite.run(manifests.add, SignedManifest(made, ()), lease.id, number)
+        filled_sqlite.run(manifests.note_offer, made.sha256, number)
+
+    def cost(number: int) -> int:
+        """Count what the database does for another one, in hundreds of its instructions."""
+        counted: list[int] = []
+        with filled_sqlite.database.write() as connection:
+            driver = connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: counted.append(1), 100)
+            made = ReleaseManifest("a", "software.cfg", Blob(f"{number:064x}", 1), {}, {})
+            manifests.add(connection, SignedManifest(made, ()), lease.id, number)
+            assert len(manifests.to_offer(connection)) == 1
+            manifests.note_offer(connection, made.sha256, number)
+            driver.set_progress_handler(None, 0)
+        return len(counted)
+
+    add(0)
+    few = cost(1)
+    for number in range(2, 200):
+        add(number)
+    assert cost(200) <= 2 * few + 2
+
+
 def test_a_newer_job_that_runs_again_keeps_its_place(filled: Any) -> None:
     """Its manifest went to the master, which would take that of an older revision for a newer one."""
     (older,) = filled.revision("a").jobs

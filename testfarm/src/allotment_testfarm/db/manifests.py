@@ -28,7 +28,7 @@ class StoredManifest:
 
 
 def add(connection: sa.Connection, signed: SignedManifest, attempt: int, now: float) -> bool:
-    """Keep a signed manifest, to be offered; False when it is its release's newest already.
+    """Keep a signed manifest, whose closure is here, to be offered; False when it is its release's newest already.
 
     Two revisions may well give the same one. After a revert that is an older one, which is offered anew: for the
     master the one that came last is the newest.
@@ -37,10 +37,11 @@ def add(connection: sa.Connection, signed: SignedManifest, attempt: int, now: fl
     newest = sa.select(manifests.c.sha256).where(manifests.c.name == name)
     if connection.execute(newest.order_by(*_NEWEST_FIRST).limit(1)).scalar() == sha256:
         return False
-    values: dict[str, Any] = {"attempt_id": attempt, "created": now, "offered": None}
+    values: dict[str, Any] = {"attempt_id": attempt, "created": now, "offered": None, "closure_gone": False}
     known = connection.execute(sa.update(manifests).where(manifests.c.sha256 == sha256).values(values))
     if known.rowcount == 0:
         values |= {"sha256": sha256, "name": name, "document": encode(signed)}
+        values["closure"] = signed.manifest.closure.sha256
         connection.execute(sa.insert(manifests).values(values))
     return True
 
@@ -59,9 +60,9 @@ def made_by(connection: sa.Connection, job: int) -> StoredManifest | None:
 
 
 def to_offer(connection: sa.Connection) -> tuple[StoredManifest, ...]:
-    """Return the manifests that the master has not accepted, oldest first."""
-    query = sa.select(manifests).where(manifests.c.offered.is_(None)).order_by(manifests.c.created, manifests.c.id)
-    return tuple(_stored(row) for row in connection.execute(query))
+    """Return the manifests that the master has not accepted, oldest first; without a closure there is no offer."""
+    query = sa.select(manifests).where(manifests.c.offered.is_(None), ~manifests.c.closure_gone)
+    return tuple(_stored(row) for row in connection.execute(query.order_by(manifests.c.created, manifests.c.id)))
 
 
 def note_offer(connection: sa.Connection, sha256: str, now: float, problem: str = "") -> None:

@@ -179,6 +179,18 @@ manifests = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("offered", sa.Float),  # when the master accepted it
     sa.Column("problem", sa.Text, nullable=False, server_default=""),  # why the last offer failed
+    sa.Column("closure", sa.Text, nullable=False, server_default=""),  # sha256, as in the document: for the index
+    sa.Column("closure_gone", sa.Boolean, nullable=False, server_default=sa.false()),  # retention removes it
+    sa.Index(None, "name", "created", "id"),
+    sa.Index(None, "closure"),
+)
+# Who looks for what is to be offered reads nothing of what was accepted.
+sa.Index(
+    "ix_manifests_unoffered",
+    manifests.c.created,
+    manifests.c.id,
+    sqlite_where=manifests.c.offered.is_(None),
+    postgresql_where=manifests.c.offered.is_(None),
 )
 
 events = sa.Table(

@@ -30,10 +30,26 @@ def upgrade() -> None:
     op.create_index("ix_jobs_unjudged", "jobs", ["state", "id"], sqlite_where=unjudged, postgresql_where=unjudged)
     has_log = sa.text("log_removed IS NULL AND ended IS NOT NULL")
     op.create_index("ix_attempts_logs", "attempts", ["ended", "id"], sqlite_where=has_log, postgresql_where=has_log)
+    _prepare_manifests()
     op.create_table(
         "duties",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("holder", sa.Text(), nullable=False),
         sa.Column("expires", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_duties"),
+    )
+
+
+def _prepare_manifests() -> None:
+    """Add what finds a manifest by its name or closure, and those that are to be offered."""
+    op.add_column("manifests", sa.Column("closure", sa.Text(), server_default="", nullable=False))
+    op.add_column("manifests", sa.Column("closure_gone", sa.Boolean(), server_default=sa.false(), nullable=False))
+    manifests = sa.table("manifests", sa.column("document", sa.JSON()), sa.column("closure", sa.Text()))
+    closure = manifests.c.document["manifest"]["closure"]["sha256"].as_string()
+    op.execute(sa.update(manifests).values(closure=closure))
+    op.create_index("ix_manifests_name_created_id", "manifests", ["name", "created", "id"])
+    op.create_index("ix_manifests_closure", "manifests", ["closure"])
+    is_due = sa.text("offered IS NULL")
+    op.create_index(
+        "ix_manifests_unoffered", "manifests", ["created", "id"], sqlite_where=is_due, postgresql_where=is_due
     )
