@@ -130,6 +130,24 @@ def test_a_failed_poll_is_retried_after_the_interval(polled: Any, filled_sqlite:
     assert polled.notices == [(1,)]
 
 
+def test_a_branch_that_is_forced_back_is_said_until_the_next_commit(polled: Any, filled_sqlite: Any) -> None:
+    polled.poll.startService()
+    for head in (SECOND, FIRST):
+        polled.repository.head = head
+        polled.clock.advance(5.0)
+    polled.clock.advance(5.0)
+    said = (
+        "HEAD was set back to 1111111111, which the farm has seen before: 2222222222 counts as the newest revision "
+        "until there is a new commit. An empty one is enough."
+    )
+    found = filled_sqlite.run(projects.get, "main")
+    assert (found.problem, found.polled) == (said, polled.clock.seconds())
+    assert [line for line in polled.lines if "set back" in line] == [said]
+    polled.repository.head = SECOND
+    polled.clock.advance(5.0)
+    assert filled_sqlite.run(projects.get, "main").problem == ""
+
+
 def test_a_bug_in_one_poll_does_not_end_polling(polled: Any) -> None:
     polled.repository.error = RuntimeError("bug")
     polled.poll.startService()

@@ -153,7 +153,7 @@ def test_a_repository_that_does_not_answer_is_told_without_its_password(small_si
     problem = f"fatal: unable to access '{url}': timed out <b>"
     small_site.farm.run(projects.note_poll, project, small_site.farm.now, problem)
     page = small_site.text("/")
-    assert "The repository did not answer" in page
+    assert "The branch can't be followed now" in page
     assert "https://example.org/x.git&#39;: timed out &lt;b&gt;" in page
     assert "pass-word" not in page + small_site.text("/api/v1/projects")
 

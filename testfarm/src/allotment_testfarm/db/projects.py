@@ -18,7 +18,7 @@ class Project:
     branch: str  # "" is the repository's HEAD
     created: float
     polled: float | None  # when the repository last answered
-    problem: str  # why the last poll failed; "" when it did not
+    problem: str  # why the branch can't be followed: the last poll failed, or it was set back; "" when it can
     nightly: str = ""  # cron line and time zone; "": never
     nightly_last: float | None = None  # when jobs were last made by it
     nightly_next: float | None = None  # when they will be
@@ -49,10 +49,12 @@ def all_projects(connection: sa.Connection) -> tuple[Project, ...]:
     return tuple(Project(**row._mapping) for row in rows)
 
 
-def note_poll(connection: sa.Connection, project: int, now: float, problem: str = "") -> None:
-    """Remember how the last poll went; ``problem`` is empty when the repository answered."""
+def note_poll(
+    connection: sa.Connection, project: int, now: float, problem: str = "", *, has_answered: bool = True
+) -> None:
+    """Remember how the last poll went; ``problem`` may be one of a repository that has answered, too."""
     values: dict[str, object] = {"problem": problem}
-    if not problem:
+    if has_answered:
         values["polled"] = now
     connection.execute(sa.update(projects).where(projects.c.id == project).values(**values))
 

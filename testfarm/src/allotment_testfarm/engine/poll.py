@@ -8,7 +8,7 @@ import sqlalchemy
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from allotment_testfarm.db import projects
+from allotment_testfarm.db import projects, revisions
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.duties import Duties
@@ -66,6 +66,7 @@ class GitPoll(RepeatingService):
         self._duties = duties
         self._nightly = nightly
         self._newest = ""
+        self._set_back = ""  # what there is to say of a branch that was forced back
         self._dirty = 0
         self._problem = ""
 
@@ -76,10 +77,10 @@ class GitPoll(RepeatingService):
             commit = await self._look()
             if self._nightly is not None:
                 await self._nightly.look(commit)
-            problem = ""
         except GitError as error:
-            problem = str(error)
-        await self._note(problem)
+            await self._note(str(error), has_answered=False)
+        else:
+            await self._note(self._set_back, has_answered=True)
 
     async def _look(self) -> Commit:
         """Return the branch's newest commit, recorded with its jobs."""
@@ -91,11 +92,22 @@ class GitPoll(RepeatingService):
         releases = await self._workers.blocking(self._find, commit.hash)
         now = self._clock.seconds()
         found = await self._workers.write(self._schedule, commit, releases, now)
-        self._newest = commit.hash
         if found is not None:
             self._say(*found)
             self._on_jobs(found[0].jobs)
+        self._set_back = await self._how_set_back(commit)
+        self._newest = commit.hash
         return commit
+
+    async def _how_set_back(self, commit: Commit) -> str:
+        """Return what to say when the branch's newest commit is not the farm's newest revision; "" when it is."""
+        (newest,) = await self._workers.read(revisions.page, self._project.id, 1)
+        if newest.commit == commit.hash:
+            return ""
+        return (
+            f"{self._project.branch or 'HEAD'} was set back to {commit.hash[:10]}, which the farm has seen before: "
+            f"{newest.short} counts as the newest revision until there is a new commit. An empty one is enough."
+        )
 
     def _schedule(
         self, connection: sqlalchemy.Connection, commit: Commit, releases: tuple[Release, ...], now: float
@@ -129,8 +141,12 @@ class GitPoll(RepeatingService):
             )
         self._dirty = dirty
 
-    async def _note(self, problem: str) -> None:
+    async def _note(self, problem: str, *, has_answered: bool) -> None:
         if problem and problem != self._problem:
-            self._log.warn("poll failed, next in {s} s: {problem}", s=self._interval, problem=problem)
+            if has_answered:
+                self._log.warn("{problem}", problem=problem)
+            else:
+                self._log.warn("poll failed, next in {s} s: {problem}", s=self._interval, problem=problem)
         self._problem = problem
-        await self._workers.write(projects.note_poll, self._project.id, self._clock.seconds(), problem)
+        now = self._clock.seconds()
+        await self._workers.write(projects.note_poll, self._project.id, now, problem, has_answered=has_answered)
