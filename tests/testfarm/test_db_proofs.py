@@ -10,14 +10,28 @@ import pytest
 import sqlalchemy as sa
 
 from allotment.messages.job import CaseOutcome, JobState, Outcome, TestCase
+from allotment.messages.manifest import Blob, ReleaseManifest, SignedManifest
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
-from allotment_testfarm.db import attempts, events, inputs, jobs, leases, nodes, proofs, reproductions, waiting
+from allotment_testfarm.db import (
+    attempts,
+    events,
+    inputs,
+    jobs,
+    leases,
+    manifests,
+    nodes,
+    proofs,
+    reproductions,
+    retention,
+    waiting,
+)
 from allotment_testfarm.db.inputs import InputChange, InputChanges
 from allotment_testfarm.db.schema import attempts as attempts_table
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.proving import prove_waiting
+from allotment_testfarm.retention import Rules
 from allotment_testfarm.verdicts import rules
 
 RULES = rules(plugins())
@@ -223,6 +237,28 @@ def test_a_job_whose_manifest_was_not_signed_is_run_again(farm: Farm) -> None:
     farm.run(manifest="f" * 64)
     farm.commit()
     assert farm.prove() == ()
+
+
+def test_a_job_whose_closure_went_is_run_again_until_that_is_here(farm: Farm) -> None:
+    built, newer = (ReleaseManifest("a", "software.cfg", Blob(digit * 64, 1), {}, {}) for digit in "12")
+    first = farm.commit()
+    farm.run(manifest=built.sha256)
+    f = farm.filled
+    (attempt,) = f.run(attempts.of_job, first)
+    for made in (built, newer):
+        f.now += 1
+        f.run(manifests.add, SignedManifest(made, ()), attempt.id, f.now)
+    second = farm.commit()
+    (proof,) = f.run(proofs.find, f.now)
+    assert f.run(retention.give_up_blob, Rules(manifests=1), built.closure.sha256)
+    assert not f.run(retention.give_up_blob, Rules(manifests=1), newer.closure.sha256)
+    assert not f.run(proofs.apply, proof, f.now)  # which was found just before
+    assert farm.prove() == ()
+    assert [item.sha256 for item in f.run(manifests.to_offer)] == [newer.sha256]
+    f.now += 1
+    f.run(manifests.add, SignedManifest(built, ()), attempt.id, f.now)  # another job has built it
+    assert farm.prove() == (second,)
+    assert [item.sha256 for item in f.run(manifests.to_offer)] == [newer.sha256, built.sha256]
 
 
 def test_the_newest_of_several_proofs_counts(farm: Farm) -> None:

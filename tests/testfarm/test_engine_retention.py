@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -157,6 +158,35 @@ def test_blobs_that_no_manifest_needs_go_unless_they_are_young_or_offered_in_vai
     removed = {item.name for item in farm.sweep() if item.kind == "blob"}
     assert removed == {str(path.relative_to(farm.folder)) for path in (accepted, unneeded)}
     assert [path.exists() for path in (accepted, refused, unneeded, newest, young)] == [False, True, False, True, True]
+
+
+def test_a_closure_that_is_needed_again_during_the_sweep_stays(farm: Farm) -> None:
+    leases = [farm.run("nginx") for _ in range(3)]
+    one, two, _ = [farm.manifest(lease, lease.job.revision.encode()) for lease in leases]
+    first, second = sorted((one, two))
+    sweep = Sweep(farm.filled.database, farm.folder, LogSink(farm.folder), RULES).steps(farm.filled.now)
+    assert [item.name for item in next(step for step in sweep if step)] == [str(first.relative_to(farm.folder))]
+    farm.filled.now += 1
+    farm.manifest(leases[(one, two).index(second)], second.read_bytes())
+    assert list(sweep) == []
+    assert second.exists()
+
+
+def test_a_closure_stays_that_another_transaction_is_about_to_need(farm: Farm) -> None:
+    lease, newest = farm.run("nginx"), farm.run("nginx")
+    old = farm.manifest(lease, b"old")
+    farm.manifest(newest, b"newest")
+    database = farm.filled.database
+    (signed,) = (item.signed for item in farm.filled.run(manifests.to_offer) if item.attempt == lease.id)
+    gone: list[bool] = []
+    sweep = threading.Thread(target=lambda: gone.append(farm.filled.run(retention.give_up_blob, RULES, old.name)))
+    with database.write() as connection:
+        manifests.add(connection, signed, lease.id, farm.filled.now + 1)
+        sweep.start()
+        sweep.join(0.5)
+        assert sweep.is_alive()  # it waits
+    sweep.join(60)
+    assert gone == [False]
 
 
 def test_archives_and_uploads_that_nobody_has_touched_go(sqlite: Farm) -> None:

@@ -25,11 +25,12 @@ class Proof:
 
 _waiting, _ran = jobs.alias("waiting"), jobs.alias("ran")
 _present = sa.select(nodes.c.environment).where(nodes.c.environment != "", nodes.c.last_seen > sa.bindparam("since"))
-_unsigned = sa.exists().where(
+_deployable = sa.exists().where(manifests.c.sha256 == attempts.c.manifest, ~manifests.c.closure_gone)
+_undeployable = sa.exists().where(
     attempts.c.job_id == _ran.c.id,
     attempts.c.outcome == Outcome.PASSED,
     attempts.c.manifest.is_not(None),
-    attempts.c.manifest.not_in(sa.select(manifests.c.sha256)),
+    ~_deployable,
 )
 # Made once: it is asked after each job.
 _FIND: Final = (
@@ -43,11 +44,28 @@ _FIND: Final = (
         _ran.c.outcome.in_(CONCLUSIVE),
         _ran.c.proved_by.is_(None),
         _ran.c.environment.in_(_present),
-        ~_unsigned,
+        ~_undeployable,
     )
     .order_by(_waiting.c.id, _ran.c.ended)
 )
 _FIND_BY: Final = _FIND.where(_ran.c.id == sa.bindparam("by"))
+_HOLD: Final = (
+    sa.select(manifests.c.id)
+    .join(attempts, attempts.c.manifest == manifests.c.sha256)
+    .where(attempts.c.job_id == sa.bindparam("by"))
+    .with_for_update(of=manifests)
+)
+# Locks the job that proves: a retry comes before, or finds what was proved.
+_SHOWN: Final = (
+    sa.select(_ran.c.environment, _ran.c.input_hash)
+    .where(
+        _ran.c.id == sa.bindparam("by"),
+        _ran.c.state == JobState.DONE,
+        _ran.c.outcome == sa.bindparam("outcome"),
+        ~_undeployable,
+    )
+    .with_for_update(read=True, of=_ran)
+)
 
 
 def find(
@@ -56,7 +74,7 @@ def find(
     """Return the proofs of waiting jobs, only ``of`` these or ``by`` that one where it is given; fresh jobs have none.
 
     The job that proves had the same files, and ran in an environment that a connected test node has now. If it passed,
-    the manifest that it made is signed: a job whose manifest was refused leaves nothing to deploy.
+    the manifest that it made is signed and its closure is here: else it leaves nothing to deploy.
     """
     query, values = _FIND, {"since": now - SILENCE}
     if of is not None:
@@ -70,10 +88,9 @@ def find(
 
 
 def apply(connection: sa.Connection, proof: Proof, now: float) -> bool:
-    """End a waiting job as its proof did; False when it waits no longer, or the one that proves runs again."""
-    ended = (jobs.c.id == proof.by, jobs.c.state == JobState.DONE, jobs.c.outcome == proof.outcome)
-    shown = sa.select(jobs.c.environment, jobs.c.input_hash).where(*ended)
-    row = connection.execute(shown.with_for_update(read=True)).one_or_none()
+    """End a waiting job as its proof did; False when it waits no longer, or that proves nothing any more."""
+    connection.execute(_HOLD, {"by": proof.by}).all()  # retention takes no closure away that is to be offered again
+    row = connection.execute(_SHOWN, {"by": proof.by, "outcome": proof.outcome}).one_or_none()
     if row is None:
         return False
     values = {

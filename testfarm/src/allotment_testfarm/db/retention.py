@@ -98,10 +98,22 @@ def remove_events(connection: sa.Connection, ids: Collection[int]) -> None:
 
 def needed_blobs(connection: sa.Connection, rules: Rules) -> frozenset[str]:
     """Return the closures of the newest manifests, and of those that were offered to a master in vain so far."""
+    return frozenset(connection.execute(sa.select(manifests.c.closure).where(_needs_closure(rules))).scalars())
+
+
+def give_up_blob(connection: sa.Connection, rules: Rules, sha256: str) -> bool:
+    """Note that a closure is about to go, so that nothing rests on it; False when a manifest needs it."""
+    its = manifests.c.closure == sha256
+    connection.execute(sa.select(manifests.c.id).where(its).with_for_update()).all()  # who offers one again comes first
+    if connection.execute(sa.select(manifests.c.id).where(its, _needs_closure(rules)).limit(1)).first() is not None:
+        return False
+    connection.execute(sa.update(manifests).where(its).values(closure_gone=True))
+    return True
+
+
+def _needs_closure(rules: Rules) -> sa.ColumnElement[bool]:
     is_refused = sa.and_(manifests.c.offered.is_(None), manifests.c.problem != "")
-    wanted = sa.or_(manifests.c.id.in_(_newest(rules)), is_refused)
-    closure = manifests.c.document["manifest"]["closure"]["sha256"].as_string()
-    return frozenset(connection.execute(sa.select(closure).where(wanted)).scalars())
+    return sa.or_(manifests.c.id.in_(_newest(rules)), is_refused)
 
 
 def _newest(rules: Rules) -> sa.Select[tuple[int]]:
@@ -125,5 +137,5 @@ def _proves_kept(rules: Rules) -> sa.Exists:
     return sa.exists().where(*_same(kept), kept.c.position >= _last_kept(rules), kept.c.proved_by == jobs.c.id)
 
 
-def _same(other: sa.Alias) -> Iterator[sa.ColumnElement[bool]]:
+def _same(other: sa.FromClause) -> Iterator[sa.ColumnElement[bool]]:
     return (jobs.c[name] == other.c[name] for name in ("project_id", "release", "kind", "platform"))

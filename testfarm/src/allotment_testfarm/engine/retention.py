@@ -2,7 +2,7 @@
 """Retention: what no rule keeps is removed, in steps so small that nothing else waits for them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,16 +86,25 @@ class Sweep:
     def _unneeded_blobs(self, now: float) -> Iterator[tuple[Removed, ...]]:
         with self._database.read() as connection:
             needed = retention.needed_blobs(connection, self._rules)
-        yield from self._files("blob", self._folder / "blobs", "[0-9a-f][0-9a-f]/*", now - YOUNG, needed)
+
+        def may_go(sha256: str) -> bool:
+            if sha256 in needed or self._is_dry:
+                return sha256 not in needed
+            with self._database.write() as connection:  # a revert may need it by now
+                return retention.give_up_blob(connection, self._rules, sha256)
+
+        yield from self._files("blob", self._folder / "blobs", "[0-9a-f][0-9a-f]/*", now - YOUNG, may_go)
 
     def _files(
-        self, kind: str, folder: Path, pattern: str, before: float, needed: frozenset[str] = frozenset()
+        self, kind: str, folder: Path, pattern: str, before: float, may_go: Callable[[str], bool] = lambda _: True
     ) -> Iterator[tuple[Removed, ...]]:
-        """Remove the files that nobody has touched since then, but for those whose names are ``needed``."""
+        """Remove the files that nobody has touched since then, and whose names ``may_go``."""
         for path in sorted(folder.glob(pattern)):
             try:
                 status = path.stat()
-                if path.name in needed or status.st_mtime >= before:
+                if status.st_mtime >= before or not may_go(path.name):
+                    continue
+                if path.stat().st_mtime >= before:  # uploaded again meanwhile
                     continue
                 if not self._is_dry:
                     path.unlink()
