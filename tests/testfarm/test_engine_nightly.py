@@ -195,6 +195,13 @@ def test_a_changed_line_is_not_due_for_what_the_old_one_missed(nights: Nights) -
     assert nights.jobs() == []
 
 
+def test_an_engine_without_a_nightly_forgets_the_one_that_was(filled: Any) -> None:
+    filled.run(projects.set_nightly, filled.project, "0 2 * * *", EVENING)
+    for _ in range(2):  # it starts, and starts again
+        filled.run(projects.set_nightly, filled.project, "", None)
+        assert not filled.run(projects.is_night, filled.project, EVENING)
+
+
 def test_a_repository_that_is_away_at_the_time_is_built_when_it_is_back(nights: Nights) -> None:
     nights.start()
     nights.repository.error = GitError("git fetch of /repository: gone", "See that the repository can be read")

@@ -64,7 +64,7 @@ def set_nightly(connection: sa.Connection, project: int, nightly: str, following
 
     One that is later than ``following`` was told by a clock that was ahead.
     """
-    is_other = sa.or_(projects.c.nightly != nightly, projects.c.nightly_next > following)
+    is_other = sa.or_(projects.c.nightly != nightly, projects.c.nightly_next > sa.literal(following, sa.Float))
     changed = sa.update(projects).where(projects.c.id == project, is_other)
     connection.execute(changed.values(nightly=nightly, nightly_next=following))
 
