@@ -24,6 +24,15 @@ class Held:
 # What each claim asks for is made once.
 _LEASED: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _ATTEMPT: Final = sa.insert(attempts).returning(attempts.c.id)
+_key = sa.bindparam("key", type_=sa.Text)
+_TAKE_TURN: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(_key, 0)))
+# One with the same inputs that runs.
+_EQUAL: Final = (
+    sa.select(jobs.c.id)
+    .where(*(jobs.c[name] == sa.bindparam(name) for name in ("project_id", "release", "kind", "platform")))
+    .where(*(jobs.c[name] == sa.bindparam(name) for name in ("files", "environment")), jobs.c.state == JobState.LEASED)
+    .limit(1)
+)
 _tried = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
 # A job that still waits, with all that its lease says; locks it.
 _TO_CLAIM: Final = (
@@ -90,11 +99,9 @@ def _equal_that_runs(connection: sa.Connection, job: WaitingJob, environment: st
     if job.files is None or job.is_fresh or not environment:
         return None
     if connection.dialect.name == "postgresql":  # two that claim equal jobs at once take turns
-        key = sa.func.hashtextextended(job.files + environment, 0)
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
-    same: dict[str, Any] = {"files": job.files, "environment": environment, "state": JobState.LEASED}
-    same |= {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
-    return connection.execute(sa.select(jobs.c.id).filter_by(**same).limit(1)).scalar()
+        connection.execute(_TAKE_TURN, {"key": job.files + environment})
+    same = {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
+    return connection.execute(_EQUAL, {**same, "files": job.files, "environment": environment}).scalar()
 
 
 def _message(row: Any, input_hash: str | None) -> Job:
