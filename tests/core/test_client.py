@@ -20,6 +20,18 @@ def test_an_answer_that_can_t_be_unpacked_is_no_answer() -> None:
         client.nodes()
 
 
+def test_a_blob_that_the_master_has_is_not_read(tmp_path: Path) -> None:
+    asked = []
+
+    def has_it(request: httpx2.Request) -> httpx2.Response:
+        asked.append((request.method, request.url.path))
+        return httpx2.Response(200)
+
+    with MasterClient("http://127.0.0.1:1", transport=httpx2.MockTransport(has_it)) as client:
+        assert client.put_blob(tmp_path / "gone", "a" * 64) == "a" * 64
+    assert asked == [("HEAD", f"/api/v1/blobs/{'a' * 64}")]
+
+
 def test_a_blob_without_end_is_refused(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     endless = httpx2.MockTransport(lambda _: httpx2.Response(200, content=(b"x" * 100 for _ in range(10**6))))

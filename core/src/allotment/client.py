@@ -102,10 +102,14 @@ class MasterClient:
 
     # releases
 
-    def put_blob(self, path: Path) -> str:
-        """Upload a file, unless the master has its bytes, and return their sha256."""
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    def put_blob(self, path: Path, sha256: str | None = None) -> str:
+        """Upload a file, unless the master has its bytes, and return their sha256.
+
+        Who knows that gives it: the file is then read only if the master has not.
+        """
+        if sha256 is None:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         if self._send("HEAD", f"/blobs/{sha256}", missing=True).status_code == 404:
             size = path.stat().st_size
             # A body that is read while it is sent can't be sent twice, so this call is never repeated by itself.

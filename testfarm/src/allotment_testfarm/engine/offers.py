@@ -77,7 +77,8 @@ def to_master(client: MasterClient, blobs: BlobStore) -> Offer:
     """Return the offer that uploads a manifest and the closure that it names."""
 
     def offer(manifest: StoredManifest) -> None:
-        client.put_blob(blobs.path(manifest.signed.manifest.closure.sha256))
+        closure = manifest.signed.manifest.closure.sha256
+        client.put_blob(blobs.path(closure), closure)
         client.put_manifest(manifest.signed)
 
     return offer
