@@ -57,6 +57,7 @@ def _refuse_skip(report: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs this in the background lets us ignore it
     if hasattr(config, "workerinput"):
         return
     _sweep()
