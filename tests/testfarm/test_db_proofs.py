@@ -140,6 +140,23 @@ def test_a_retry_has_the_jobs_wait_again_that_were_proved(farm: Farm) -> None:
     assert (farm.job(second).verdict.name, farm.job(second).attempts) == ("passed", 0)
 
 
+def test_a_retry_waits_for_who_proves_jobs_of_the_project(farm: Farm) -> None:
+    """Each locks jobs that the other needs."""
+    first = farm.commit()
+    farm.run(Outcome.FAILED)
+    second = farm.commit()
+    f = farm.filled
+    retry = threading.Thread(target=f.run, args=(jobs.retry, first, f.now))
+    with f.database.write() as connection:
+        jobs.take_turn(connection, second)
+        retry.start()
+        retry.join(0.5)
+        assert retry.is_alive()
+        assert prove_waiting(connection, RULES, f.now) == (second,)
+    retry.join(60)
+    assert [farm.job(job).state for job in (first, second)] == [JobState.WAITING] * 2
+
+
 def test_a_proof_that_is_retried_at_that_moment_does_not_count(farm: Farm) -> None:
     first = farm.commit()
     farm.run(Outcome.FAILED)

@@ -14,6 +14,10 @@ from allotment_testfarm.db.schema import attempts, jobs, manifests, projects, re
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.verdicts import Colour, Verdict
 
+_project = sa.select(jobs.c.project_id).where(jobs.c.id == sa.bindparam("job")).scalar_subquery()
+# Made once: each verdict asks it.
+_TURN: Final = sa.select(projects.c.id).where(projects.c.id == _project).with_for_update(key_share=True)
+
 
 @dataclass(frozen=True)
 class JobSummary:
@@ -105,6 +109,14 @@ def _files(connection: sa.Connection, release: Release) -> str | None:
     return inputs.put_files(connection, release.files, options)
 
 
+def take_turn(connection: sa.Connection, job: int) -> None:
+    """Wait until no other transaction judges or retries jobs of the same project: each must see what the other did.
+
+    PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
+    """
+    connection.execute(_TURN, {"job": job})
+
+
 def cancel(connection: sa.Connection, job: int, now: float) -> bool:
     """Cancel a job: a waiting one ends at once, a leased one is told at its next heartbeat; False when it is done."""
     waiting = (
@@ -132,6 +144,7 @@ def retry(connection: sa.Connection, job: int, now: float) -> bool:
         **dict.fromkeys(("avoid_until", "ready", "tries"), 0),
         "cancelled": False,
     }
+    take_turn(connection, job)
     done = sa.update(jobs).where(jobs.c.id == job, jobs.c.state == JobState.DONE)
     if not connection.execute(done.values(**values, is_fresh=True)).rowcount:
         return False

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from allotment.messages.job import Attempt, JobState, Outcome
 from allotment_testfarm.db import attempts, events
 from allotment_testfarm.db.jobs import verdict_of
-from allotment_testfarm.db.schema import jobs, projects, revisions
+from allotment_testfarm.db.schema import jobs, revisions
 from allotment_testfarm.verdicts import Colour, Verdict
 
 
@@ -35,8 +35,6 @@ _CASE: Final = (
     .join(revisions, revisions.c.id == jobs.c.revision_id)
     .where(jobs.c.id == sa.bindparam("job"))
 )
-_project = sa.select(jobs.c.project_id).where(jobs.c.id == sa.bindparam("job")).scalar_subquery()
-_TURN: Final = sa.select(projects.c.id).where(projects.c.id == _project).with_for_update(key_share=True)
 _JUDGE: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _BEFORE: Final = (
     sa.select(*(_older.c[name] for name in _VERDICT))
@@ -52,14 +50,6 @@ _FOLLOWING: Final = (
     .order_by(_newer.c.position)
     .limit(1)
 )
-
-
-def take_turn(connection: sa.Connection, job: int) -> None:
-    """Wait until no other transaction judges jobs of the same project: each must see what the other has said.
-
-    PostgreSQL runs transactions side by side; on SQLite one that writes is alone anyway.
-    """
-    connection.execute(_TURN, {"job": job})
 
 
 def case(connection: sa.Connection, job: int) -> Case:

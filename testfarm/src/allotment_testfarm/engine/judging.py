@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 import sqlalchemy
 
 from allotment_testfarm.db import verdicts as stored
+from allotment_testfarm.db.jobs import take_turn
 from allotment_testfarm.verdicts import Colour, Rule, Verdict, judge
 
 
 def judge_jobs(connection: sqlalchemy.Connection, jobs: Iterable[int], rules: Sequence[Rule], now: float) -> None:
     """Judge jobs that are done, each with the newer ones whose verdict depends on it."""
     for job in jobs:
-        stored.take_turn(connection, job)
+        take_turn(connection, job)
         next_job: int | None = job
         while next_job is not None and _judge(connection, next_job, rules, now):
             next_job = stored.following(connection, next_job)

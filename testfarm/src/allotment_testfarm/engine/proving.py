@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import sqlalchemy
 
-from allotment_testfarm.db import events, jobs, manifests, proofs, verdicts
+from allotment_testfarm.db import events, jobs, manifests, proofs
 from allotment_testfarm.db.proofs import Proof
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.verdicts import Colour, Rule
@@ -25,7 +25,7 @@ def prove_waiting(
     """
     ended = []
     for proof in proofs.find(connection, now, of=of, by=by):
-        verdicts.take_turn(connection, proof.job)
+        jobs.take_turn(connection, proof.job)
         if proofs.apply(connection, proof, now):
             judge_jobs(connection, (proof.job,), rules, now)
             _offer_again(connection, proof, now)
