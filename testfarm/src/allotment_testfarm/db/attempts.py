@@ -78,6 +78,18 @@ def of_job(connection: sa.Connection, job: int) -> tuple[AttemptDetail, ...]:
     return tuple(_attempt(row) for row in connection.execute(_OF_JOB, {"job": job}))
 
 
+def that_ended(
+    connection: sa.Connection, job: int, proved_by: int | None, outcome: str | None
+) -> tuple[AttemptDetail, ...]:
+    """Return the attempts that a job's ``outcome`` rests on, the newest last: its own, or those that proved it.
+
+    The job that proved it may have been tried again since, and have ended otherwise.
+    """
+    if proved_by is None:
+        return of_job(connection, job)
+    return tuple(item for item in of_job(connection, proved_by) if item.outcome == outcome)
+
+
 def get(connection: sa.Connection, attempt: int) -> AttemptDetail | None:
     """Return one attempt by its id, without test cases."""
     row = connection.execute(sa.select(attempts).where(attempts.c.id == attempt)).one_or_none()

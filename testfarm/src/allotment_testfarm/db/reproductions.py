@@ -40,9 +40,7 @@ def get(connection: sa.Connection, number: int) -> Reproduction | None:
         return None
     names = ("id", "project", "release", "profile", "kind", "platform", "timeout", "input_hash", "options")
     job = Job(revision=row.commit, **{name: getattr(row, name) for name in names})
-    tries = attempts.of_job(connection, row.proved_by or row.id)
-    if row.proved_by:  # that job may be tried again now
-        tries = tuple(item for item in tries if item.outcome == row.outcome)
+    tries = attempts.that_ended(connection, row.id, row.proved_by, row.outcome)
     newest = tries[-1] if tries else None
     return Reproduction(
         job=job,

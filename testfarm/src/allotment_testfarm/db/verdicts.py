@@ -85,9 +85,7 @@ def following(connection: sa.Connection, job: int) -> int | None:
 
 def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
     outcome = Outcome(row.outcome)  # of the job: a lost attempt of a cancelled job is a cancelled one
-    tries = attempts.of_job(connection, row.proved_by or row.id)
-    if row.proved_by:  # that job may have been tried again since, and have ended otherwise
-        tries = tuple(item for item in tries if item.outcome is outcome)
+    tries = attempts.that_ended(connection, row.id, row.proved_by, outcome)
     if not tries:
         return Attempt(row.id, 0, "", row.created, row.ended, outcome, "cancelled before it started")
     last = tries[-1]
