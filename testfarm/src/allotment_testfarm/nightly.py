@@ -13,6 +13,7 @@ from allotment_recipes.shared_store import built_parts
 from allotment_recipes.store import padded_root
 from allotment_testfarm.build_log import BuildLog
 from allotment_testfarm.local_farm import LocalFarm
+from allotment_testfarm.testnode.revision_files import unpack_revision
 from allotment_testfarm.verdicts import Colour
 
 _ALL_SECONDS = 12 * 3600.0  # for all releases together; each job has a limit of its own
@@ -70,11 +71,9 @@ class Nightly(LocalFarm):
 
     def _build_components(self) -> dict[str, str]:
         """Build every component, also those that no release uses; return each one's error, empty when it is built."""
-        from allotment_recipes.unpack import unpack
-
         archive, tree = self.folder / "revision.tar", self.folder / "revision"
         self._git("archive", "--format=tar", f"--output={archive}", self.revision)
-        unpack(archive, tree, strip_top_level=False)
+        unpack_revision(archive, tree, self.revision)
         names = sorted(profile.parent.name for profile in tree.glob("components/*/buildout.cfg"))
         self._step(f"components: {', '.join(names)}")
         with closing(BuildEngine()) as engine:
