@@ -109,6 +109,20 @@ def test_an_engine_that_closes_the_log_of_another_takes_nothing_from_it(tmp_path
             assert not (tmp_path / name).exists()
 
 
+def test_a_log_that_is_told_closed_takes_no_more(tmp_path: Path) -> None:
+    """Closing begins before the first byte is there: what it then answers is of a closed log, or 0."""
+    with ThreadPoolExecutor(2) as engines:
+        for number in range(300):
+            name = f"{number}/1.log"
+            (tmp_path / name).parent.mkdir()
+            sending = engines.submit(LogSink(tmp_path).append, name, 0, b"first")
+            while not LogSink(tmp_path).seal(name):
+                pass
+            assert sending.result().acknowledged == 5
+            with pytest.raises(RefusedError, match="closed"):
+                LogSink(tmp_path).append(name, 5, b"second")
+
+
 def test_logs_that_share_a_lock_and_threads_that_share_a_log_lose_nothing(tmp_path: Path) -> None:
     sink = LogSink(tmp_path)
     log = bytes(range(256)) * 4096

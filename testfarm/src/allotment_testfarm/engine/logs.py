@@ -68,12 +68,13 @@ class LogSink:
         stored = StoredLog(self._folder / log)
         try:
             with self._locked(log):
-                stored.seal()
-        except FileNotFoundError:  # nothing was ever sent
+                try:
+                    stored.seal()
+                except OSError as error:
+                    _log.warning("log %s stays unpacked: %s", log, error)
+                return stored.size()
+        except FileNotFoundError:  # no folder: nothing was ever sent
             return 0
-        except OSError as error:
-            _log.warning("log %s stays unpacked: %s", log, error)
-        return stored.size()
 
     def remove(self, log: str) -> None:
         """Remove a log, whether it is there or not."""
