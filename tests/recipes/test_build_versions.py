@@ -28,7 +28,7 @@ FRAMEWORK = frozenset({"base", "option_error", "part_checks", "recipe_loading", 
 
 def building_recipes() -> dict[str, str]:
     """Map each of our recipes that builds parts to its module."""
-    modules = {name: f"allotment_recipes.{module}" for name, module in RECIPES.items()}
+    modules = {name: f"allotment_recipes.recipes.{module}" for name, module in RECIPES.items()}
     return {name: module for name, module in modules.items() if importlib.import_module(module).Recipe.build_version}
 
 
@@ -110,7 +110,7 @@ def test_a_change_without_a_bump_is_found_and_a_bump_or_a_waiver_settles_it() ->
 
 
 def test_the_hash_follows_what_a_recipe_imports_and_no_comment() -> None:
-    text, imported = code_of("allotment_recipes.cmmi")
+    text, imported = code_of("allotment_recipes.recipes.cmmi")
     assert "allotment_recipes.build_environment" in imported
     assert "allotment_recipes.shared_store" not in imported
     assert "class Recipe(GenericBaseRecipe[Options]):\n    build_version = " in text

@@ -20,9 +20,9 @@ from allotment.cli import main
 from allotment.codec import decode
 from allotment.errors import MachineError
 from allotment.messages.job import BuiltPart
-from allotment_recipes.cmmi import Recipe, compiler
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
+from allotment_recipes.recipes.cmmi import Recipe, compiler
 from allotment_recipes.store import ROOT_LENGTH, padded_root
 
 CONFIGURE = """\

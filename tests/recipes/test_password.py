@@ -12,7 +12,7 @@ from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstancePublished
 from allotment.secret import Secret
-from allotment_recipes import password
+from allotment_recipes.recipes import password
 
 PROFILE = """\
     [buildout]

@@ -17,7 +17,7 @@ from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstanceState, SharedInstance
 from allotment.messages.promise import PromiseFile
-from allotment_recipes import mkdirectory, promise, publish, request, slapconfiguration, template, wrapper
+from allotment_recipes.recipes import mkdirectory, promise, publish, request, slapconfiguration, template, wrapper
 
 Make = Callable[..., Any]
 
@@ -40,7 +40,7 @@ def given_instance(**fields: Any) -> InstanceInput:
 def test_the_base_is_exported_and_imports_neither_buildout_nor_jinja() -> None:
     code = (
         "import sys, allotment_recipes as r; r.GenericBaseRecipe\n"
-        "import allotment_recipes.template, allotment_recipes.python_scripts, allotment_recipes.request\n"
+        "import allotment_recipes.recipes.template, allotment_recipes.recipes.python_scripts, allotment_recipes.recipes.request\n"
         "sys.exit(bool({'zc.buildout', 'jinja2', 'setuptools', 'pip', 'jsonschema'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

@@ -19,8 +19,8 @@ import pytest
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
-from allotment_recipes import download
 from allotment_recipes.providers import url as url_provider
+from allotment_recipes.recipes import download
 from allotment_recipes.sources import DiskError, Source, SourceError, fetch, fetch_all, providers
 
 DATA = b"the wanted bytes\n"

@@ -21,7 +21,7 @@ RECIPES = {
 
 @hookimpl
 def allotment_recipe_types() -> tuple[RecipeType, ...]:
-    return tuple(RecipeType(name, f"allotment_recipes.{module}:Recipe") for name, module in RECIPES.items())
+    return tuple(RecipeType(name, f"allotment_recipes.recipes.{module}:Recipe") for name, module in RECIPES.items())
 
 
 @hookimpl

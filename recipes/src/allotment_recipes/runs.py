@@ -27,7 +27,7 @@ from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
 from allotment_recipes.profiles import BASE_LOCATION
-from allotment_recipes.python_scripts import base_python
+from allotment_recipes.recipes.python_scripts import base_python
 from allotment_recipes.shared_store import Store
 from allotment_recipes.store import padded_root
 from allotment_recipes.tokens import Tokens, load_key

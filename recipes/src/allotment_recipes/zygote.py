@@ -190,7 +190,7 @@ def preload() -> None:
     for spec in ours:
         recipe_loading.load("", spec)
     took_part(ours)
-    from allotment_recipes import template
+    from allotment_recipes.recipes import template
 
     template.environment(lambda name: None).from_string("{{ a.b | tojson }}").render(a={"b": 1})  # fills its caches
     if importlib.util.find_spec("jsonschema") is not None:

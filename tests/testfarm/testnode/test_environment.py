@@ -12,7 +12,7 @@ import pytest
 
 from allotment.codec import dumps
 from allotment.errors import AllotmentError
-from allotment_recipes.python_scripts import Recipe
+from allotment_recipes.recipes.python_scripts import Recipe
 from allotment_testfarm.engine.wire_server import MESSAGE
 from allotment_testfarm.testnode import environment as module
 from allotment_testfarm.testnode.environment import Watched, environment
