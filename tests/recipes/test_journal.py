@@ -46,6 +46,39 @@ def test_a_link_is_replaced_not_followed(journal: Journal, tmp_path: Path) -> No
     assert not (tmp_path / "link").is_symlink()
 
 
+def test_links_are_made_replaced_and_followed_by_reading(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "old").symlink_to("elsewhere")
+    (tmp_path / "plain").write_text("a file")
+    journal.write(tmp_path / "deep" / "file", b"new", 0o644, "part")
+    journal.link(tmp_path / "old", "./deep/file", "link")
+    journal.link(tmp_path / "plain", "missing", "link")
+    assert journal.read(tmp_path / "old") == b"new"
+    assert (tmp_path / "old").readlink() == Path("elsewhere")
+    journal.apply()
+    assert (tmp_path / "old").read_bytes() == b"new"
+    assert (tmp_path / "plain").readlink() == Path("missing")
+    before = (tmp_path / "old").lstat()
+    journal.apply()
+    assert (tmp_path / "old").lstat() == before, "not touched"
+    with pytest.raises(AllotmentError, match=r"\[other\] writes .*/old, as \[link\] does"):
+        journal.write(tmp_path / "old", b"", 0o644, "other")
+
+
+def test_links_in_a_circle_are_an_error_of_whoever_reads(journal: Journal, tmp_path: Path) -> None:
+    journal.link(tmp_path / "a", "b", "part")
+    journal.link(tmp_path / "b", "a", "part")
+    with pytest.raises(OSError, match="symbolic links"):
+        journal.read(tmp_path / "a")
+
+
+def test_a_link_in_place_of_a_folder_is_refused(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "folder" / "data").mkdir(parents=True)
+    journal.link(tmp_path / "folder", "x", "part")
+    with pytest.raises(AllotmentError, match=r"^\[part\] can't write .*/folder: Is a directory\. Check"):
+        journal.apply()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"], "nothing is left behind"
+
+
 def test_a_path_that_can_not_be_written_is_named(journal: Journal, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     journal.write(tmp_path / "file" / "below", b"", 0o644, "part")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that are whole or not there: written aside, synced, renamed."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -28,6 +29,21 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, sync: bool = True
             os.fchmod(file.fileno(), mode)
             if sync:
                 os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def write_link(path: Path, target: str) -> bool:
+    """Make a symbolic link in one step, in place of a file or link; return False when it is already so."""
+    with contextlib.suppress(OSError):  # not there, or no link: made anew below
+        if os.readlink(path) == target:  # noqa: PTH115 (Path would take a './' out of it)
+            return False
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    temporary.symlink_to(target)
+    try:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

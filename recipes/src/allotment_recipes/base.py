@@ -87,6 +87,15 @@ class GenericBaseRecipe(Generic[O]):
         self.run.journal.write(target, content, mode & ~0o077 if private else mode, self.name)
         return target
 
+    def link(self, path: Path | str, target: Path | str) -> Path:
+        """Enter a symbolic link into the run's journal and return its path; it goes with the part, as a file does.
+
+        ``target`` is kept as it is written (from the link's folder, when it is relative) and need not exist yet.
+        """
+        link = self.path(path)
+        self.run.journal.link(link, str(target), self.name)
+        return link
+
     def fail(self, problem: OptionProblem) -> NoReturn:
         """Raise an option's problem as the error that names this section."""
         from allotment_recipes.option_error import OptionError

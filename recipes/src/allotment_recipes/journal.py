@@ -2,12 +2,13 @@
 """What a run wants to write and remove, applied by rename after the whole run succeeded."""
 
 import contextlib
+import errno
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment.atomic import write_bytes
+from allotment.atomic import write_bytes, write_link
 from allotment.errors import AllotmentError
 
 
@@ -18,8 +19,14 @@ class _File:
     section: str
 
 
+@dataclass(frozen=True)
+class _Link:
+    target: str
+    section: str
+
+
 class Journal:
-    """Files by final path; nothing on disk changes before :meth:`apply`, unless it is ``immediate``.
+    """Files and symbolic links by final path; nothing on disk changes before :meth:`apply`, unless it is ``immediate``.
 
     A build is immediate, because its parts run commands on each other's files; an instance's run is not, so a run
     that fails leaves the files of the generation before it.
@@ -27,41 +34,55 @@ class Journal:
 
     def __init__(self, *, immediate: bool) -> None:
         self.immediate = immediate
-        self._files: dict[Path, _File] = {}
+        self._entries: dict[Path, _File | _Link] = {}
         self._removals: set[Path] = set()
 
     def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
         """Enter a file; two sections that write the same path are an error."""
-        earlier = self._files.get(path)
-        if earlier is not None and earlier.section != section:
-            raise AllotmentError(f"[{section}] writes {path}, as [{earlier.section}] does", "Give one another path")
-        self._files[path] = _File(data, mode, section)
+        self._enter(path, _File(data, mode, section))
+
+    def link(self, path: Path, target: str, section: str) -> None:
+        """Enter a symbolic link that holds ``target`` as it is written; it need not exist."""
+        self._enter(path, _Link(target, section))
+
+    def _enter(self, path: Path, entry: _File | _Link) -> None:
+        earlier = self._entries.get(path)
+        if earlier is not None and earlier.section != entry.section:
+            raise AllotmentError(
+                f"[{entry.section}] writes {path}, as [{earlier.section}] does", "Give one another path"
+            )
+        self._entries[path] = entry
         self._removals.discard(path)
         if self.immediate:
-            _put(path, self._files[path])
+            _put(path, entry)
 
     def remove(self, path: Path) -> None:
         """Enter the removal of a file or link; writing it later in the same run keeps it."""
         if self.immediate:
             path.unlink(missing_ok=True)
-        elif path not in self._files:
+        elif path not in self._entries:
             self._removals.add(path)
 
     @property
     def paths(self) -> frozenset[Path]:
-        """Every file that is written."""
-        return frozenset(self._files)
+        """Every file and link that is written."""
+        return frozenset(self._entries)
 
     def read(self, path: Path) -> bytes:
-        """Return what ``path`` holds once the journal is applied."""
-        entered = self._files.get(path)
-        return entered.data if entered is not None else path.read_bytes()
+        """Return what ``path`` holds once the journal is applied; links are followed."""
+        seen: set[Path] = set()
+        while isinstance(entry := self._entries.get(path), _Link):
+            if path in seen:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            seen.add(path)
+            path = Path(os.path.normpath(path.parent / entry.target))
+        return entry.data if entry is not None else path.read_bytes()
 
     def apply(self) -> None:
-        """Write all files, then remove what has gone; running it twice does no harm."""
+        """Write all files and links, then remove what has gone; running it twice does no harm."""
         if not self.immediate:
-            for path, file in self._files.items():
-                _put(path, file)
+            for path, entry in self._entries.items():
+                _put(path, entry)
         for path in sorted(self._removals):
             path.unlink(missing_ok=True)
 
@@ -94,12 +115,15 @@ class Unfinished:
             self._path.unlink()
 
 
-def _put(path: Path, file: _File) -> None:
+def _put(path: Path, entry: _File | _Link) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, file.data, file.mode, sync=False)  # a lost file is made again by the next run
+        if isinstance(entry, _Link):
+            write_link(path, entry.target)
+        else:
+            write_bytes(path, entry.data, entry.mode, sync=False)  # a lost file is made again by the next run
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise AllotmentError(
-            f"[{file.section}] can't write {path}: {reason}", "Check the path and its owner"
+            f"[{entry.section}] can't write {path}: {reason}", "Check the path and its owner"
         ) from error
