@@ -2,7 +2,6 @@
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 """Each recipe, made as a third party's test makes it: with a plain mapping in place of a buildout."""
 
-import json
 import re
 import stat
 import subprocess
@@ -15,26 +14,10 @@ import pytest
 
 from allotment.codec import loads
 from allotment.errors import AllotmentError
-from allotment.messages.instance import InstanceInput, InstanceState, SharedInstance
 from allotment.messages.promise import PromiseFile
-from allotment_recipes.recipes import mkdirectory, promise, publish, request, slapconfiguration, template, wrapper
+from allotment_recipes.recipes import mkdirectory, promise, template
 
 Make = Callable[..., Any]
-
-
-def given_instance(**fields: Any) -> InstanceInput:
-    defaults: dict[str, Any] = {
-        "instance": "inst-1",
-        "name": "shop",
-        "tree": "root",
-        "node": "node-1",
-        "partition": "part0",
-        "state": InstanceState.STARTED,
-        "software_type": "default",
-        "manifest": "f" * 64,
-        "addresses": ("127.0.0.9", "127.0.1.9"),
-    }
-    return InstanceInput(**{**defaults, **fields})
 
 
 def test_the_base_is_exported_and_imports_neither_buildout_nor_jinja() -> None:
@@ -110,141 +93,6 @@ def test_mkdirectory_says_what_is_in_the_way(make_recipe: Make, tmp_path: Path) 
         make_recipe(mkdirectory.Recipe, {"etc": ""})
 
 
-def test_wrapper_passes_arguments_and_environment(make_recipe: Make, tmp_path: Path) -> None:
-    code = "import os, sys; print(sys.argv[1:], os.environ['A'])"
-    options = {
-        "command-line": f'{sys.executable} -c "{code}" "one two"',
-        "wrapper-path": "bin/w",
-        "environment": "A=x  $y 'z'\nB=",
-    }
-    (path,) = make_recipe(wrapper.Recipe, options).install()
-    assert path == tmp_path / "bin/w"
-    done = subprocess.run([path, "three"], capture_output=True, text=True, timeout=10, check=True)
-    assert done.stdout == "['one two', 'three'] x  $y 'z'\n"
-
-
-def test_wrapper_changes_when_a_hashed_file_does(make_recipe: Make, tmp_path: Path) -> None:
-    recipe = make_recipe(wrapper.Recipe, {"command-line": "true", "wrapper-path": "w", "hash-files": "conf"})
-    with pytest.raises(AllotmentError, match=r"\[part\] hash-files: .*/conf can't be read"):
-        recipe.install()
-    texts = []
-    for content in ("one", "two"):
-        (tmp_path / "conf").write_text(content)
-        recipe.install()
-        texts.append((tmp_path / "w").read_text())
-    assert texts[0] != texts[1]
-
-
-def test_wrapper_waits_for_files(make_recipe: Make, tmp_path: Path) -> None:
-    make_recipe(wrapper.Recipe, {"command-line": "echo on", "wrapper-path": "w", "wait-for-files": "ready"}).install()
-    process = subprocess.Popen([tmp_path / "w"], stdout=subprocess.PIPE, text=True)
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.communicate(timeout=0.2)
-    (tmp_path / "ready").write_text("")
-    assert process.communicate(timeout=10)[0] == "on\n"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"command-line": "a 'b", "wrapper-path": "w"}, "[part] command-line: can't be split into words: No closing quotation."),
-        ({"command-line": " ", "wrapper-path": "w"}, "[part] command-line: is empty."),
-        ({"command-line": "a", "wrapper-path": "w", "environment": "1A=b"}, "[part] environment: '1A' is not NAME=value."),
-        ({"command-line": "a"}, "[part] wrapper-path: missing option. Add 'wrapper-path = ...'."),
-    ],
-)  # fmt: skip
-def test_wrapper_names_what_is_wrong(make_recipe: Make, options: dict[str, str], message: str) -> None:
-    with pytest.raises(AllotmentError, match=re.escape(message)):
-        make_recipe(wrapper.Recipe, options)
-
-
-def test_slapconfiguration_sets_what_the_world_says(make_recipe: Make) -> None:
-    shared = (SharedInstance("tenant", {"domain": "example.org"}),)
-    parameters = {"text": "a", "number": 3, "flag": True, "deep": {"x": [1]}}
-    recipe = make_recipe(slapconfiguration.Recipe, {}, given_instance(parameters=parameters, shared=shared))
-    assert recipe.install() == []
-    raw = recipe.raw
-    assert (raw["address"], raw["addresses"]) == ("127.0.0.9", "127.0.0.9\n127.0.1.9")
-    assert (raw["instance-title"], raw["root-instance-title"], raw["node"]) == ("shop", "root", "node-1")
-    assert (raw["state"], raw["slap-software-type"], raw["manifest"]) == ("started", "default", "f" * 64)
-    assert (raw["configuration.text"], raw["configuration.number"], raw["configuration.flag"]) == ("a", "3", "true")
-    assert raw["configuration.deep"] == '{"x": [1]}'
-    assert json.loads(raw["configuration"]) == parameters
-    assert json.loads(raw["shared-instances"]) == [{"name": "tenant", "parameters": {"domain": "example.org"}}]
-
-
-SCHEMA = {
-    "properties": {
-        "port": {"type": "integer", "maximum": 65535, "default": 8080},
-        "token": {"type": "string", "minLength": 8, "writeOnly": True},
-    },
-    "required": ["token"],
-    "additionalProperties": False,
-}
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"token": "12345678", "port": 70000}, "[part] configuration: parameter port: 70000 is greater than the maximum of 65535. Correct its value."),
-        ({"token": "s3cret!"}, "[part] configuration: parameter token: a secret breaks the rule 'minLength'. Correct its value."),
-        ({}, "[part] configuration: parameter token is missing. Add token."),
-        ({"token": "12345678", "prot": 1}, "[part] configuration: unknown parameter prot. Did you mean 'port'? Valid: port, token."),
-    ],
-)  # fmt: skip
-def test_a_parameter_against_its_schema_is_named(
-    make_recipe: Make, tmp_path: Path, parameters: dict[str, Any], message: str
-) -> None:
-    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-    with pytest.raises(AllotmentError, match=re.escape(message)) as caught:
-        make_recipe(slapconfiguration.Recipe, {"jsonschema": "schema.json"}, given_instance(parameters=parameters))
-    assert "s3cret" not in str(caught.value)
-
-
-def test_defaults_of_the_schema_are_filled_in(make_recipe: Make, tmp_path: Path) -> None:
-    (tmp_path / "schema.json").write_text(json.dumps(SCHEMA))
-    recipe = make_recipe(
-        slapconfiguration.Recipe, {"jsonschema": "schema.json"}, given_instance(parameters={"token": "12345678"})
-    )
-    assert recipe.raw["configuration.port"] == "8080"
-    assert "12345678" not in recipe.raw["configuration.token"]
-
-
-def test_slapconfiguration_outside_an_instance_says_so(make_recipe: Make, tmp_path: Path) -> None:
-    with pytest.raises(AllotmentError) as caught:
-        make_recipe(slapconfiguration.Recipe, {})
-    assert str(caught.value) == (
-        f"[part] needs an instance, but {tmp_path}/.allotment/instance.json does not exist. "
-        "Use this recipe in an instance profile only."
-    )
-
-
-def test_publish_speaks_for_a_shared_instance(make_recipe: Make) -> None:
-    instance = given_instance(shared=(SharedInstance("tenant"),))
-    recipe = make_recipe(publish.Recipe, {"-shared": "tenant", "url": "http://t/"}, instance)
-    recipe.install()
-    assert recipe.run.published_shared == {"tenant": {"url": "http://t/"}}
-    with pytest.raises(AllotmentError, match=r"\[part\] -shared: there is no shared instance 'nobody'"):
-        make_recipe(publish.Recipe, {"-shared": "nobody"}, instance)
-    with pytest.raises(AllotmentError, match=r"\[part\] -share: unknown option\. Did you mean '-shared'\?"):
-        make_recipe(publish.Recipe, {"-share": "tenant"}, instance)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"name": "a", "release": "r", "confg-x": "1"}, "[part] confg-x: unknown option. Did you mean 'config-'?"),
-        ({"name": "a", "release": "r", "parameters": "{"}, "[part] parameters: is not JSON"),
-        ({"name": "a", "release": "r", "parameters": "[]"}, "[part] parameters: is not a JSON object."),
-        ({"name": "a", "release": "r", "state": "strated"}, "[part] state: 'strated' is not one of its values. Did you mean 'started'?"),
-        ({"name": "a"}, "[part] release: missing option."),
-    ],
-)  # fmt: skip
-def test_request_names_what_is_wrong(make_recipe: Make, options: dict[str, str], message: str) -> None:
-    with pytest.raises(AllotmentError, match=re.escape(message)):
-        make_recipe(request.Recipe, options, given_instance())
-
-
 def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:
     options = {"promise": "check_url_available", "config-url": "http://a/", "config-http-code": "200", "period": "5"}
     (path,) = make_recipe(promise.Recipe, options).install()
@@ -266,12 +114,3 @@ def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:
 def test_promise_names_what_is_wrong(make_recipe: Make, options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(promise.Recipe, options)
-
-
-def test_a_schema_never_asks_the_network(make_recipe: Make, tmp_path: Path) -> None:
-    (tmp_path / "schema.json").write_text('{"$ref": "http://127.0.0.1:9/schema.json"}')
-    with pytest.raises(
-        AllotmentError,
-        match=r"\[part\] configuration: the schema refers to http://127\.0\.0\.1:9/schema\.json, which is not",
-    ):
-        make_recipe(slapconfiguration.Recipe, {"jsonschema": "schema.json"}, given_instance())
