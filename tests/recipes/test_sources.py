@@ -286,7 +286,7 @@ def test_download_to_a_destination_outside_the_store(release: Any, server: str) 
     ("line", "message"),
     [
         ("sha256sum = abc", "[d] sha256sum: 'abc' is not a sha256. Give 64 hexadecimal digits, as sha256sum prints them."),
-        ("md5sum = abc", "[d] md5sum: unknown option. Did you mean 'sha256sum'?"),
+        ("md5sums = abc", "[d] md5sums: unknown option. Did you mean 'md5sum'?"),
         ("", "[d] sha256sum: missing option. Add 'sha256sum = ...'."),
         (f"sha256sum = {GOOD}\nfilename = a/b", "[d] filename: 'a/b' is not a file's name. Write a name without '/'."),
     ],

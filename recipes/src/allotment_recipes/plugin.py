@@ -6,6 +6,7 @@ from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 RECIPES = {
     "cmmi": "cmmi",
     "download": "download",
+    "download-unpacked": "download_unpacked",
     "mkdirectory": "mkdirectory",
     "password": "password",
     "promise": "promise",
@@ -14,6 +15,7 @@ RECIPES = {
     "replicate": "replicate",
     "request": "request",
     "slapconfiguration": "slapconfiguration",
+    "source": "source",
     "template.jinja2": "template",
     "wrapper": "wrapper",
 }  # entry point -> module; pyproject.toml lists the same

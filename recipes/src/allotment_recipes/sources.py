@@ -26,7 +26,8 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _DEBIAN = re.compile(r"([a-z0-9][a-z0-9.+-]+) ([0-9][A-Za-z0-9.+:~-]*) ([a-z][a-z-]*)")
 _NPM = re.compile(r"(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*@[0-9][A-Za-z0-9.+-]*")
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
-_HINTS: Final = ("requirement", "debian", "npm")  # fields of a source that a provider of its own reads
+_SDIST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_HINTS: Final = ("requirement", "debian", "npm", "sdist")  # fields of a source that a provider of its own reads
 _logger = logging.getLogger("fetch")
 
 
@@ -63,6 +64,7 @@ class Source:
     md5: str = ""  # checked as well when it is given; alone it is worth nothing
     debian: str = ""  # "package version suite" in the distribution's source archive
     npm: str = ""  # "name@version" of an npm package
+    sdist: str = ""  # "name==version" of a source distribution in the Python index
 
     def __post_init__(self) -> None:
         self._check(_SHA256, self.sha256, "a sha256", "Give 64 hexadecimal digits, as sha256sum prints them")
@@ -72,6 +74,8 @@ class Source:
             self._check(_DEBIAN, self.debian, "'package version suite'", "Write it like: nginx 1.26.3-3 trixie")
         if self.npm:
             self._check(_NPM, self.npm, "'name@version'", "Write it like uplot@1.6.32")
+        if self.sdist:
+            self._check(_SDIST, self.sdist, "'name==version'", "Write it like waitress==3.0.2")
 
     def _check(self, pattern: re.Pattern[str], text: str, what: str, fix: str) -> None:
         if not pattern.fullmatch(text):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wheels from the Python index that the machine's pip is configured for; only the hash decides."""
+"""Distributions from the Python index that the machine's pip is configured for; only the hash decides."""
 
 import re
 import subprocess
@@ -16,7 +16,12 @@ _AWAY = re.compile(r"WARNING: Retrying|ConnectionError|ConnectTimeout|ReadTimeou
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
-    """Let pip download the wheel of ``name==version`` that suits this interpreter."""
+    """Let pip download the wheel of ``name==version`` that suits this interpreter; for sources ask the index."""
+    if source.sdist:
+        from allotment_recipes.providers import python_source
+
+        python_source.fetch(source, blobs)
+        return
     if not source.requirement:
         raise NotMine("it is no Python distribution")
     with tempfile.TemporaryDirectory(prefix="allotment-wheel-") as folder:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a part that is filled once from pinned bytes, in the store of all releases or in the release's own."""
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from allotment.errors import MachineError
+from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.shared_store import Store
+
+
+@contextlib.contextmanager
+def filling(recipe: GenericBaseRecipe[Any], location: Path, version: str) -> Iterator[Path | None]:
+    """Give an empty folder to fill for the part ``location``; None when the part is there already.
+
+    It gets its name in one step, at the end: of a run that fails or is killed nothing stays. In the store of all
+    releases one run fills it and the others wait; it is read-only there.
+    """
+    try:
+        if location.parent == recipe.run.store_root:
+            with _filling_shared(recipe, location, version) as folder:
+                yield folder
+        else:
+            with recipe.building(location) as folder:
+                yield folder
+    except OSError as error:
+        reason = f"{error.filename or location}: {os.strerror(error.errno or 0)}"
+        raise MachineError(f"[{recipe.name}] {reason}", "Mend that and build again: what is whole is kept") from error
+
+
+@contextlib.contextmanager
+def _filling_shared(recipe: GenericBaseRecipe[Any], location: Path, version: str) -> Iterator[Path | None]:
+    store, started, seconds = Store(location.parent), time.time(), 0.0
+    with store.building(location, f"{recipe.name} of {recipe.folder}", recipe.logger.info) as place:
+        is_reused = place is None
+        if place is None:
+            yield None
+        else:
+            began = time.monotonic()
+            yield place.location
+            seconds = time.monotonic() - began
+            size = sum(path.lstat().st_size for path in Path(f"{location}/").rglob("*"))
+            fields = {"part": recipe.name, "version": version, "seconds": round(seconds, 1), "bytes": size}
+            store.note(location, {**fields, "references": [part.name for part in recipe.referred_parts()]})
+    recipe.run.tell_part(recipe.name, version, started, seconds, is_reused=is_reused)
+
+
+def removable(recipe: GenericBaseRecipe[Any], location: Path) -> list[Path]:
+    """Return what buildout removes with the part: nothing of the store that all releases share."""
+    return [] if location.parent == recipe.run.store_root else [location]
+
+
+def unpack_into(archive: Path, folder: Path, *, strip_top_level: bool) -> None:
+    """Unpack an archive of sources into an empty folder that is there already."""
+    from allotment_recipes.unpack import unpack
+
+    aside = Path(tempfile.mkdtemp(dir=folder))  # a name that no archive knows
+    unpack(archive, aside / "tree", strip_top_level=strip_top_level)
+    for path in (aside / "tree").iterdir():
+        path.rename(folder / path.name)
+    (aside / "tree").rmdir()
+    aside.rmdir()
