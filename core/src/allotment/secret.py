@@ -141,7 +141,7 @@ def _mark(value: Any, schema: Any, root: Mapping[str, Any], following: tuple[str
         return _hide(value)
     for reference in (schema.get("$ref"), schema.get("$dynamicRef")):
         if isinstance(reference, str) and reference.startswith("#") and reference not in following:
-            value = _mark(value, _resolve(reference, root), root, (*following, reference))
+            value = _mark(value, resolve(reference, root), root, (*following, reference))
     for branch in _branches(schema):
         value = _mark(value, branch, root, following)
     if isinstance(value, dict):
@@ -187,7 +187,8 @@ def _branches(schema: Mapping[str, Any]) -> Iterator[Any]:
         yield from dependent.values()
 
 
-def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+def resolve(reference: str, root: Mapping[str, Any]) -> Any:
+    """Return what ``#``, ``#/path`` or ``#anchor`` in the JSON schema ``root`` refers to; None when it is not there."""
     if not reference.startswith("#/"):
         return _anchored(reference[1:], root) if len(reference) > 1 else root
     target: Any = root

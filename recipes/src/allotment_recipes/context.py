@@ -32,6 +32,8 @@ class RunContext:
     requests: dict[str, ChildRequest] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)
     published_shared: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)  # what whoever requested the instance is to be told
+    shared_errors: dict[str, list[str]] = field(default_factory=dict)  # shared instance's name -> the same
 
     @functools.cached_property
     def store_root(self) -> Path | None:

@@ -83,3 +83,4 @@ class InstancePublished:
     values: Mapping[str, Json] = field(default_factory=dict)
     shared: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)  # shared instance's name -> values
     errors: tuple[str, ...] = ()  # what the instance wants its requester to be told
+    shared_errors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # the same, to a shared instance's owner
