@@ -41,4 +41,7 @@ def allotment_source_providers() -> tuple[SourceProvider, ...]:
 def allotment_commands() -> tuple[Command, ...]:
     return (
         Command(("build",), "allotment_recipes.commands.build:command", "Build a software release; make its manifest."),
+        Command(("hash", "check"), "allotment_recipes.commands.hash:check_command", "Compare checksums with their files."),
+        Command(("hash", "update"), "allotment_recipes.commands.hash:update_command", "Write right checksums of local files."),
+        Command(("lint",), "allotment_recipes.commands.lint:command", "Problems of profiles and releases, with their fixes."),
     )

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A profile with all that it extends, as far as the text tells: what the checks look at."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from allotment_recipes.lint.problem import Problem
+from allotment_recipes.lint.profile_text import (
+    UNKNOWN,
+    Option,
+    ProfileText,
+    Reference,
+    Section,
+    read_profile,
+    references,
+    without_jinja,
+    without_substitutions,
+)
+
+BUILDOUT: Final = "buildout"
+_VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
+_TEMPLATES = {".in", ".jinja2", ".j2"}
+_DEPTH = 40  # references in references
+
+
+@dataclass
+class View:
+    """A profile by its path; ``values`` are the variables with which it is rendered, if it is a template."""
+
+    path: Path
+    values: Mapping[str, str] = field(default_factory=dict)
+    texts: Mapping[Path, str] = field(default_factory=dict)  # used in place of the files: what an editor holds
+
+    def __post_init__(self) -> None:
+        self.files: list[ProfileText] = []
+        self.problems: list[Problem] = []
+        self.is_complete = True  # everything that it extends was found
+        self._open: list[Path] = []
+        self._read(self.path, "", 0)
+
+    def _read(self, path: Path, told: str, number: int) -> None:
+        path = Path(os.path.normpath(path))
+        if path in self._open or any(file.path == path for file in self.files):
+            return
+        try:
+            text = self.texts[path] if path in self.texts else path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.is_complete = False
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not UTF-8 text"
+            where = self._open[-1] if self._open else path
+            what = f"extends: {told} can't be read: {reason}" if told else f"can't be read: {reason}"
+            self.problems.append(Problem(where, number, "reference", what, "Correct the path"))
+            return
+        if path.suffix in _TEMPLATES:
+            text = self._rendered(path, text)
+        file = read_profile(path, text)
+        self.problems += file.problems
+        self._open.append(path)
+        for option in self._extends(file):
+            for line in option.lines:
+                for name in line.text.split():
+                    self._extend(path, name, line.number)
+        self._open.pop()
+        self.files.append(file)
+
+    def _rendered(self, path: Path, text: str) -> str:
+        if "$${" in text:
+            return without_substitutions(text)
+        import jinja2
+
+        try:
+            jinja2.Environment(extensions=["jinja2.ext.do"]).parse(text)
+        except jinja2.TemplateSyntaxError as error:
+            self.problems.append(Problem(path, error.lineno, "syntax", f"template: {error.message}", "Correct it"))
+        return without_jinja(text, self.values)
+
+    @staticmethod
+    def _extends(file: ProfileText) -> Iterator[Option]:
+        for section in file.sections:
+            if section.name == BUILDOUT:
+                yield from (option for option in section.options if option.name == "extends")
+
+    def _extend(self, path: Path, name: str, number: int) -> None:
+        if UNKNOWN in name or "${" in name:
+            self.is_complete = False
+        elif "://" in name:
+            self.is_complete = False
+            if "#sha256=" not in name and "#md5=" not in name:
+                what = f"extends: {name} has no checksum"
+                self.problems.append(Problem(path, number, "checksum", what, "Append '#sha256=' and its sha256"))
+        else:
+            self._read(path.parent / name, name, number)
+
+    @cached_property
+    def written(self) -> dict[str, list[Section]]:
+        """Every section as the files write it, those of extended files first."""
+        found: dict[str, list[Section]] = {}
+        for file in self.files:
+            for section in file.sections:
+                found.setdefault(section.name, []).append(section)
+        return found
+
+    @property
+    def has_unknown_sections(self) -> bool:
+        """Whether a section's name is made by a template."""
+        return any(UNKNOWN in name for name in self.written)
+
+    def options(self, section: str, doing: tuple[str, ...] = ()) -> dict[str, Option]:
+        """Return a section's options with those of its macros, each as the file that decides writes it."""
+        merged: dict[str, Option] = {}
+        for written in self.written.get(section, ()):
+            for option in written.options:
+                self._add(merged, option)
+        macros = merged.pop("<", None)
+        if macros is None or section in doing:
+            return merged
+        below: dict[str, Option] = {}
+        for line in macros.lines:
+            for macro in line.text.split():
+                for option in self.options(macro, (*doing, section)).values():
+                    self._add(below, option)
+        for option in merged.values():
+            self._add(below, option)
+        return below
+
+    @staticmethod
+    def _add(merged: dict[str, Option], option: Option) -> None:
+        earlier = merged.get(option.name)
+        if option.operator == "=" or earlier is None:
+            merged[option.name] = option
+        elif option.operator == "+=":
+            lines = (*earlier.lines, *option.lines)
+            merged[option.name] = replace(option, operator=earlier.operator, lines=lines)
+        else:
+            gone = {line.text for line in option.lines}
+            lines = tuple(line for line in earlier.lines if line.text not in gone)
+            merged[option.name] = replace(option, operator="=", lines=lines)
+
+    def macros(self, section: str) -> Iterator[tuple[str, Option]]:
+        """Yield the sections that a section names after ``<=``."""
+        for written in self.written.get(section, ()):
+            for option in written.options:
+                if option.name == "<":
+                    for line in option.lines:
+                        yield from ((name, option) for name in line.text.split())
+
+    def parts(self) -> list[tuple[str, Option, int]]:
+        """Return each part's name with the option and the line that list it."""
+        option = self.options(BUILDOUT).get("parts")
+        if option is None:
+            return []
+        return [(name, option, line.number) for line in option.lines for name in line.text.split()]
+
+    def references(self, section: str) -> list[Reference]:
+        """Return what a section refers to, through its macros as well."""
+        return list(references(section, self.options(section).values()))
+
+    @cached_property
+    def used(self) -> frozenset[str]:
+        """The sections that parts reach, and the macros on the way."""
+        todo = [BUILDOUT, "versions", *(name for name, _, _ in self.parts())]
+        found: set[str] = set()
+        while todo:
+            section = todo.pop()
+            if section in found:
+                continue
+            found.add(section)
+            todo += [reference.section for reference in self.references(section)]
+            todo += [name for name, _ in self.macros(section)]
+            options = self.options(section)
+            if environment := options.get("environment"):  # may be the name of a section
+                todo += [environment.value] if environment.value in self.written else []
+        return frozenset(found)
+
+    def variables(self, section: str) -> frozenset[str]:
+        """Return the options of a section that something refers to; all, when the whole section is taken."""
+        return self._variables.get(section, frozenset())
+
+    @cached_property
+    def _variables(self) -> dict[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for section in self.written:
+            for reference in self.references(section):
+                names = [reference.option] if reference.option else self.options(reference.section)
+                found.setdefault(reference.section, set()).update(names)
+        return {section: frozenset(names) for section, names in found.items()}
+
+    def value(self, section: str, option: str, depth: int = _DEPTH) -> str:
+        """Return an option's value with its references filled in; what only a run knows is ``UNKNOWN``."""
+        if option == "_profile_base_location_":
+            written = self.written.get(section)
+            return str(written[-1].path.parent) if written else UNKNOWN
+        if option == "_buildout_section_name_":
+            return section
+        found = self.options(section).get(option)
+        return UNKNOWN if found is None else self.expanded(section, found.value, depth)
+
+    def expanded(self, section: str, text: str, depth: int = _DEPTH) -> str:
+        """Return a text of ``section`` with its references filled in."""
+        if not depth:
+            return UNKNOWN
+        return _VARIABLE.sub(lambda found: self.value(found[1].strip() or section, found[2], depth - 1), text)
