@@ -5,6 +5,8 @@ from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
     "cmmi": "cmmi",
+    "cron": "cron",
+    "cron.entry": "cron_entry",
     "download": "download",
     "download-unpacked": "download_unpacked",
     "mkdirectory": "mkdirectory",
