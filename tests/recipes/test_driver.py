@@ -63,7 +63,7 @@ def test_a_failing_part_leaves_the_files_of_the_run_before(partition: Any) -> No
         """
     )
     assert result.outcome == "failed"
-    assert result.error == ("[broken] [broken] inline: 'nothing' is undefined. Correct the template or its context.")
+    assert result.error == ("[broken] inline, line 1: 'nothing' is undefined. Correct the template or its context.")
     assert partition.files() == before
 
 

@@ -15,7 +15,7 @@ import pytest
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.promise import PromiseFile
-from allotment_recipes.recipes import mkdirectory, promise, template
+from allotment_recipes.recipes import mkdirectory, promise
 
 Make = Callable[..., Any]
 
@@ -27,54 +27,6 @@ def test_the_base_is_exported_and_imports_neither_buildout_nor_jinja() -> None:
         "sys.exit(bool({'zc.buildout', 'jinja2', 'setuptools', 'pip', 'jsonschema'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
-
-
-def test_template_renders_each_kind_of_context(make_recipe: Make, tmp_path: Path) -> None:
-    (tmp_path / "t.j2").write_text(
-        "{% import 'lib' as lib %}{{ lib.f(a) }} {{ b }} {{ c[1] }} {{ d.x }} {{ e.y }} {{ f.dumps(c) }} ${x:y}\n"
-    )
-    (tmp_path / "lib.j2").write_text("{% macro f(x) %}<{{ x }}>{% endmacro %}")
-    context = "raw a 1 2\nkey b other:y\njson c [1, 2]\njsonkey d other:json\nsection e other\nimport f json"
-    options = {"url": "t.j2", "output": "etc/out", "context": context, "import-list": "file lib lib.j2", "mode": "0640"}
-    recipe = make_recipe(template.Recipe, options, other={"y": "why", "json": '{"x": true}'})
-    assert recipe.install() == [tmp_path / "etc/out"]
-    assert (tmp_path / "etc/out").read_text() == "<1 2> why 2 True why [1, 2] ${x:y}\n"
-    assert stat.S_IMODE((tmp_path / "etc/out").stat().st_mode) == 0o640
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"output": "o", "inline": "x", "context": "kye a b:c"}, "[part] context: 'kye a b:c' has the unknown kind 'kye'. Did you mean 'key'?"),
-        ({"output": "o", "inline": "x", "context": "key a b"}, "[part] context: a: 'b' is not 'section:option'. Correct the line."),
-        ({"output": "o", "inline": "x", "context": "json a {"}, "[part] context: a: Expecting property name"),
-        ({"output": "o", "inline": "x", "context": "alone"}, "[part] context: 'alone' is not 'kind name expression'."),
-        ({"output": "o", "inline": "x", "import-list": "lib x"}, "[part] import-list: 'lib x' is not 'file NAME PATH'."),
-        ({"output": "o"}, "[part] options: give one of url and inline."),
-        ({"output": "o", "inline": "a", "url": "b"}, "[part] options: give one of url and inline."),
-        ({"output": "o", "inline": "a", "mode": "rw"}, "[part] mode: 'rw' is not an octal number. Write it like 0644."),
-    ],
-)  # fmt: skip
-def test_template_names_what_is_wrong(make_recipe: Make, options: dict[str, str], message: str) -> None:
-    with pytest.raises(AllotmentError, match=re.escape(message)) as caught:
-        make_recipe(template.Recipe, options)
-    assert any(base.__module__.startswith("zc.buildout") for base in type(caught.value).__mro__), (
-        "a UserError of buildout"
-    )
-
-
-def test_template_names_the_line_of_a_syntax_error(make_recipe: Make) -> None:
-    recipe = make_recipe(template.Recipe, {"output": "o", "inline": "a\n{% if %}\n"})
-    with pytest.raises(AllotmentError, match=r"\[part\] \[part\] inline, line 2: "):
-        recipe.install()
-
-
-def test_template_that_is_missing_is_named(make_recipe: Make, tmp_path: Path) -> None:
-    recipe = make_recipe(template.Recipe, {"output": "o", "url": "nothing.j2"})
-    with pytest.raises(
-        AllotmentError, match=re.escape(f"[part] url: {tmp_path}/nothing.j2 can't be read: No such file")
-    ):
-        recipe.install()
 
 
 def test_mkdirectory_makes_folders_and_never_removes_them(make_recipe: Make, tmp_path: Path) -> None:

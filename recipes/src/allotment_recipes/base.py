@@ -37,7 +37,8 @@ class GenericBaseRecipe(Generic[O]):
 
     def __init_subclass__(cls) -> None:
         for base in getattr(cls, "__orig_bases__", ()):
-            if typing.get_origin(base) is GenericBaseRecipe:
+            origin = typing.get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, GenericBaseRecipe):
                 cls.options_class = typing.get_args(base)[0]
 
     def __init__(self, buildout: Mapping[str, Any], name: str, options: MutableMapping[str, str]) -> None:

@@ -18,6 +18,7 @@ RECIPES = {
     "request": "request",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
+    "template": "buildout_template",
     "template.jinja2": "template",
     "wrapper": "wrapper",
 }  # entry point -> module; pyproject.toml lists the same

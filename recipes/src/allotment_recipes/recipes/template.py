@@ -1,86 +1,150 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``template.jinja2``: render a template to a file."""
 
+import builtins
+import codecs
 import importlib
 import json
-import os
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
 
 from allotment.errors import AllotmentError, nearest
-from allotment.options import Lines, Mode, OptionProblem
-from allotment_recipes.base import GenericBaseRecipe
+from allotment.options import Lines, OptionProblem, Words
+from allotment_recipes import typed_options
+from allotment_recipes.templates import TemplateOptions, TemplateRecipe
 
 if TYPE_CHECKING:  # jinja2 is imported when a template is rendered
     import jinja2
 
+_IMPORTS: Final = ("file", "rawfile", "folder", "rawfolder")
+_IN_JINJA: Final = ("jinja2.ext.with_", "jinja2.ext.autoescape")  # extensions once, a part of Jinja2 since
+_BUILT_IN: Final = """
+    abs all any bin bool bytes chr dict divmod enumerate filter float format frozenset hex int isinstance iter len list
+    map max min next oct ord pow repr reversed round set sorted str sum tuple zip
+"""
+
 
 @dataclass(frozen=True)
-class Options:
-    output: Path  # the file that is written
-    url: str = ""  # the template's path, or file URL
-    inline: str = ""  # the template itself, in place of url
+class Options(TemplateOptions):
     context: Lines = Lines(())  # one variable a line: kind, name, expression
-    import_list: Lines = Lines(())  # templates to import from, one a line: file, name, path
-    mode: Mode = Mode(0o644)  # permissions of output
+    import_list: Lines = Lines(())  # templates to import from, one a line: kind, name, path
+    import_delimiter: str = "/"  # parts the name of a folder in import-list from the path in it
+    extensions: Words = Words(())  # extensions of Jinja2, such as jinja2.ext.do
+    once: Path | None = None  # marker file: render only as long as it is missing; the file is never removed then
+    update: bool = True  # render at each run; false: only when the section has changed
+    encoding: str = "utf-8"  # of the template and of the output
 
-    def __post_init__(self) -> None:
-        if bool(self.url) == bool(self.inline):
-            raise ValueError("give one of url and inline")
 
-
-class Recipe(GenericBaseRecipe[Options]):
+class Recipe(TemplateRecipe[Options]):
     """Render ``url`` or ``inline`` to ``output`` with Jinja2; an undefined variable is an error.
 
     Kinds of ``context`` lines: ``raw name text``, ``key name section:option``, ``json name text``,
     ``jsonkey name section:option`` (the option's text is JSON), ``section name section``, ``import name module``.
-    ``${section:option}`` of a template's own text is left as it is. Secrets have their values in the output only.
+    Kinds of ``import-list`` lines: ``rawfile name path``, ``rawfolder name path``, and ``file`` and ``folder`` with
+    ``section:option`` in place of the path. ``${section:option}`` of a template's own text is left as it is;
+    ``dumps(value)`` writes a value as an option of a profile. Secrets have their values in the output only.
     """
 
     def prepare(self) -> None:
-        self.output = self.path(self.options.output)
-        self.publish_option("output", self.output)
-        self.publish_option("location", self.output.parent)
+        self.locate()
+        try:
+            codecs.lookup(self.options.encoding)
+        except LookupError as error:
+            raise OptionProblem("encoding", f"{error}", "Write utf-8") from error
         self.holds_secret = False
         # Read here, so that the sections become known as references, and a child's missing answer makes this part wait.
         self.context = dict(self._variable(line) for line in self.options.context)
-        for line in self.options.import_list:
-            if len(line.split(None, 2)) != 3 or not line.startswith("file "):
-                raise OptionProblem(
-                    "import-list", f"{line!r} is not 'file NAME PATH'", "Write it like: file lib lib.j2"
-                )
+        self.imports = dict(self._import(line) for line in self.options.import_list)
+        self.imported: set[str] = set()  # paths, once they are read
 
     def install(self) -> list[Path]:
         """Render; the file is private when a secret is among the variables."""
-        text = self._render()
-        self.write(self.output, text, self.options.mode, private=self.holds_secret)
-        return [self.output]
+        once = None if self.options.once is None else self.path(self.options.once)
+        if once is not None and once.exists():
+            return []
+        try:
+            self.write_output(self._render(), self.options.encoding, private=self.holds_secret)
+        except OptionProblem as problem:
+            self.fail(problem)
+        if once is None:
+            return [self.output]
+        if once != self.output:
+            self.write(once, "")
+        return []
+
+    def update(self) -> list[Path]:
+        """Render again, as files that are imported may have changed, unless ``update`` is false."""
+        return self.install() if self.options.update else [] if self.options.once is not None else [self.output]
 
     def _render(self) -> str:
+        name = self.options.url or "inline"
+        text = self.inline()
+        try:
+            if self.options.url:
+                text = self.read_template(self.options.url, self.options.encoding)
+            jinja = environment(self._imported, self._extensions())
+            code = jinja.compile(text, filename=name)
+            return jinja.template_class.from_code(jinja, code, jinja.make_globals(None)).render(self.context)
+        except AllotmentError:
+            raise
+        except Exception as error:  # whatever a template does wrong is said with its line
+            raise AllotmentError(self._explain(error, name), "Correct the template or its context") from error
+
+    def _explain(self, error: Exception, name: str) -> str:
         import jinja2
 
-        imports = dict(line.split(None, 2)[1:] for line in self.options.import_list)
-        text = self.options.inline or self._read(self.options.url)
-        try:
-            jinja = environment(lambda name: self._read(imports[name]) if name in imports else None)
-            return jinja.from_string(text).render(self.context)
-        except jinja2.TemplateError as error:
-            raise AllotmentError(self._explain(error), "Correct the template or its context") from error
+        if isinstance(error, jinja2.TemplateSyntaxError):
+            places = [(error.filename or name, error.lineno)]
+        else:
+            frames = traceback.extract_tb(error.__traceback__)
+            places = [
+                (frame.filename, frame.lineno or 0) for frame in frames if frame.filename in (name, *self.imported)
+            ]
+        place, line = places[-1] if places else (name, 0)
+        text = error.message if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+        where = f"{place}, line {line}" if line else place
+        return self.run.tokens.scrub(f"[{self.name}] {where}: {text}")
 
-    def _explain(self, error: "jinja2.TemplateError") -> str:
-        place = self.options.url or f"[{self.name}] inline"
-        line = getattr(error, "lineno", None)
-        return self.run.tokens.scrub(f"[{self.name}] {place}{f', line {line}' if line else ''}: {error.message}")
+    def _extensions(self) -> list[Any]:
+        from jinja2.utils import import_string
 
-    def _read(self, url: str) -> str:
-        path = self.path(url.removeprefix("file://"))
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not UTF-8 text"
-            self.fail(OptionProblem("url", f"{path} can't be read: {reason}", "Correct the path"))
+        found = []
+        for name in self.options.extensions:
+            if name in _IN_JINJA:
+                continue
+            extension = import_string(name, silent=True)
+            if extension is None:
+                raise OptionProblem("extensions", f"{name} can't be imported", "Correct it, or install what has it")
+            found.append(extension)
+        return found
+
+    def _imported(self, name: str) -> "tuple[str, str, Callable[[], bool]] | None":
+        """Return the text of a template that another one imports, and its path for errors."""
+        base, _, rest = name.partition(self.options.import_delimiter)
+        path = self.imports.get(name)
+        if path is None and base in self.imports and rest:
+            parts = PurePosixPath(*rest.split(self.options.import_delimiter))
+            if parts.is_absolute() or ".." in parts.parts:
+                return None
+            path = self.imports[base] / parts
+        if path is None:
+            return None
+        self.imported.add(str(path))
+        text = self.decode(self.read_file(str(path), "import-list"), str(path), self.options.encoding, "import-list")
+        return text, str(path), lambda: True
+
+    def _import(self, line: str) -> tuple[str, Path]:
+        words = line.split(None, 2)
+        if len(words) != 3 or words[0] not in _IMPORTS:
+            problem = f"{line!r} is not one of {', '.join(_IMPORTS)}, a name and a path"
+            raise OptionProblem("import-list", problem, "Write it like: rawfile lib lib.j2")
+        kind, name, path = words
+        if ":" in path and not kind.startswith("raw"):
+            path = str(self._option(path))
+        return name, self.path(path.removeprefix("file://"))
 
     def _variable(self, line: str) -> tuple[str, Any]:
         words = line.split(None, 2)
@@ -91,7 +155,7 @@ class Recipe(GenericBaseRecipe[Options]):
             "raw": self._plain,
             "key": lambda text: self._plain(self._option(text)),
             "json": self._json,
-            "jsonkey": lambda text: self._json(self._option(text)),
+            "jsonkey": lambda text: self._json(str(self._option(text))),
             "section": lambda text: {key: self._plain(value) for key, value in self.buildout[text].items()},
             "import": importlib.import_module,
         }
@@ -102,24 +166,43 @@ class Recipe(GenericBaseRecipe[Options]):
         except (ImportError, ValueError) as error:
             raise OptionProblem("context", f"{name}: {error}", "Correct the line") from error
 
-    def _option(self, reference: str) -> str:
+    def _option(self, reference: str) -> Any:
         section, colon, option = reference.partition(":")
         if not colon:
             raise ValueError(f"{reference!r} is not 'section:option'")
-        return str(self.buildout[section or self.name][option])
+        return self.referred("context", section, option)
 
-    def _plain(self, text: str) -> str:
-        self.holds_secret = self.holds_secret or self.run.tokens.found_in(text)
-        return self.run.tokens.reveal(text)
+    def _plain(self, value: Any) -> Any:
+        """Return a value of a profile, mostly a text, with its secrets in place."""
+        if isinstance(value, str):
+            self.holds_secret = self.holds_secret or self.run.tokens.found_in(value)
+            return self.run.tokens.reveal(value)
+        if isinstance(value, dict):
+            return {key: self._plain(item) for key, item in value.items()}
+        return type(value)(map(self._plain, value)) if isinstance(value, list | tuple) else value
 
     def _json(self, text: str) -> Any:
         self.holds_secret = self.holds_secret or self.run.tokens.found_in(text)
         return json.loads(self.run.tokens.reveal_in_json(text))
 
 
-def environment(read: Callable[[str], str | None]) -> "jinja2.Environment":
+def environment(read: Callable[[str], Any], extensions: Sequence[Any] = ()) -> "jinja2.Environment":
     """Return what renders templates; ``read`` returns the text of one that another imports."""
     import jinja2
 
-    loader = jinja2.FunctionLoader(read)
-    return jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, loader=loader)
+    jinja = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        loader=jinja2.FunctionLoader(read),
+        extensions=extensions,
+    )
+    jinja.globals.update({name: getattr(builtins, name) for name in _BUILT_IN.split()})
+    jinja.globals.update({"assert": _claim, "dumps": typed_options.dumps})
+    return jinja
+
+
+def _claim(claim: object, message: str = "a claim of the template is not true") -> str:
+    """Let a template end the run."""
+    if not claim:
+        raise AssertionError(message)
+    return ""
