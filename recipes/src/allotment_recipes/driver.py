@@ -17,6 +17,7 @@ import zc.buildout.buildout as upstream
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
 from allotment_recipes import recipe_loading, store
+from allotment_recipes.aliases import DISTRIBUTION, Alias, takes
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
@@ -25,17 +26,72 @@ from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.waiting import Waiting
 
+LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
+
 
 class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no types
-    """A section: its recipe comes from what is installed, never from an index."""
+    """A section: its recipe comes from what is installed, never from an index.
+
+    A section whose recipe is an alias has the options of ours; those of theirs stay readable beside them.
+    """
+
+    _raw: dict[str, str]
+    _cooked: dict[str, str]
+    _data: dict[str, str]
+
+    def __init__(self, buildout: Any, section: str, data: dict[str, str]) -> None:
+        super().__init__(buildout, section, data)
+        self._alias: Alias | None = None
+        self._theirs: dict[str, str] = {}  # what an alias' section says, every reference resolved
+        self.shows_theirs = False  # among the names: to other constructors, neither to its own nor to upstream's steps
 
     def _initialize(self) -> None:
         super()._initialize()
         self.get(BASE_LOCATION)  # read, so that it is not reported as unused
 
     def initialize(self) -> None:
-        recipe_class = recipe_loading.load(self.name, self["recipe"])
+        spec = self["recipe"]
+        recipe_class = recipe_loading.load(self.name, spec)
+        self._alias = recipe_loading.alias(spec)
+        if self._alias is not None:
+            self._translate(self._alias, recipe_class)
         self.recipe = recipe_class(self.buildout, self.name, self)
+        if self._alias is not None:
+            self._show_theirs()
+
+    def _translate(self, alias: Alias, recipe_class: type[Any]) -> None:
+        """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
+        self._theirs = {**self._raw, **self._cooked}
+        options = alias.translated(self._theirs)
+        for option in alias.dropped.keys() & self._theirs.keys():
+            self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
+        self._raw = {
+            option: text for option, text in options.items() if option == BASE_LOCATION or takes(recipe_class, option)
+        }
+        self._raw["recipe"] = f"{DISTRIBUTION}:{alias.recipe}"
+        self._cooked, self._data = {}, {}
+
+    def _show_theirs(self) -> None:
+        location = self._data.get("location")
+        if location is not None:
+            self._theirs = {option: text.replace(LOCATION, location) for option, text in self._theirs.items()}
+        self.shows_theirs = True
+
+    def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
+        """Return an option; of an alias' section, also by the name that it has there."""
+        value = super().get(option, None, seen)
+        if value is None and self._alias is not None:
+            ours = self._alias.ours(option)
+            value = super().get(ours, None, seen) if ours is not None else None
+            value = self._theirs.get(option) if value is None else value
+        return default if value is None else value
+
+    def keys(self) -> list[str]:
+        """Return the names of the options, as whoever asks may see them."""
+        names: list[str] = super().keys()
+        if self.shows_theirs:
+            names += [option for option in self._theirs if option not in names]
+        return names
 
     def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
         """Merge the section's macros; upstream copies the history of every option several times to do so."""
@@ -74,6 +130,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}
         self._hashing: list[str] = []
+        self._said: set[str] = set()
         self._installed: dict[str, Any] = {}
         self._on_disk: list[tuple[str, dict[str, str]]] = []  # the parts in ``.installed.cfg``
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
@@ -127,6 +184,12 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                 f"[{section}] refers to ${{{owner}:{option}}}, but [{owner}] has no such option", nearest(option, valid)
             )
         return ProfileError(str(error.args[0]), "Add it")
+
+    def say_once(self, text: str) -> None:
+        """Tell what concerns many sections alike one time in a run."""
+        if text not in self._said:
+            self._said.add(text)
+            self._logger.info(text)
 
     def nearest(self, section: str) -> str:
         """Return the advice for a section that does not exist."""
@@ -253,9 +316,23 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     def _update_sys_path(self) -> None:
         """Recipes come from the environment that runs buildout; there are no develop eggs."""
 
+    def _load_extensions(self) -> None:
+        """Load no extension of SlapOS: what it does the driver does, or what it helps is not there."""
+        options = self["buildout"]
+        names = [name for name in options.get("extensions", "").split() if not name.startswith("slapos.")]
+        options["extensions"] = "\n".join(names)
+        try:
+            super()._load_extensions()
+        except AssertionError as error:  # upstream's answer to what an offline run can't install
+            raise ProfileError(
+                f"[buildout] extensions: {' or '.join(names)} can't be loaded: {error}",
+                "Install it where buildout runs, or take it out",
+            ) from error
+
     def _compute_part_signatures(self, parts: Iterable[str]) -> None:
         for part in parts:
             options = self[part]
+            options.shows_theirs = False  # or it would differ from what was recorded
             options["__buildout_signature__"] = recipe_signature(type(options.recipe))
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading profiles: upstream's parser with ``_profile_base_location_`` in each section, and a record of the files."""
+"""Reading profiles: upstream's parser, each file once, with ``_profile_base_location_`` in each section."""
 
 import contextlib
 import os
@@ -31,14 +31,19 @@ def _duplicate(value: Any) -> Any:
 
 @contextlib.contextmanager
 def reading(files: list[Path]) -> Iterator[None]:
-    """While this is open, every profile that is read is appended to ``files`` and its sections know their folder.
+    """While this is open, every profile is read once and appended to ``files``, and its sections know their folder.
 
     Upstream looks its parser up in the module at each file; the process is a fork of its own or a test. It also copies
     all that it has read, several times for each profile: that is made cheap.
     """
     parse = zc.buildout.configparser.parse
+    known: set[Path] = set()
 
     def parse_profile(file: TextIO, name: str, expression_globals: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        path = Path(os.path.normpath(name))
+        if path in known:  # extended a second time: what it says stands, and what others made of that does too
+            return {}
+        known.add(path)
         files.append(Path(name))
         try:
             sections: dict[str, dict[str, str]] = parse(file, name, expression_globals)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from allotment.errors import nearest
+from allotment_recipes import aliases
 
 GROUP = "zc.buildout"
 
@@ -33,9 +34,16 @@ def installed() -> dict[tuple[str, str], importlib.metadata.EntryPoint]:
     return found
 
 
-def find(section: str, spec: str) -> importlib.metadata.EntryPoint:
-    """Return the entry point of ``spec``; an unknown one is an error that suggests the nearest."""
+def alias(spec: str) -> aliases.Alias | None:
+    """Return the alias of that name, if it is one; it is meant also where the distribution itself is installed."""
     distribution, name = split(spec)
+    return aliases.table(canonical(distribution)).get(name)
+
+
+def find(section: str, spec: str) -> importlib.metadata.EntryPoint:
+    """Return the entry point of ``spec`` or of what it is an alias of; an unknown one suggests the nearest."""
+    other = alias(spec)
+    distribution, name = split(spec if other is None else f"{aliases.DISTRIBUTION}:{other.recipe}")
     key = (canonical(distribution), name)
     if key not in installed():
         installed.cache_clear()  # a distribution may have come since; a warm process lives long
@@ -44,11 +52,11 @@ def find(section: str, spec: str) -> importlib.metadata.EntryPoint:
         return point
     from allotment_recipes.option_error import ProfileError
 
-    same = [other for owner, other in installed() if owner == key[0]]
+    same = [*(name for owner, name in installed() if owner == key[0]), *aliases.table(key[0])]
     if same:
         close = nearest(name, tuple(same))
         raise ProfileError(f"[{section}] recipe: {distribution} has no recipe '{name}'", close)
-    known = sorted({owner for owner, _ in installed()})
+    known = sorted({*(owner for owner, _ in installed()), *aliases.distributions()})
     raise ProfileError(
         f"[{section}] recipe: no installed distribution '{distribution}' offers recipes",
         f"{nearest(distribution, tuple(known))}. Or install it where buildout runs",

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes by the names that SlapOS's profiles have for them: one table a distribution, one module a family.
+
+An alias says which recipe of ours is meant and how the options are called there. Options that the recipe does not know
+are left to whoever refers to them, as buildout does it; in a section that names our recipe they are a mistake.
+"""
+
+import dataclasses
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
+
+from allotment.options import option_name
+
+DISTRIBUTION: Final = "allotment.recipes"
+
+# Canonical name of a distribution -> the module and the name of its table.
+_TABLES: Final[Mapping[str, tuple[str, str]]] = {
+    "slapos-cookbook": ("slapos_cookbook", "SLAPOS_COOKBOOK"),
+    "slapos-recipe-build": ("slapos_recipes", "SLAPOS_RECIPE_BUILD"),
+    "slapos-recipe-template": ("slapos_recipes", "SLAPOS_RECIPE_TEMPLATE"),
+}
+
+
+@dataclass(frozen=True)
+class Alias:
+    """Another name of one of our recipes. All names of options are as in profiles."""
+
+    recipe: str  # ours
+    renamed: Mapping[str, str] = field(default_factory=dict)  # their option -> ours
+    defaults: Mapping[str, str] = field(default_factory=dict)  # our options that are another value when left out
+    dropped: Mapping[str, str] = field(default_factory=dict)  # their option -> why it has no effect here
+    results: Mapping[str, str] = field(default_factory=dict)  # what others read as their option -> ours
+    convert: Callable[[dict[str, str]], None] | None = None  # changes the options where a new name is not enough
+
+    def translated(self, options: Mapping[str, str]) -> dict[str, str]:
+        """Return ``options`` by our names, without those that are dropped; references are resolved in them."""
+        found = {self.renamed.get(name, name): text for name, text in options.items() if name not in self.dropped}
+        for name, text in self.defaults.items():
+            found.setdefault(name, text)
+        if self.convert is not None:
+            self.convert(found)
+        return found
+
+    def ours(self, option: str) -> str | None:
+        """Return our name of an option or result of theirs, when it is another one."""
+        return self.results.get(option) or self.renamed.get(option)
+
+
+def distributions() -> tuple[str, ...]:
+    """Return the canonical names of the distributions whose recipes have aliases."""
+    return tuple(_TABLES)
+
+
+@functools.cache
+def table(distribution: str) -> Mapping[str, Alias]:
+    """Return the aliases of a distribution, by its entry points; none when it is not known by its canonical name."""
+    if distribution not in _TABLES:
+        return {}
+    module, name = _TABLES[distribution]
+    return cast(Mapping[str, Alias], getattr(importlib.import_module(f"{__name__}.{module}"), name))
+
+
+def takes(recipe: type[Any], option: str) -> bool:
+    """Whether a recipe has an option of this name; one that is none of ours is asked nothing and takes all."""
+    options = getattr(recipe, "options_class", None)
+    if options is None or option in ("recipe", "<part-dependencies>"):
+        return True
+    names, prefixes = _taken(options)
+    return option in names or option.startswith(prefixes)
+
+
+@functools.cache
+def _taken(options: type[Any]) -> tuple[frozenset[str], tuple[str, ...]]:
+    fields = dataclasses.fields(options)
+    prefixes = tuple(item.metadata["rest"] for item in fields if "rest" in item.metadata)
+    return frozenset(option_name(item.name) for item in fields if "rest" not in item.metadata), prefixes

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""slapos.recipe.build, slapos.recipe.cmmi and slapos.recipe.template."""
+
+from typing import Final
+
+from allotment_recipes.aliases import Alias
+
+
+def _template(options: dict[str, str]) -> None:
+    """Take the forms that an older release had: ``template`` is a path or ``inline:`` and the text itself."""
+    text = options.pop("template", None)
+    if text is not None:
+        kind, _, rest = text.partition(":")
+        if kind.strip() == "inline":
+            options["inline"] = rest.lstrip("\n")
+        else:
+            options["url"] = text
+    if "rendered" in options:
+        options["output"] = options.pop("rendered")
+
+
+SLAPOS_RECIPE_BUILD: Final = {
+    "download": Alias("download"),
+    "mkdirectory": Alias("mkdirectory"),
+}
+
+SLAPOS_RECIPE_TEMPLATE: Final = {
+    "jinja2": Alias(
+        "template.jinja2",
+        results={"rendered": "output"},
+        convert=_template,
+    ),
+}

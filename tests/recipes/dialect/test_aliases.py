@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every alias leads to a recipe and to options that exist, and the corpus uses each."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment.errors import AllotmentError
+from allotment_recipes import aliases, recipe_loading
+from allotment_recipes.aliases import Alias
+from allotment_recipes.plugin import RECIPES
+
+HERE = Path(__file__).parent
+
+
+def every_alias() -> Iterator[tuple[str, Alias]]:
+    for distribution in aliases.distributions():
+        for name, alias in aliases.table(distribution).items():
+            yield f"{distribution}:{name}", alias
+
+
+ALL = dict(every_alias())
+
+
+@pytest.mark.parametrize("spec", ALL)
+def test_an_alias_leads_to_a_recipe_and_to_options_of_it(spec: str) -> None:
+    alias = ALL[spec]
+    assert alias.recipe in RECIPES
+    recipe = recipe_loading.load("part", spec)
+    for option in (*alias.renamed.values(), *alias.defaults):
+        assert aliases.takes(recipe, option), option
+    for option in (*alias.renamed, *alias.dropped):
+        names, _ = aliases._taken(recipe.options_class)
+        assert option not in names, f"{option} is an option of ours as well"
+
+
+def test_the_corpus_uses_every_alias() -> None:
+    used: set[str] = set()
+    for path in HERE.glob("*/**/*"):
+        if path.is_file():
+            for spec in re.findall(r"recipe\s*=\s*([\w.]+(?::[\w.-]+)?)", path.read_text()):
+                distribution, name = recipe_loading.split(spec)
+                used.add(f"{recipe_loading.canonical(distribution)}:{name}")
+    assert sorted(ALL.keys() - used) == []
+
+
+def test_a_name_may_be_spelled_as_python_spells_distributions() -> None:
+    found = recipe_loading.alias("slapos-cookbook:wrapper")
+    assert found is not None
+    assert found is recipe_loading.alias(" SlapOS.Cookbook:wrapper ")
+
+
+def test_our_own_recipes_are_no_aliases() -> None:
+    assert recipe_loading.alias("allotment.recipes:wrapper") is None
+
+
+def test_an_unknown_recipe_of_a_known_distribution_is_an_error_that_suggests_the_nearest() -> None:
+    with pytest.raises(
+        AllotmentError, match=r"\[x\] recipe: slapos\.cookbook has no recipe 'mkdirectroy'.*mkdirectory"
+    ):
+        recipe_loading.find("x", "slapos.cookbook:mkdirectroy")
+
+
+LOGGED = """\
+    [buildout]
+    parts = one two
+    [one]
+    recipe = slapos.cookbook:wrapper
+    command-line = true
+    parameters-extra = true
+    wrapper-path = ${buildout:directory}/${:_buildout_section_name_}
+    [two]
+    <= one
+    """
+
+
+def test_what_is_dropped_is_said_once_a_run(partition: Any) -> None:
+    assert partition.run(LOGGED).error == ""
+    assert partition.log.read_text().count("parameters-extra has no effect here") == 1
+
+
+def test_an_alias_and_its_recipe_are_the_same_part(release: Any) -> None:
+    text = """\
+        [buildout]
+        parts = one
+        [one]
+        recipe = {recipe}
+        {input} = x
+        {output} = ${{buildout:directory}}/one
+        """
+    ours = release.build(text.format(recipe="allotment.recipes:template.jinja2", input="inline", output="output"))
+    theirs = release.build(text.format(recipe="slapos.recipe.template:jinja2", input="inline", output="rendered"))
+    assert (ours.error, theirs.error) == ("", "")
+    assert "recipe = allotment.recipes:template.jinja2" in (release.folder / ".installed.cfg").read_text()
+    assert ours.parts == theirs.parts

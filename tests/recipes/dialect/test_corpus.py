@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The corpus: one small profile in SlapOS's dialect a folder, and in ``expect.toml`` what comes out of it.
+
+A folder has ``software.cfg``, ``instance.cfg`` or both: then the release is built first, and its ``instance.cfg`` is
+run. In ``expect.toml``: ``error`` and ``waiting`` (parts of the text), ``[instance]`` the input, ``[files]`` whole
+contents, ``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[published]``, ``[shared]``, ``[requests]``.
+"""
+
+import json
+import shutil
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment.messages.instance import ChildAnswer, InstanceState, SharedInstance
+from allotment_recipes.testing import Partition, Release
+
+HERE = Path(__file__).parent
+FEATURES = sorted(path.parent for path in HERE.glob("*/expect.toml"))
+
+
+def expected(feature: Path) -> dict[str, Any]:
+    return tomllib.loads((feature / "expect.toml").read_text())
+
+
+def named(places: Mapping[str, Path], text: str) -> str:
+    """Return the text with ``@release@`` and the like for the folders of this run."""
+    for name, path in places.items():
+        text = text.replace(f"@{name}@", str(path))
+    return text
+
+
+def run(place: Release | Partition, wanted: Mapping[str, Any], places: Mapping[str, Path]) -> None:
+    """Run; what is not meant to fail or to wait is run twice, and the second run changes nothing."""
+    if "error" not in wanted and "waiting" not in wanted:
+        place.run_twice()
+        return
+    if isinstance(place, Release):
+        problem = place.build().error
+    else:
+        result = place.run()
+        problem = result.error or ", ".join(result.waiting)
+    for text in (wanted.get("error", ""), *wanted.get("waiting", ())):
+        assert named(places, text) in problem
+    assert problem
+
+
+def give(partition: Partition, given: Mapping[str, Any]) -> None:
+    partition.parameters = given.get("parameters", {})
+    partition.software_type = given.get("software_type", "default")
+    partition.shared = tuple(SharedInstance(name, fields) for name, fields in given.get("shared", {}).items())
+    partition.answers = {
+        name: ChildAnswer(InstanceState.STARTED, fields) for name, fields in given.get("answers", {}).items()
+    }
+
+
+def check_files(folder: Path, wanted: Mapping[str, Any], places: Mapping[str, Path]) -> None:
+    for name, content in wanted.get("files", {}).items():
+        assert (folder / name).read_text() == named(places, content), name
+    for name, texts in wanted.get("contains", {}).items():
+        for text in texts:
+            assert named(places, text) in (folder / name).read_text(), name
+    for name, texts in wanted.get("lacks", {}).items():
+        for text in texts:
+            assert named(places, text) not in (folder / name).read_text(), name
+    for name, mode in wanted.get("modes", {}).items():
+        assert f"{stat.S_IMODE((folder / name).stat().st_mode):04o}" == mode, name
+    for name, target in wanted.get("links", {}).items():
+        assert str((folder / name).readlink()) == named(places, target), name
+
+
+def check_told(partition: Partition, wanted: Mapping[str, Any]) -> None:
+    published = json.loads((partition.folder / ".allotment/published.json").read_text())
+    if "published" in wanted:
+        assert published["values"] == wanted["published"]
+    if "shared" in wanted:
+        assert published["shared"] == wanted["shared"]
+    if "requests" in wanted:
+        requests = json.loads((partition.folder / ".allotment/requests.json").read_text())
+        found = {child["name"]: child for child in requests["requests"]}
+        assert found.keys() == wanted["requests"].keys()
+        for name, fields in wanted["requests"].items():
+            assert {key: found[name][key] for key in fields} == fields
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda path: path.name)
+def test_a_profile_in_the_dialect_does_what_it_says(feature: Path, release: Release, partition: Partition) -> None:
+    wanted = expected(feature)
+    places = {
+        "release": release.folder,
+        "root": release.root,
+        "partition": partition.folder,
+        "software": partition.software,
+    }
+    has_release = (feature / "software.cfg").is_file()
+    shutil.copytree(feature, release.root if has_release else partition.software, dirs_exist_ok=True)
+    if has_release:
+        run(release, wanted if "instance" not in wanted else {}, places)
+        check_files(release.folder, wanted.get("release", {}), places)
+    if not has_release or "instance" in wanted:
+        if has_release:
+            partition.software = release.folder
+        give(partition, wanted.get("instance", {}))
+        run(partition, wanted, places)
+        if "error" not in wanted:
+            check_files(partition.folder, wanted, places)
+            check_told(partition, wanted)
+    elif "error" not in wanted:
+        check_files(release.folder, wanted, places)
