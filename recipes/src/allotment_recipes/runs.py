@@ -4,12 +4,13 @@
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from allotment.atomic import read_limited, write_bytes
 from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError, MachineError
-from allotment.messages.instance import InstancePublished, InstanceRequests
+from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
@@ -53,7 +54,11 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     closure = Path(request["closure"])
     folder.mkdir(parents=True, exist_ok=True)
-    lock(folder / ".lock")
+    with locked(folder / ".lock"):
+        return _build(folder, closure, request)
+
+
+def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     (folder / PARTS).unlink(missing_ok=True)
     shared = Path(request["store"]) if request.get("store") else None
     _sweep(folder, shared)
@@ -95,9 +100,13 @@ def instance(request: Mapping[str, Any]) -> dict[str, Any]:
     given = read_instance(folder)
     if given is None:
         raise AllotmentError(f"{folder}/.allotment/instance.json does not exist", "The node writes it before the run")
+    with locked(folder / ".allotment" / "lock"):
+        _forget_network()
+        return _process(folder, given, request)
+
+
+def _process(folder: Path, given: InstanceInput, request: Mapping[str, Any]) -> dict[str, Any]:
     state = folder / ".allotment"
-    lock(state / "lock")
-    _forget_network()
     tokens = Tokens(load_key(state / "tokens.key"))
     context = RunContext(folder, Journal(immediate=False), state / "sources", tokens, instance=given)
     try:
@@ -125,13 +134,18 @@ def _forget_network() -> None:
         del os.environ[name]
 
 
-def lock(path: Path) -> None:
-    """Hold the lock until this process ends; two runs in one folder would undo each other."""
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a folder; two runs in one folder would undo each other."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise AllotmentError(f"another run is at work in {path.parent}", "Wait until it has ended") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AllotmentError(f"another run is at work in {path.parent}", "Wait until it has ended") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
