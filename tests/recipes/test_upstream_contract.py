@@ -70,6 +70,18 @@ def test_the_parser_is_looked_up_in_its_module_for_each_profile() -> None:
     assert parameters(zc.buildout.configparser.parse) == ["fp", "fpname", "exp_globals"]
 
 
+def test_profiles_are_opened_by_a_name_of_the_module() -> None:
+    assert "fp = open(filename)" in source(upstream._open)
+    assert "open" not in vars(upstream)
+
+
+def test_without_a_file_profiles_come_from_the_option_extends_alone() -> None:
+    text = source(upstream.Buildout.__init__)
+    assert "if config_file and not _isurl(config_file):" in text
+    assert "cl_extends = cloptions['buildout'].pop('extends', None)" in text
+    assert "for extends in cl_extends.value.split():" in text
+
+
 def test_a_section_key_is_a_value_and_a_history_whose_items_never_change() -> None:
     key = upstream.SectionKey("value", "source")
     assert set(vars(key)) == {"value", "history"}

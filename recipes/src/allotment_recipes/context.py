@@ -6,13 +6,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import ChildRequest, InstanceInput
 from allotment_recipes.journal import Journal
 from allotment_recipes.tokens import Tokens, load_key
+
+if TYPE_CHECKING:  # it imports buildout
+    from allotment_recipes.subprofiles import Subprofile
 
 INPUT_LIMIT = 16 << 20  # bytes of instance.json
 PARTS = ".parts.jsonl"  # in a release's folder: the shared parts that the last build has come to, one a line
@@ -34,6 +37,7 @@ class RunContext:
     published_shared: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)  # what whoever requested the instance is to be told
     shared_errors: dict[str, list[str]] = field(default_factory=dict)  # shared instance's name -> the same
+    subprofiles: "list[Subprofile]" = field(default_factory=list)  # those that parts of this run have run
 
     @functools.cached_property
     def store_root(self) -> Path | None:

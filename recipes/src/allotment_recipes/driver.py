@@ -122,7 +122,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     Options = Options
 
-    def __init__(self, profile: Path, run: RunContext, settings: Mapping[str, str]) -> None:
+    def __init__(self, profile: Path | None, run: RunContext, settings: Mapping[str, str]) -> None:
         self.run = run
         self.waiting: dict[str, str] = {}  # section -> what it waits for
         self.files: list[Path] = []  # every profile that was read
@@ -135,9 +135,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._on_disk: list[tuple[str, dict[str, str]]] = []  # the parts in ``.installed.cfg``
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
-        with reading(self.files):
+        with reading(self.files, run):
             try:
-                super().__init__(str(profile), overrides, use_user_defaults=False)
+                super().__init__(None if profile is None else str(profile), overrides, use_user_defaults=False)
             except FileNotFoundError as error:  # upstream opens what is extended without looking
                 raise ProfileError(
                     f"[buildout] extends: {os.path.normpath(str(error.filename))} does not exist",

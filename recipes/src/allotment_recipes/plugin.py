@@ -18,6 +18,7 @@ RECIPES = {
     "request": "request",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
+    "switch-softwaretype": "switch_softwaretype",
     "template": "buildout_template",
     "template.jinja2": "template",
     "wrapper": "wrapper",

@@ -2,6 +2,7 @@
 """Reading profiles: upstream's parser, each file once, with ``_profile_base_location_`` in each section."""
 
 import contextlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TextIO
 import zc.buildout.buildout
 import zc.buildout.configparser
 
+from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 
 BASE_LOCATION = "_profile_base_location_"
@@ -30,11 +32,12 @@ def _duplicate(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def reading(files: list[Path]) -> Iterator[None]:
+def reading(files: list[Path], run: RunContext | None = None) -> Iterator[None]:
     """While this is open, every profile is read once and appended to ``files``, and its sections know their folder.
 
     Upstream looks its parser up in the module at each file; the process is a fork of its own or a test. It also copies
-    all that it has read, several times for each profile: that is made cheap.
+    all that it has read, several times for each profile: that is made cheap. What a part of ``run`` has written is read
+    as it will be, though nothing is on disk yet, with secrets as tokens again.
     """
     parse = zc.buildout.configparser.parse
     known: set[Path] = set()
@@ -54,11 +57,19 @@ def reading(files: list[Path]) -> Iterator[None]:
             section.setdefault(BASE_LOCATION, folder)
         return sections
 
+    def open_profile(name: str) -> TextIO:
+        path = Path(os.path.normpath(name))
+        if run is not None and path in run.journal.paths:
+            return io.StringIO(run.tokens.conceal(run.journal.read(path).decode()))
+        return open(name)
+
     copy = zc.buildout.buildout.copy
     zc.buildout.configparser.parse = parse_profile
+    zc.buildout.buildout.open = open_profile
     zc.buildout.buildout.copy = SimpleNamespace(deepcopy=_duplicate)
     try:
         yield
     finally:
         zc.buildout.configparser.parse = parse
         zc.buildout.buildout.copy = copy
+        del zc.buildout.buildout.open

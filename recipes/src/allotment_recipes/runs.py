@@ -31,6 +31,7 @@ from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.recipes.python_scripts import base_python
 from allotment_recipes.shared_store import Store
 from allotment_recipes.store import padded_root
+from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
 
 _REFERENCED_FILE = re.compile(r"\$\{:" + BASE_LOCATION + r"\}/([^\s'\"#;,]+)")
@@ -113,12 +114,15 @@ def _process(folder: Path, given: InstanceInput, request: Mapping[str, Any]) -> 
         profile = Path(request["software"]) / request["profile"]
         buildout = Buildout(profile, context, _settings(eggs=str(state / "eggs"), parts=str(state / "parts")))
         buildout.run_parts()
-        waiting = buildout.waiting_parts()
+        waiting = (*buildout.waiting_parts(), *waiting_of_subprofiles(context))
+        if not waiting:
+            uninstall_subprofiles(buildout)
         unfinished = Unfinished(state / "unfinished.json")
         unfinished.begin(context.journal, is_complete=not waiting)
         context.journal.apply()
-        if buildout._installed:
-            buildout.save()
+        for profile_run in (buildout, *context.subprofiles):
+            if profile_run._installed:
+                profile_run.save()
         tell(state, context, waiting)
         unfinished.end()
     except Exception as error:
@@ -149,7 +153,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
-    """Write ``requests.json`` and ``published.json``; a partial run takes nothing back that was published before."""
+    """Write ``requests.json`` and ``published.json``; a partial run takes nothing back that was published before.
+
+    Errors are those of this run, also when it is partial: one that was mended must not stay.
+    """
     requests = InstanceRequests(not waiting, tuple(context.requests.values()), waiting)
     values, shared = context.published, context.published_shared
     if waiting:
@@ -157,7 +164,9 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
         earlier = loads(InstancePublished, before) if before is not None else InstancePublished()
         values = {**earlier.values, **values}
         shared = {**{key: dict(item) for key, item in earlier.shared.items()}, **shared}
-    write_bytes(state / "published.json", dumps(InstancePublished(values, shared)), 0o600, sync=False)
+    errors = {name: tuple(texts) for name, texts in context.shared_errors.items()}
+    published = InstancePublished(values, shared, tuple(context.errors), errors)
+    write_bytes(state / "published.json", dumps(published), 0o600, sync=False)
     write_bytes(state / "requests.json", dumps(requests), 0o600, sync=False)
 
 

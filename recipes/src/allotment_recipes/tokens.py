@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from allotment.secret import Secret, scrub
 
+_LONG_ENOUGH: Final = 8  # characters of a value that is looked for in texts
 _TOKEN: Final = re.compile(r"allotment-secret-[0-9a-f]{40}")
 
 
@@ -57,6 +58,16 @@ class Tokens:
     def found_in(self, text: str) -> bool:
         """Say whether ``text`` holds a token of this run."""
         return any(token in self._values for token in _TOKEN.findall(text))
+
+    def conceal(self, text: str) -> str:
+        """Return ``text`` with tokens in place of plain values, for what was revealed too early.
+
+        Values under 8 characters stay: they may be there for another reason, such as a number that will be read.
+        """
+        for token, value in sorted(self._values.items(), key=lambda item: len(item[1]), reverse=True):
+            if len(value) >= _LONG_ENOUGH:
+                text = text.replace(value, token)
+        return text
 
     def reveal(self, text: str) -> str:
         """Return ``text`` with the plain values in place: for a file that is used, never to show it."""
