@@ -3,7 +3,6 @@
 """Each recipe, made as a third party's test makes it: with a plain mapping in place of a buildout."""
 
 import re
-import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import pytest
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.promise import PromiseFile
-from allotment_recipes.recipes import mkdirectory, promise
+from allotment_recipes.recipes import promise
 
 Make = Callable[..., Any]
 
@@ -27,22 +26,6 @@ def test_the_base_is_exported_and_imports_neither_buildout_nor_jinja() -> None:
         "sys.exit(bool({'zc.buildout', 'jinja2', 'setuptools', 'pip', 'jsonschema'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
-
-
-def test_mkdirectory_makes_folders_and_never_removes_them(make_recipe: Make, tmp_path: Path) -> None:
-    recipe = make_recipe(mkdirectory.Recipe, {"etc": "a/etc/", "data": str(tmp_path / "data"), "mode": "0700"})
-    assert recipe.raw["etc"] == str(tmp_path / "a/etc")
-    assert recipe.install() == []
-    assert recipe.install() == []
-    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
-
-
-def test_mkdirectory_says_what_is_in_the_way(make_recipe: Make, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(AllotmentError, match=r"\[part\] etc: .*/file/etc can't be made: Not a directory"):
-        make_recipe(mkdirectory.Recipe, {"etc": "file/etc"}).install()
-    with pytest.raises(AllotmentError, match=r"\[part\] etc: is empty\. Write a path\."):
-        make_recipe(mkdirectory.Recipe, {"etc": ""})
 
 
 def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:

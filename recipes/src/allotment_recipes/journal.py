@@ -70,13 +70,22 @@ class Journal:
 
     def read(self, path: Path) -> bytes:
         """Return what ``path`` holds once the journal is applied; links are followed."""
+        path, entry = self._follow(path)
+        return entry.data if entry is not None else path.read_bytes()
+
+    def mode(self, path: Path) -> int:
+        """Return the permissions that ``path`` has once the journal is applied; links are followed."""
+        path, entry = self._follow(path)
+        return entry.mode if entry is not None else path.stat().st_mode & 0o7777
+
+    def _follow(self, path: Path) -> tuple[Path, _File | None]:
         seen: set[Path] = set()
         while isinstance(entry := self._entries.get(path), _Link):
             if path in seen:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
             seen.add(path)
             path = Path(os.path.normpath(path.parent / entry.target))
-        return entry.data if entry is not None else path.read_bytes()
+        return path, entry
 
     def apply(self) -> None:
         """Write all files and links, then remove what has gone; running it twice does no harm."""

@@ -5,6 +5,7 @@ from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
     "cmmi": "cmmi",
+    "copyfiles": "copyfiles",
     "cron": "cron",
     "cron.entry": "cron_entry",
     "download": "download",
@@ -14,13 +15,17 @@ RECIPES = {
     "promise": "promise",
     "publish": "publish",
     "python.scripts": "python_scripts",
+    "readline": "readline",
     "replicate": "replicate",
     "request": "request",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
     "switch-softwaretype": "switch_softwaretype",
+    "symlink": "symlink",
     "template": "buildout_template",
     "template.jinja2": "template",
+    "urlparse": "urlparse",
+    "userinfo": "userinfo",
     "wrapper": "wrapper",
 }  # entry point -> module; pyproject.toml lists the same
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipe ``symlink``: symbolic links in a folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.options import Lines
+from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.file_lists import read_file_list
+
+
+@dataclass(frozen=True)
+class Options:
+    target_directory: Path  # the folder in which the links are made
+    link_binary: Lines  # what they lead to: a path, or name = path, a line
+
+
+class Recipe(GenericBaseRecipe[Options]):
+    """Make a link in ``target-directory`` to each path; links that are listed no longer are removed.
+
+    What a link leads to may come later, such as a file that a service writes; the log tells what is missing now.
+    """
+
+    def prepare(self) -> None:
+        self.directory = self.path(self.options.target_directory)
+        self.targets = read_file_list(self.options.link_binary, "link-binary")
+        self.publish_option("target-directory", self.directory)
+
+    def install(self) -> list[Path]:
+        """Make the links."""
+        links = []
+        for name, path in self.targets.items():
+            target = self.path(path)
+            if not self._is_there(target):
+                self.logger.warning("%s leads to %s, which does not exist yet", self.directory / name, target)
+            links.append(self.link(self.directory / name, target))
+        return links
+
+    def _is_there(self, target: Path) -> bool:
+        written = self.run.journal.paths
+        return target.exists() or target in written or any(target in path.parents for path in written)
