@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,55 @@ def test_a_path_that_can_not_be_written_is_named(journal: Journal, tmp_path: Pat
         AllotmentError, match=r"^\[part\] can't write .*/file/below: (Not a directory|File exists)\. Check"
     ):
         journal.apply()
+
+
+def test_changes_are_said_with_the_lines_that_differ(
+    journal: Journal, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {"same": "same", "conf": "a\nb\nc\n", "big": "x" * 70000, "bytes": "\udcff", "secret": "hunter1", "gone": ""}
+    for name, text in old.items():
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))
+        (tmp_path / name).chmod(0o600 if name == "secret" else 0o644)
+    (tmp_path / "link").symlink_to("old")
+    journal.scrub = lambda text: text.replace("hunter2", "***")
+    for name, text in {"new": "1", "same": "same", "conf": "a\nhunter2\nc\n", "big": "y" * 70000, "bytes": "z"}.items():
+        journal.write(tmp_path / name, text.encode(), 0o640 if name == "conf" else 0o644, "part")
+    journal.write(tmp_path / "secret", b"hunter3", 0o644, "part")
+    journal.link(tmp_path / "link", "new", "links")
+    journal.remove(tmp_path / "gone")
+    journal.remove(tmp_path / "never")
+    changes = [str(change).replace(f"{tmp_path}/", "") for change in journal.changes()]
+    assert changes == [
+        "new new",
+        "changed conf\n  mode 0644, now 0640\n  @@ -1,3 +1,3 @@\n   a\n  -b\n  +***\n   c",
+        "changed big\n  70000 bytes, now 70000",
+        "changed bytes\n  it is not text",
+        "changed secret\n  mode 0600, now 0644\n  it is private",
+        "changed link\n  -> old, now -> new",
+        "removed gone",
+    ]
+    with caplog.at_level("INFO"):
+        journal.apply()
+    said = [(name, text.replace(f"{tmp_path}/", "")) for name, _, text in caplog.record_tuples]
+    assert said == list(zip(["part"] * 5 + ["links", "zc.buildout"], changes, strict=True))
+    assert journal.changes() == []
+
+
+def test_a_long_difference_is_cut(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("a\n" * 100)
+    (tmp_path / "long").chmod(0o644)
+    journal.write(tmp_path / "long", b"b\n" * 100, 0o644, "part")
+    (change,) = journal.changes()
+    assert (len(change.details), change.details[-1]) == (41, "... 161 lines more")
+
+
+def test_modes_are_right_under_any_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Journal(immediate=True).write(tmp_path / "file", b"", 0o644, "part")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next_complete_one(journal: Journal, tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ class RunContext:
     shared_errors: dict[str, list[str]] = field(default_factory=dict)  # shared instance's name -> the same
     subprofiles: "list[Subprofile]" = field(default_factory=list)  # those that parts of this run have run
 
+    def __post_init__(self) -> None:
+        self.journal.scrub = self.tokens.scrub
+
     @functools.cached_property
     def store_root(self) -> Path | None:
         """The root of the store that releases share; a path that is too long is an error."""

@@ -4,25 +4,14 @@
 import contextlib
 import errno
 import json
+import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 from allotment.atomic import write_bytes, write_link
 from allotment.errors import AllotmentError
-
-
-@dataclass(frozen=True)
-class _File:
-    data: bytes
-    mode: int
-    section: str
-
-
-@dataclass(frozen=True)
-class _Link:
-    target: str
-    section: str
+from allotment_recipes.changes import Change, File, Link, compare
 
 
 class Journal:
@@ -34,18 +23,19 @@ class Journal:
 
     def __init__(self, *, immediate: bool) -> None:
         self.immediate = immediate
-        self._entries: dict[Path, _File | _Link] = {}
+        self.scrub: Callable[[str], str] = str  # blanks secrets out of what is said of changes
+        self._entries: dict[Path, File | Link] = {}
         self._removals: set[Path] = set()
 
     def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
         """Enter a file; two sections that write the same path are an error."""
-        self._enter(path, _File(data, mode, section))
+        self._enter(path, File(data, mode, section))
 
     def link(self, path: Path, target: str, section: str) -> None:
         """Enter a symbolic link that holds ``target`` as it is written; it need not exist."""
-        self._enter(path, _Link(target, section))
+        self._enter(path, Link(target, section))
 
-    def _enter(self, path: Path, entry: _File | _Link) -> None:
+    def _enter(self, path: Path, entry: File | Link) -> None:
         earlier = self._entries.get(path)
         if earlier is not None and earlier.section != entry.section:
             raise AllotmentError(
@@ -54,12 +44,12 @@ class Journal:
         self._entries[path] = entry
         self._removals.discard(path)
         if self.immediate:
-            _put(path, entry)
+            self._put(path, entry)
 
     def remove(self, path: Path) -> None:
         """Enter the removal of a file or link; writing it later in the same run keeps it."""
         if self.immediate:
-            path.unlink(missing_ok=True)
+            _remove(path)
         elif path not in self._entries:
             self._removals.add(path)
 
@@ -78,22 +68,54 @@ class Journal:
         path, entry = self._follow(path)
         return entry.mode if entry is not None else path.stat().st_mode & 0o7777
 
-    def _follow(self, path: Path) -> tuple[Path, _File | None]:
+    def _follow(self, path: Path) -> tuple[Path, File | None]:
         seen: set[Path] = set()
-        while isinstance(entry := self._entries.get(path), _Link):
+        while isinstance(entry := self._entries.get(path), Link):
             if path in seen:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
             seen.add(path)
             path = Path(os.path.normpath(path.parent / entry.target))
         return path, entry
 
+    def changes(self) -> list[Change]:
+        """Return what :meth:`apply` would change now, files and links first."""
+        written = (compare(path, entry, self.scrub) for path, entry in self._entries.items())
+        removed = (Change("removed", path, "") for path in sorted(self._removals) if os.path.lexists(path))
+        return [change for change in (*written, *removed) if change is not None]
+
     def apply(self) -> None:
-        """Write all files and links, then remove what has gone; running it twice does no harm."""
+        """Write all files and links, then remove what has gone; running it twice does no harm.
+
+        Each change is logged by its section.
+        """
         if not self.immediate:
             for path, entry in self._entries.items():
-                _put(path, entry)
+                self._put(path, entry)
         for path in sorted(self._removals):
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+    def _put(self, path: Path, entry: File | Link) -> None:
+        change = compare(path, entry, self.scrub)
+        if change is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(entry, Link):
+                write_link(path, entry.target)
+            else:
+                write_bytes(path, entry.data, entry.mode, sync=False)  # a lost file is made again by the next run
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise AllotmentError(
+                f"[{entry.section}] can't write {path}: {reason}", "Check the path and its owner"
+            ) from error
+        logging.getLogger(entry.section).info("%s", change)
+
+
+def _remove(path: Path) -> None:
+    if os.path.lexists(path):
+        path.unlink()
+        logging.getLogger("zc.buildout").info("%s", Change("removed", path, ""))
 
 
 class Unfinished:
@@ -122,17 +144,3 @@ class Unfinished:
         """Forget: all is recorded. A partial run keeps the note of a killed one for a complete run."""
         if not self._is_kept:
             self._path.unlink()
-
-
-def _put(path: Path, entry: _File | _Link) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(entry, _Link):
-            write_link(path, entry.target)
-        else:
-            write_bytes(path, entry.data, entry.mode, sync=False)  # a lost file is made again by the next run
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise AllotmentError(
-            f"[{entry.section}] can't write {path}: {reason}", "Check the path and its owner"
-        ) from error
