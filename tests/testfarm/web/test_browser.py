@@ -176,6 +176,33 @@ def test_arrow_keys_go_from_cell_to_cell(page: Page, sample: Any) -> None:
     expect(page.locator(".grid .commits th").nth(1).locator("a")).to_be_focused()
 
 
+@pytest.mark.parametrize("query", ["", "?revisions=100"])  # the second is wider than the window
+def test_columns_stand_below_their_headers(page: Page, query: str) -> None:
+    page.goto(f"/{query}")
+    header, first, last = (
+        page.evaluate("row => [...document.querySelector(row).cells].map(cell => cell.getBoundingClientRect().x)", row)
+        for row in (".grid .commits", ".grid tbody tr", ".grid tbody:last-child tr:last-child")
+    )
+    assert header == first == last
+    days = page.evaluate(
+        "[...document.querySelectorAll('.days th')].map(day => [day.colSpan, day.getBoundingClientRect().x])"
+    )
+    place = 1
+    for columns, left in days:
+        assert left == header[place]
+        place += columns
+
+
+def test_every_cell_is_there_for_who_hears_the_page(page: Page, sample: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 100})  # most rows are far from sight: they are not drawn yet
+    page.goto("/")
+    far = page.locator(".grid tbody").last.locator("tr:last-child a").first
+    assert not far.evaluate("link => link.checkVisibility({contentVisibilityAuto: true})")
+    links = page.get_by_role("table").get_by_role("row", name="kvm").get_by_role("cell").get_by_role("link")
+    expect(links).to_have_count(30 + 1 + 2 + 1)  # jobs and the past, by revision and by night
+    expect(page.get_by_role("table").get_by_role("link", name="new failure", exact=True).first).to_have_text("✗")
+
+
 def test_the_table_tells_what_is_under_the_pointer(page: Page, sample: Any) -> None:
     page.goto("/")
     page.locator(f'.grid a[href="/jobs/{sample.red}"]').hover()

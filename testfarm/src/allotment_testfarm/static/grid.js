@@ -16,22 +16,28 @@ document.addEventListener("keydown", (event) => {
   to.scrollIntoView({ block: "nearest", inline: "nearest" });
 });
 
-let stop; // the one link of the table that the Tab key reaches
+let stop; // the one link of the table that the Tab key reaches: where the focus was last
+let isOneStop = false; // not before that key is used: thousands of links take a while, and the page is to be there at once
+
+document.addEventListener("keydown", ({ key }) => key === "Tab" && !isOneStop && begin(), { capture: true });
+document.addEventListener("refreshed", () => {
+  stop = undefined;
+  isOneStop = false;
+});
 
 function begin() {
   for (const link of document.querySelectorAll(".grid a")) link.tabIndex = -1;
-  stop = document.querySelector(".grid tbody a");
+  stop ??= document.querySelector(".grid tbody a");
   if (stop) stop.tabIndex = 0; // a refreshed page may have no table any more
+  isOneStop = true;
 }
 
 document.addEventListener("focusin", ({ target }) => {
   if (!target.closest(".grid a")) return;
-  stop.tabIndex = -1;
+  if (isOneStop) stop.tabIndex = -1;
   stop = target;
-  stop.tabIndex = 0;
+  if (isOneStop) stop.tabIndex = 0;
 });
-document.addEventListener("refreshed", begin);
-begin();
 
 // Returns the next link below, above or beside one; where a row has no job, the one after that.
 function neighbour(link, down, right) {
@@ -41,18 +47,12 @@ function neighbour(link, down, right) {
     return links[links.indexOf(link) + right];
   }
   const rows = [...link.closest(".grid").rows];
-  const place = left(link.closest("th, td"));
+  const place = link.closest("th, td").cellIndex;
   for (let index = rows.indexOf(row) + down; index >= 0 && index < rows.length; index += down) {
-    const found = [...rows[index].cells].find((cell) => left(cell) === place)?.querySelector("a");
+    const found = rows[index].cells[place]?.querySelector("a");
     if (found) return found;
   }
   return undefined;
-}
-
-function left(cell) {
-  let columns = 0;
-  for (let before = cell.previousElementSibling; before; before = before.previousElementSibling) columns += before.colSpan;
-  return columns;
 }
 
 document.addEventListener("pointerover", (event) => tell(event.target.closest?.(".grid td a"), event));
@@ -64,8 +64,8 @@ async function tell(link, event) {
   if (!link || !line) return;
   const release = link.closest("tr").querySelector("th a").textContent;
   if (!link.closest(".past")) {
-    const column = link.closest(".grid").querySelectorAll(".commits a")[left(link.closest("td")) - 1];
-    line.textContent = `${release}, ${link.textContent}: ${column.title}`;
+    const column = link.closest(".grid").querySelectorAll(".commits a")[link.closest("td").cellIndex - 1];
+    line.textContent = `${release}, ${link.ariaLabel}: ${column.title}`;
     return;
   }
   if (!event) return;

@@ -154,22 +154,23 @@ def _row(
 
 def _cells(positions: Sequence[int], marks: Mapping[int, Mark]) -> Markup:
     made = []
-    for mark, group in groupby(marks.get(position) for position in positions):
-        if mark is None:  # no job at some revisions after each other
-            made.append(f'<td colspan="{len(list(group))}"></td>')
+    for position in positions:
+        if (mark := marks.get(position)) is None:
+            made.append("<td></td>")
         else:
-            made.append(f"{_opening(mark.word, mark.colour)}{mark.job}{_closing(mark.word)}")
+            opening, closing = _around(mark.word, mark.colour)
+            made.append(f"{opening}{mark.job}{closing}")
     return Markup("".join(made))  # the parts are escaped
 
 
 @lru_cache(maxsize=256)
-def _opening(word: str, colour: str | None) -> str:
-    return f'<td class="{look(word, colour or "grey").colour}"><a href="/jobs/'
-
-
-@lru_cache(maxsize=256)
-def _closing(word: str) -> str:
-    return f'">{escape(look(word).word)}</a></td>'
+def _around(word: str, colour: str | None) -> tuple[str, str]:
+    """Return what stands before and after a job's number; who sees the cell gets its glyph, who hears it its word."""
+    shown = look(word, colour or "grey")
+    return (
+        f'<td class="{shown.colour}"><a aria-label="{escape(shown.word)}" href="/jobs/',
+        f'">{shown.glyph}</a></td>',
+    )
 
 
 def _columns(window: Sequence[Revision], marks: Mapping[Key, Mapping[int, Mark]]) -> tuple[Column, ...]:
