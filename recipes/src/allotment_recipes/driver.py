@@ -17,13 +17,15 @@ import zc.buildout.buildout as upstream
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
 from allotment_recipes import recipe_loading, store
-from allotment_recipes.aliases import DISTRIBUTION, Alias, takes
+from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.references import references
 from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
+from allotment_recipes.source_lock import NAME as LOCK
+from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.waiting import Waiting
 
 LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
@@ -63,6 +65,11 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
         self._theirs = {**self._raw, **self._cooked}
         options = alias.translated(self._theirs)
+        if alias.is_built:
+            own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
+            options = {option: text.replace(own, LOCATION) for option, text in options.items()}
+        if has(recipe_class, "sha256sum"):
+            self.buildout.lock.complete(self.name, options)
         for option in alias.dropped.keys() & self._theirs.keys():
             self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
         self._raw = {
@@ -126,6 +133,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self.run = run
         self.waiting: dict[str, str] = {}  # section -> what it waits for
         self.files: list[Path] = []  # every profile that was read
+        self.lock = SourceLock((profile.parent if profile is not None else run.folder) / LOCK)
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}

@@ -83,6 +83,15 @@ class InstanceResult:
 
 
 @dataclass(frozen=True)
+class Recorded:
+    """What came of recording: how many sources are in ``allot.lock`` now, how many of them are new, how many went."""
+
+    sources: int
+    new: int
+    gone: int
+
+
+@dataclass(frozen=True)
 class ProfileFiles:
     """What a profile reads: ``profiles`` by extending, ``named`` the files its options name."""
 
@@ -120,6 +129,17 @@ class BuildEngine:
         if "error" in answer:
             raise AllotmentError(answer["error"].removesuffix("."))
         return ProfileFiles(tuple(map(Path, answer["profiles"])), tuple(map(Path, answer["named"])))
+
+    def lock(self, profile: Path, root: Path, scratch: Path, sources: Path, timeout: float, log: Path) -> Recorded:
+        """Record in ``allot.lock`` beside the profile what it has no sha256 for.
+
+        ``root`` is the tree that the profile is of; ``scratch`` is a folder that may be written to.
+        """
+        fields = {"profile": profile, "closure": root, "folder": scratch, "sources": sources}
+        answer = self._ask("lock", fields, timeout, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        return Recorded(answer["sources"], answer["new"], answer["gone"])
 
     def close(self) -> None:
         """End the zygote and all its runs; a later call starts a new one."""

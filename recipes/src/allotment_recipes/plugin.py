@@ -53,4 +53,5 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("hash", "check"), "allotment_recipes.commands.hash:check_command", "Compare checksums with their files."),
         Command(("hash", "update"), "allotment_recipes.commands.hash:update_command", "Write right checksums of local files."),
         Command(("lint",), "allotment_recipes.commands.lint:command", "Problems of profiles and releases, with their fixes."),
+        Command(("lock",), "allotment_recipes.commands.lock:command", "Record the sha256 of MD5-only sources."),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The three kinds of buildout run, each done in a process of its own: build, instance, and only reading a profile.
+"""The kinds of buildout run, each done in a process of its own: build, instance, lock, and only reading a profile.
 
 Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``engine`` asks for them.
 """
@@ -30,6 +30,8 @@ from allotment_recipes.prefetch import prefetch
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.recipes.python_scripts import base_python
 from allotment_recipes.shared_store import Store
+from allotment_recipes.source_lock import NAME as LOCK
+from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.store import padded_root
 from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
@@ -188,6 +190,17 @@ def read(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"profiles": [os.path.normpath(path) for path in buildout.files], "named": sorted(named)}
 
 
+def lock(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Record the sha256 of a software profile's sources in the file beside it; nothing is built."""
+    folder, profile = Path(request["folder"]), Path(request["profile"])
+    blobs = BlobStore(Path(request["sources"]))
+    context = RunContext(folder, Journal(immediate=True), blobs.folder, Tokens(b""), Path(request["closure"]))
+    buildout = Buildout(profile, context, _settings())
+    buildout.lock = SourceLock(profile.parent / LOCK, records=True)
+    buildout.prepare_parts()
+    return vars(buildout.lock.record(blobs))
+
+
 def _settings(*, development: bool = False, eggs: str = "eggs", parts: str = "parts") -> dict[str, str]:
     return {
         "allow-picked-versions": "true" if development else "false",
@@ -202,4 +215,5 @@ _KINDS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "build": build,
     "instance": instance,
     "read": read,
+    "lock": lock,
 }

@@ -3,12 +3,14 @@
 
 A folder has ``software.cfg``, ``instance.cfg`` or both: then the release is built first, and its ``instance.cfg`` is
 run. In ``expect.toml``: ``error`` and ``waiting`` (parts of the text), ``[instance]`` the input, ``[files]`` whole
-contents, ``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[published]``, ``[shared]``, ``[requests]``.
+contents, ``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[part.NAME]`` what
+was built, ``[published]``, ``[shared]``, ``[requests]``.
 """
 
 import json
 import shutil
 import stat
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 
 from allotment.messages.instance import ChildAnswer, InstanceState, SharedInstance
-from allotment_recipes.testing import Partition, Release
+from allotment_recipes.testing import FakeSources, Partition, Release, archive
 
 HERE = Path(__file__).parent
 FEATURES = sorted(path.parent for path in HERE.glob("*/expect.toml"))
@@ -32,6 +34,19 @@ def named(places: Mapping[str, Path], text: str) -> str:
     for name, path in places.items():
         text = text.replace(f"@{name}@", str(path))
     return text
+
+
+def give_archive(release: Release, sources: FakeSources) -> None:
+    """Serve the folder ``archive`` of a feature, and record it as ``allot lock`` does."""
+    files = {
+        path.relative_to(release.root / "archive").as_posix(): path.read_text()
+        for path in sorted((release.root / "archive").rglob("*"))
+        if path.is_file()
+    }
+    served = sources.serve("source-1.0.tar.gz", archive(files))
+    text = release.profile.read_text()
+    release.profile.write_text(text.replace("@url@", served.url).replace("@md5@", served.md5))
+    release.engine.lock(release.profile, release.root, release.folder, release.sources, 60.0, release.log)
 
 
 def run(place: Release | Partition, wanted: Mapping[str, Any], places: Mapping[str, Path]) -> None:
@@ -73,6 +88,18 @@ def check_files(folder: Path, wanted: Mapping[str, Any], places: Mapping[str, Pa
         assert str((folder / name).readlink()) == named(places, target), name
 
 
+def check_parts(release: Release, wanted: Mapping[str, Any]) -> None:
+    for name, checks in wanted.items():
+        (part,) = release.installed()[name]
+        for program, printed in checks.get("prints", {}).items():
+            done = subprocess.run([f"{part}/{program}"], capture_output=True, text=True, check=True, timeout=60)
+            assert done.stdout == printed, program
+        for file, content in checks.get("files", {}).items():
+            assert Path(part, file).read_text() == content, file
+        for file in checks.get("holds", ()):
+            assert Path(part, file).exists(), file
+
+
 def check_told(partition: Partition, wanted: Mapping[str, Any]) -> None:
     published = json.loads((partition.folder / ".allotment/published.json").read_text())
     if "published" in wanted:
@@ -88,7 +115,9 @@ def check_told(partition: Partition, wanted: Mapping[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda path: path.name)
-def test_a_profile_in_the_dialect_does_what_it_says(feature: Path, release: Release, partition: Partition) -> None:
+def test_a_profile_in_the_dialect_does_what_it_says(
+    feature: Path, release: Release, partition: Partition, sources: FakeSources
+) -> None:
     wanted = expected(feature)
     places = {
         "release": release.folder,
@@ -98,9 +127,12 @@ def test_a_profile_in_the_dialect_does_what_it_says(feature: Path, release: Rele
     }
     has_release = (feature / "software.cfg").is_file()
     shutil.copytree(feature, release.root if has_release else partition.software, dirs_exist_ok=True)
+    if (feature / "archive").is_dir():
+        give_archive(release, sources)
     if has_release:
         run(release, wanted if "instance" not in wanted else {}, places)
         check_files(release.folder, wanted.get("release", {}), places)
+        check_parts(release, wanted.get("part", {}))
     if not has_release or "instance" in wanted:
         if has_release:
             partition.software = release.folder

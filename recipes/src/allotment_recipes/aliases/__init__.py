@@ -20,6 +20,7 @@ DISTRIBUTION: Final = "allotment.recipes"
 _TABLES: Final[Mapping[str, tuple[str, str]]] = {
     "slapos-cookbook": ("slapos_cookbook", "SLAPOS_COOKBOOK"),
     "slapos-recipe-build": ("slapos_recipes", "SLAPOS_RECIPE_BUILD"),
+    "slapos-recipe-cmmi": ("slapos_recipes", "SLAPOS_RECIPE_CMMI"),
     "slapos-recipe-template": ("slapos_recipes", "SLAPOS_RECIPE_TEMPLATE"),
 }
 
@@ -33,6 +34,7 @@ class Alias:
     defaults: Mapping[str, str] = field(default_factory=dict)  # our options that are another value when left out
     dropped: Mapping[str, str] = field(default_factory=dict)  # their option -> why it has no effect here
     results: Mapping[str, str] = field(default_factory=dict)  # what others read as their option -> ours
+    is_built: bool = False  # what names the part's own folder in parts-directory means where it is built to
     convert: Callable[[dict[str, str]], None] | None = None  # changes the options where a new name is not enough
 
     def translated(self, options: Mapping[str, str]) -> dict[str, str]:
@@ -70,6 +72,12 @@ def takes(recipe: type[Any], option: str) -> bool:
         return True
     names, prefixes = _taken(options)
     return option in names or option.startswith(prefixes)
+
+
+def has(recipe: type[Any], option: str) -> bool:
+    """Whether a recipe of ours has an option of this very name."""
+    options = getattr(recipe, "options_class", None)
+    return options is not None and option in _taken(options)[0]
 
 
 @functools.cache

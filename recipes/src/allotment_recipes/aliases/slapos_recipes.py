@@ -19,9 +19,21 @@ def _template(options: dict[str, str]) -> None:
         options["output"] = options.pop("rendered")
 
 
+def _cmmi(options: dict[str, str]) -> None:
+    """Let the variables of ``environment-section`` stand before those of ``environment``."""
+    section = options.pop("environment-section", "").strip()
+    if section:
+        options["environment"] = f"{section}\n{options.get('environment', '')}".strip()
+
+
 SLAPOS_RECIPE_BUILD: Final = {
     "download": Alias("download"),
+    "download-unpacked": Alias("download-unpacked"),
     "mkdirectory": Alias("mkdirectory"),
+}
+
+SLAPOS_RECIPE_CMMI: Final = {
+    "default": Alias("cmmi", defaults={"shared": "false"}, is_built=True, convert=_cmmi),
 }
 
 SLAPOS_RECIPE_TEMPLATE: Final = {

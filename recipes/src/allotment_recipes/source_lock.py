@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot.lock``: the sha256 of what profiles in SlapOS's dialect pin by an MD5, or by nothing.
+
+It stands beside the profile and is committed with it. ``allot lock`` writes what the first fetch brought; from then on
+only these bytes are accepted, whatever the MD5 says. JSON lines: one with the format, then one a source, by URL.
+"""
+
+import hashlib
+import http.client
+import json
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from allotment import __version__
+from allotment.atomic import read_limited, write_bytes
+from allotment.blobs import BlobStore
+from allotment.errors import AllotmentError
+from allotment_recipes.engine import Recorded
+from allotment_recipes.option_error import ProfileError
+
+NAME: Final = "allot.lock"
+_FORMAT: Final = 1
+_SIZE_LIMIT: Final = 16 << 20  # bytes of the lock file
+_SOURCE_LIMIT: Final = 2 << 30  # bytes of a source
+_TIMEOUT: Final = 30.0  # seconds without a byte
+_JOBS: Final = 4  # sources that are fetched at the same time
+_UNKNOWN: Final = "0" * 64  # stands for a sha256 while it is being recorded
+_REMOTE: Final = re.compile(r"(?i)(https?|ftp)://")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MD5: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, order=True)
+class Pin:
+    """What a profile says of a source: where it is and, perhaps, its MD5."""
+
+    url: str
+    md5: str = ""
+
+
+class SourceLock:
+    """The lock file of one profile; it is read when the first source is looked for."""
+
+    def __init__(self, path: Path, *, records: bool = False) -> None:
+        self._path = path
+        self._records = records
+        self._known: dict[Pin, str] | None = None
+        self._wanted: dict[Pin, str] = {}  # -> the section that wants it
+
+    def complete(self, section: str, options: dict[str, str]) -> None:
+        """Set ``sha256sum`` beside ``url``, and the sha256 of each of the ``patches``, where the profile has none."""
+        url = options.get("url", "").strip()
+        if url and not options.get("sha256sum", "").strip():
+            sha256 = self._sha256(section, "url", url, options.get("md5sum", ""))
+            if sha256:
+                options["sha256sum"] = sha256
+        if "patches" in options:
+            lines = options["patches"].splitlines()
+            options["patches"] = "\n".join(self._patch(section, line.strip()) for line in lines)
+
+    def record(self, blobs: BlobStore) -> Recorded:
+        """Fetch what is wanted and not known yet, and write the file; what is not wanted any more is left out.
+
+        What failed is told at the end, with all that could be had in the file.
+        """
+        before = self._read()
+        missing = [pin for pin in self._wanted if pin not in before]
+        errors = []
+        found = {pin: before[pin] for pin in self._wanted if pin in before}
+        with ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="lock") as pool:
+            running = {pin: pool.submit(_first_fetch, pin, blobs) for pin in missing}
+        for pin, future in running.items():
+            try:
+                found[pin] = future.result()
+            except AllotmentError as error:
+                errors.append(f"[{self._wanted[pin]}] {pin.url}: {error.what}")
+        if found or before:
+            write_bytes(self._path, _text(found).encode())
+        if errors:
+            raise AllotmentError("\n".join(errors), "Correct the addresses and checksums, or add the line yourself")
+        return Recorded(len(found), len(missing), len(before.keys() - found.keys()))
+
+    def _patch(self, section: str, line: str) -> str:
+        """Return a line of ``patches`` with a sha256; a file of the profile's tree may have an MD5."""
+        address, _, checksum = line.partition("#")
+        checksum = checksum.removeprefix("md5=").lower()
+        if not address or _SHA256.fullmatch(checksum.removeprefix("sha256=")) or not _is_here_or_remote(address):
+            return line
+        if not _REMOTE.match(address) and checksum:
+            return line
+        return f"{address}#{self._sha256(section, 'patches', address, checksum)}"
+
+    def _sha256(self, section: str, option: str, url: str, md5: str) -> str:
+        if not _REMOTE.match(url):
+            file = Path(url.removeprefix("file://"))
+            # It is pinned with the profile's own tree, and its md5sum is checked by whoever takes it.
+            return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+        address, _, fragment = url.partition("#md5=")
+        pin = Pin(address, (md5.strip() or fragment).lower())
+        if pin.md5 and not _MD5.fullmatch(pin.md5):
+            raise ProfileError(f"[{section}] md5sum: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+        if self._records:
+            self._wanted.setdefault(pin, section)
+            return _UNKNOWN
+        sha256 = self._read().get(pin)
+        if sha256 is None:
+            beside = f", and {NAME} has none for it" + (f" with the md5 {pin.md5}" if pin.md5 else "")
+            raise ProfileError(
+                f"[{section}] {option}: {address} has no sha256{beside}",
+                f"Add 'sha256sum = ...', or run 'allot lock {self._path.parent.name}' once and commit {NAME}",
+            )
+        return sha256
+
+    def _read(self) -> dict[Pin, str]:
+        if self._known is None:
+            data = read_limited(self._path, _SIZE_LIMIT)
+            self._known = {} if data is None else _parse(data, self._path)
+        return self._known
+
+
+def _is_here_or_remote(address: str) -> bool:
+    return _REMOTE.match(address) is not None or Path(address).is_file()
+
+
+def _text(pins: Mapping[Pin, str]) -> str:
+    lines = [{"format": _FORMAT}, *({"url": pin.url, "md5": pin.md5, "sha256": pins[pin]} for pin in sorted(pins))]
+    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+
+def _parse(data: bytes, path: Path) -> dict[Pin, str]:
+    """Return what the file says; a damaged one is an error, and so are two lines that contradict each other."""
+    fix = f"Run 'git log {path.name}' to see who changed it; what was recorded must stay as it was"
+    found: dict[Pin, str] = {}
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            if number == 1:
+                _check_format(fields["format"], path)
+                continue
+            pin, sha256 = Pin(fields["url"], fields["md5"]), fields["sha256"]
+            is_right = isinstance(pin.url, str) and isinstance(pin.md5, str) and _SHA256.fullmatch(sha256)
+        except (ValueError, KeyError, TypeError):
+            is_right = None
+        if not is_right:
+            raise AllotmentError(f"{path}, line {number}: it is no line of a lock file", fix)
+        if found.setdefault(pin, sha256) != sha256:
+            raise AllotmentError(f"{path}, line {number}: {pin.url} has two different sha256", fix)
+    return found
+
+
+def _check_format(found: object, path: Path) -> None:
+    if found != _FORMAT:
+        raise AllotmentError(f"{path} has format {found!r}, and this is {__version__}, which reads {_FORMAT}", "Update")
+
+
+def _first_fetch(pin: Pin, blobs: BlobStore) -> str:
+    """Return the sha256 of what a URL brings now; with another MD5 nothing of it is kept."""
+    request = urllib.request.Request(pin.url, headers={"User-Agent": f"allotment/{__version__}"})
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            chunks = iter(lambda: answer.read(1 << 18), b"")
+            return blobs.write(_with_md5(chunks, pin.md5), limit=_SOURCE_LIMIT)
+    except urllib.error.HTTPError as error:
+        raise AllotmentError(f"the server answered {error.code} {error.reason}") from error
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and time-outs among them
+        raise AllotmentError(f"it can't be had: {getattr(error, 'reason', None) or error}") from error
+
+
+def _with_md5(chunks: Iterator[bytes], md5: str) -> Iterator[bytes]:
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if md5 and digest.hexdigest() != md5:
+        raise AllotmentError(f"its md5 is {digest.hexdigest()}, and the profile says {md5}")

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot.lock``: MD5-only profiles are pinned by the sha256 of what the first fetch brought."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from allotment.blobs import BlobStore
+from allotment.cli import main
+from allotment.errors import AllotmentError
+from allotment_recipes import source_lock
+from allotment_recipes.source_lock import Pin, SourceLock
+
+DOWNLOAD = """\
+    [buildout]
+    parts = one
+    [one]
+    recipe = slapos.recipe.build:download
+    url = {url}
+    md5sum = {md5}
+    destination = ${{buildout:directory}}/one
+    """
+
+
+def lock(release: Any) -> Any:
+    return release.engine.lock(release.profile, release.root, release.folder, release.sources, 60.0, release.log)
+
+
+def lines(release: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (release.root / "allot.lock").read_text().splitlines()]
+
+
+def test_what_has_an_md5_only_is_an_error_that_names_the_command(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    result = release.build(DOWNLOAD.format(url=served.url, md5=served.md5))
+    assert result.error == (
+        f"[one] url: {served.url} has no sha256, and allot.lock has none for it with the md5 {served.md5}. "
+        "Add 'sha256sum = ...', or run 'allot lock root' once and commit allot.lock."
+    )
+    assert sources.asked == []
+
+
+def test_what_is_recorded_is_built(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    release.write_profile(DOWNLOAD.format(url=served.url, md5=served.md5))
+    assert vars(lock(release)) == {"sources": 1, "new": 1, "gone": 0}
+    assert lines(release) == [{"format": 1}, {"url": served.url, "md5": served.md5, "sha256": served.sha256}]
+    release.run_twice()
+    assert release.text("one") == "hello"
+
+
+def test_bytes_that_changed_since_are_refused_though_the_md5_is_theirs(release: Any, sources: Any) -> None:
+    """What a collision would be: the profile's MD5 fits the bytes that come, the recorded sha256 does not."""
+    other = sources.serve("data", b"other bytes")
+    release.write_profile(DOWNLOAD.format(url=other.url, md5=other.md5))
+    recorded = hashlib.sha256(b"first bytes").hexdigest()
+    text = {"url": other.url, "md5": other.md5, "sha256": recorded}
+    release.write("allot.lock", f'{{"format": 1}}\n{json.dumps(text)}\n')
+    result = release.build()
+    assert recorded in result.error
+    assert not (release.folder / "one").exists()
+
+
+def test_what_is_recorded_is_not_fetched_and_not_recorded_again(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    release.write_profile(DOWNLOAD.format(url=served.url, md5=served.md5))
+    lock(release)
+    before = (release.root / "allot.lock").read_bytes()
+    sources.asked.clear()
+    sources.serve("data", b"replaced")
+    assert vars(lock(release)) == {"sources": 1, "new": 0, "gone": 0}
+    assert sources.asked == []
+    assert (release.root / "allot.lock").read_bytes() == before
+
+
+def test_a_wrong_md5_is_recorded_by_nobody(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    good = sources.serve("good", b"good")
+    release.write_profile(
+        DOWNLOAD.format(url=served.url, md5="0" * 32).replace("parts = one", "parts = two one")
+        + f"[two]\n    recipe = slapos.recipe.build:download\n    url = {good.url}\n    md5sum = {good.md5}\n"
+    )
+    with pytest.raises(
+        AllotmentError, match=rf"\[one\] .*/data: its md5 is {served.md5}, and the profile says 0{{32}}"
+    ):
+        lock(release)
+    assert [line.get("sha256") for line in lines(release)] == [None, good.sha256], "what could be had is recorded"
+    assert served.sha256 not in BlobStore(release.sources)
+
+
+def test_a_source_that_is_away_is_named(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    release.write_profile(DOWNLOAD.format(url=f"{served.url}-gone", md5=served.md5))
+    with pytest.raises(AllotmentError, match=r"\[one\] http.*/data-gone: the server answered 404"):
+        lock(release)
+
+
+def test_what_no_profile_names_any_more_leaves_the_file(release: Any, sources: Any) -> None:
+    served, other = sources.serve("data", b"hello"), sources.serve("other", b"other")
+    release.write_profile(DOWNLOAD.format(url=served.url, md5=served.md5))
+    lock(release)
+    release.write_profile(DOWNLOAD.format(url=other.url, md5=other.md5))
+    assert vars(lock(release)) == {"sources": 1, "new": 1, "gone": 1}
+
+
+def test_a_file_of_the_profiles_tree_needs_no_line(release: Any) -> None:
+    release.write("data", "hello")
+    md5 = hashlib.md5(b"hello").hexdigest()
+    result = release.build(DOWNLOAD.format(url="${:_profile_base_location_}/data", md5=md5).replace("${{", "${"))
+    assert result.error == ""
+    assert release.text("one") == "hello"
+    release.write("data", "changed")
+    assert "md5" in release.build().error
+
+
+def test_our_own_recipes_stay_strict(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    profile = DOWNLOAD.format(url=served.url, md5=served.md5).replace("slapos.recipe.build:", "allotment.recipes:")
+    release.write_profile(profile)
+    text = {"url": served.url, "md5": served.md5, "sha256": served.sha256}
+    release.write("allot.lock", f'{{"format": 1}}\n{json.dumps(text)}\n')
+    assert release.build().error.startswith("[one] sha256sum: missing option, and an md5 alone pins nothing")
+
+
+def test_a_url_without_any_checksum_is_pinned_as_well(release: Any, sources: Any) -> None:
+    served = sources.serve("data", b"hello")
+    release.write_profile(DOWNLOAD.format(url=served.url, md5=""))
+    lock(release)
+    assert release.build().error == ""
+
+
+def test_the_command_writes_the_file_beside_the_profile(
+    release: Any, sources: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served = sources.serve("data", b"hello")
+    release.write_profile(DOWNLOAD.format(url=served.url, md5=served.md5))
+    arguments = ["lock", str(release.root), "--sources", str(release.sources)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{release.root}/allot.lock: 1 sources, 1 new, 0 gone\n"
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"sources": 1, "new": 0, "gone": 0}
+
+
+GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{}", "line 1: it is no line of a lock file"),
+        ('{"format": 2}', "has format 2, and this is"),
+        ('{"format": 1}\nnonsense', "line 2: it is no line of a lock file"),
+        ('{"format": 1}\n{"url": 1, "md5": "", "sha256": ""}', "line 2: it is no line"),
+        ('{"format": 1}\n[]', "line 2: it is no line"),
+        (f'{{"format": 1}}\n{GOOD}\n{GOOD.replace("aaa", "bbb")}', "line 3: http://localhost/x has two different"),
+    ],
+)
+def test_a_damaged_file_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "allot.lock").write_text(text)
+    with pytest.raises(AllotmentError, match=problem):
+        SourceLock(tmp_path / "allot.lock").complete("x", {"url": "http://localhost/x"})
+
+
+@given(st.dictionaries(st.builds(Pin, st.text(), st.sampled_from(["", "0" * 32])), st.just("a" * 64)))
+def test_what_is_written_is_what_is_read(pins: dict[Pin, str]) -> None:
+    assert source_lock._parse(source_lock._text(pins).encode(), Path("x")) == pins
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        source_lock._parse(data, Path("x"))
+    except AllotmentError as error:
+        assert "x" in str(error)
+
+
+def test_remote_patches_are_pinned_and_local_ones_keep_their_md5(tmp_path: Path) -> None:
+    (tmp_path / "a.patch").write_text("a")
+    lock = SourceLock(tmp_path / "allot.lock")
+    text = {"url": "http://localhost/b.patch", "md5": "0" * 32, "sha256": "b" * 64}
+    (tmp_path / "allot.lock").write_text(f'{{"format": 1}}\n{json.dumps(text)}\n')
+    options = {
+        "patches": f"{tmp_path}/a.patch#{'1' * 32}\n{tmp_path}/a.patch\nhttp://localhost/b.patch#md5={'0' * 32}\n"
+    }
+    lock.complete("x", options)
+    sha256 = hashlib.sha256(b"a").hexdigest()
+    assert options["patches"].split() == [
+        f"{tmp_path}/a.patch#{'1' * 32}",
+        f"{tmp_path}/a.patch#{sha256}",
+        f"http://localhost/b.patch#{'b' * 64}",
+    ]
