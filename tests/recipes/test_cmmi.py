@@ -5,10 +5,12 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import stat
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +18,15 @@ from typing import Any
 
 import pytest
 
+from allotment.blobs import BlobStore
 from allotment.cli import main
 from allotment.codec import decode
 from allotment.errors import MachineError
 from allotment.messages.job import BuiltPart
+from allotment_recipes.compiled_part import compiler
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
-from allotment_recipes.recipes.cmmi import Recipe, compiler
+from allotment_recipes.recipes.cmmi import Recipe
 from allotment_recipes.store import ROOT_LENGTH, padded_root
 
 CONFIGURE = """\
@@ -371,12 +375,25 @@ def test_shell_names_the_parts_that_can_be_entered(yard: Yard, capsys: pytest.Ca
         ("environment =\n  A = %(NONE)s", "A asks for %(NONE)s, which is not set"),
         ("pre-build = test -e ${buildout:directory}", "[answer] pre-build: names "),
         ("debian-source = nginx", "'nginx' is not 'package version suite'"),
-        ("md5sum = 12", "[answer] sha256sum, md5sum or debian-source: '12' is not an md5. Give 32 hex"),
+        ("md5sum = 12", "[answer] md5sum: '12' is not an md5. Give 32 hex"),
         (f"patches = fix.patch#{'0' * 64}", ", or write ${:_profile_base_location_}/fix.patch for a file beside the"),
         (f"patches = /nowhere/fix.patch#{'0' * 64}", "No such file or directory. Correct the path."),
         ("patches = fix.patch", "[answer] patches: 'fix.patch' has no sha256. Write <path or URL>#<64 hex"),
-        ("url =", "[answer] url: missing option. Add 'url = ...' or 'debian-source = ...'."),
-        ("prefix = /usr", "[answer] prefix: unknown option."),
+        ("url =", "[answer] url: missing option. Add 'url = ...', 'debian-source = ...' or 'path = ...'."),
+        ("prefix = /usr", "[answer] prefix: '/usr' is outside of the part. Begin it with @@LOCATION@@."),
+        ("prefix = @@LOCATION@@/../x", "[answer] prefix: '@@LOCATION@@/../x' is outside of the part."),
+        ("prefixes = /usr", "[answer] prefixes: unknown option. Did you mean 'prefix'?"),
+        ("path = /none", "[answer] path: stands beside an address of the sources. Take one of the two out."),
+        ("path = /none\nurl =", "[answer] path: /none is neither in the profile's tree nor of another part. Write ${"),
+        ("path = ${:_profile_base_location_}/none\nurl =", "/none. Correct it."),
+        ("build-system = cmake", "[answer] configure-command: the archive has no CMakeLists.txt. Write 'configure-"),
+        ("build-system = bazel", "[answer] build-system: 'bazel' is not one of its values. Valid: cmake,"),
+        ("python-tools = meson", "[answer] python-tools: meson is not pinned. Add 'meson = <version>' to [versions]."),
+        ("promises = file:", "[answer] promises: 'file:' is no promise. Write a path, or directory:PATH, file:PATH,"),
+        ("promises = program:bin/x", "[answer] promises: 'program:bin/x' is no promise."),
+        ("promises = file:lib/x linked:y", "[answer] promises: 'linked:y' in 'file:lib/x linked:y' is not read. "),
+        ("promises =\n  lib/gone\n  statlib:lib/libanswer.so", "[answer] promises: it is built, but not as"),
+        ("patch-binary = no-such\npatches = ${:_profile_base_location_}/software.cfg#0", "[answer] patches: '"),
         ("version = 1/2", "[answer] version, or the section's name: '1/2' can't be part of a folder's name. Use"),
     ],
 )  # fmt: skip
@@ -581,3 +598,184 @@ def test_what_is_installed_elsewhere_has_the_hash_that_was_proved(
     )
     assert again.error == ""
     assert "building answer" not in (place / "log3").read_text(), "it is in that store already"
+
+
+CMAKE_LIBRARY = {
+    "CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.10)
+project(answer C)
+include(GNUInstallDirs)
+add_library(answer SHARED answer.c)
+install(TARGETS answer DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES answer.h DESTINATION include)
+""",
+    "answer.h": LIBRARY["answer.h"],
+    "answer.c": LIBRARY["answer.c"],
+}
+CMAKE_PROGRAM = {
+    "CMakeLists.txt": """\
+cmake_minimum_required(VERSION 3.10)
+project(ask C)
+find_library(ANSWER answer)
+add_library(inner SHARED inner.c)
+target_link_libraries(inner ${ANSWER})
+add_executable(ask ask.c)
+target_link_libraries(ask inner ${ANSWER})
+install(TARGETS ask DESTINATION bin)
+install(TARGETS inner DESTINATION lib)
+""",
+    "ask.c": PROGRAM["ask.c"],
+    "inner.c": "int inner(void) { return 1; }\n",
+}
+
+
+def test_cmake_builds_beside_the_sources_and_keeps_the_rpath(yard: Yard) -> None:
+    """Nothing in the profile says how; CMake by itself would install the program without any rpath."""
+    mode = "\nbuild-system = cmake\nkeep-compile-dir = true"
+    ask = f"{yard.archive('ask', CMAKE_PROGRAM)}{mode}\nenvironment =\n  ANSWER = ${{answer:location}}"
+    result = yard.build({"answer": yard.archive("answer", CMAKE_LIBRARY) + mode, "ask": ask})
+    assert result.error == ""
+    done = subprocess.run([yard.part("ask") / "bin/ask"], env={}, capture_output=True, text=True, check=True)
+    assert done.stdout == "42\n"
+    work = yard.store / ".work" / yard.part("ask").name
+    assert (work / "build/CMakeCache.txt").is_file()
+    assert sorted(path.name for path in (work / "source").iterdir()) == sorted(CMAKE_PROGRAM)
+
+
+def test_options_reach_cmake_and_make(yard: Yard) -> None:
+    lines = (
+        f"{yard.archive('answer', CMAKE_LIBRARY)}\nbuild-system = cmake\nmake-options = VERBOSE=1\n"
+        "configure-options =\n  -DCOLOUR=green\n  -DCMAKE_BUILD_TYPE=Debug\nprefix = @@LOCATION@@/usr"
+    )
+    assert yard.build({"answer": lines}).error == ""
+    assert (yard.part("answer") / "usr/lib/libanswer.so").is_file()
+    assert "-DCOLOUR=green -DCMAKE_BUILD_TYPE=Debug" in yard.log("answer")
+    assert " VERBOSE=1 -j" in yard.log("answer")
+
+
+MESON = """\
+import pathlib, sys
+def main():
+    _, folder, *settings = sys.argv[1:]
+    print("meson", *sys.argv[1:2], *settings)
+    prefix = next(word for word in settings if word.startswith("--prefix=")).partition("=")[2]
+    source, build = pathlib.Path.cwd(), pathlib.Path(folder)
+    build.mkdir()
+    (build / "build.ninja").write_text(f"rule run\\n  command = $line\\n"
+        f"build libanswer.so: run {source}/answer.c\\n"
+        f"  line = gcc $flags -shared -fPIC -o libanswer.so {source}/answer.c\\n"
+        f"build install: run libanswer.so\\n  line = mkdir -p {prefix}/lib && cp libanswer.so {prefix}/lib/\\n"
+        "default libanswer.so\\n")
+"""
+
+
+def test_meson_comes_from_a_pinned_wheel(yard: Yard) -> None:
+    """It is a small program of that name here, which writes what the real ninja builds."""
+    digest = BlobStore(yard.release.sources).add(make_wheel(yard.place, MESON))
+    files = {
+        "meson.build": "project('answer', 'c')\n",
+        "answer.h": LIBRARY["answer.h"],
+        "answer.c": LIBRARY["answer.c"],
+    }
+    lines = f"{yard.archive('answer', files)}\nbuild-system = meson\npython-tools = meson\nconfigure-options = -Dx=y"
+    pins = f"\n[versions]\nmeson = 1.2\n[hashes]\nmeson = sha256:{digest}"
+    result = yard.build({"answer": lines + pins})
+    assert result.error == ""
+    part = yard.part("answer")
+    assert (part / "lib/libanswer.so").is_file()
+    settings = f"meson setup --prefix={part} --libdir=lib --buildtype=release --wrap-mode=nodownload -Dx=y\n"
+    assert settings in yard.log("answer")
+    other = BlobStore(yard.release.sources).add(make_wheel(yard.place, MESON + "# another\n"))
+    assert yard.build({"answer": lines + pins.replace(digest, other)}).parts != result.parts
+
+
+def test_a_program_of_a_wheel_is_a_tool_too_and_a_missing_one_is_named(yard: Yard) -> None:
+    digest = BlobStore(yard.release.sources).add(make_wheel(yard.place, "def main(): ...\n"))
+    lines = f"{yard.archive('answer', LIBRARY)}\npython-tools = meson\npre-build = plain && python-like a"
+    pins = f"\n[versions]\nmeson = 1.2\n[hashes]\nmeson = sha256:{digest}"
+    assert yard.build({"answer": lines + pins}).error == ""
+    assert "plain program\nlike python ['a']\n" in yard.log("answer")
+    files = {"meson.build": "", "answer.c": ""}
+    result = yard.build({"answer": f"{yard.archive('answer', files)}\nbuild-system = meson"})
+    if shutil.which("meson", path="/usr/bin:/bin") is None:
+        assert result.error == (
+            "[answer] host-tools: this machine has no meson in /usr/bin:/bin. Install it: apt-get install meson, or pin"
+            " it in python-tools."
+        )
+
+
+def make_wheel(folder: Path, code: str) -> Path:
+    """Write a wheel called meson with one entry point and two program files."""
+    path = folder / "meson-1.2-py3-none-any.whl"
+    info = "meson-1.2.dist-info"
+    files = {
+        "meson.py": code,
+        "meson-1.2.data/scripts/plain": "#!/bin/sh\necho plain program\n",
+        "meson-1.2.data/scripts/python-like": "#!python\nimport meson, sys\nprint('like python', sys.argv[1:])\n",
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: meson\nVersion: 1.2\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": "[console_scripts]\nmeson = meson:main\n",
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in {**files, f"{info}/RECORD": "".join(f"{name},,\n" for name in files)}.items():
+            archive.writestr(zipfile.ZipInfo(name), text)
+    return path
+
+
+def test_a_folder_of_the_profile_s_tree_is_a_source_and_an_input(yard: Yard) -> None:
+    for name, text in LIBRARY.items():
+        yard.release.write(f"src of mine/{name}", text).chmod(0o755 if name == "configure" else 0o644)
+    lines = "path = ${:_profile_base_location_}/src of mine"
+    first = yard.build({"answer": lines})
+    assert first.error == ""
+    assert not (yard.release.root / "src of mine/Makefile").exists(), "the tree itself is left alone"
+    yard.release.write("src of mine/answer.c", LIBRARY["answer.c"].replace("42", "43"))
+    second = yard.build({"answer": lines})
+    assert second.error == ""
+    assert first.parts != second.parts
+
+
+def test_a_part_of_recipe_source_is_built_and_not_linked_to(yard: Yard) -> None:
+    lines = yard.archive("tree", LIBRARY)
+    result = yard.build({"answer": f"path = ${{tree:location}}\n[tree]\nrecipe = allotment.recipes:source\n{lines}"})
+    assert result.error == ""
+    assert (yard.part("answer") / "lib/libanswer.so.1").is_file()
+    assert (yard.part("tree") / "answer.c").is_file()
+    variables = json.loads((yard.store / ".built" / f"{yard.part('answer').name}.json").read_text())
+    assert variables["references"] == []
+
+
+def test_promises_are_kept_and_are_no_inputs(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY)
+    plain = yard.build({"answer": lines})
+    kept = """
+promises =
+  include/answer.h
+  @@LOCATION@@/lib
+  directory:lib
+  file:include/answer.h
+  dynlib:lib/libanswer.so.1 linked:libc.so.6 rpath:@@LOCATION@@/lib
+"""
+    linked = "\nmake-options = LDLIBS=-lc CFLAGS='-O2 -Wl,--no-as-needed' CC='gcc -Wl,-rpath=@@LOCATION@@/lib'"
+    promised = yard.build({"answer": lines + linked + kept})
+    assert promised.error == ""
+    broken = yard.build(
+        {
+            "answer": lines
+            + "\npromises =\n  lib/none\n  dynlib:include/answer.h\n  file:lib\n  directory:include/answer.h"
+        }
+    )
+    part = next(path for path in yard.store.glob("answer-*") if path.name.endswith(plain.parts["answer"][:32]))
+    assert broken.error == (
+        f"[answer] promises: it is built, but not as promised:\n  {part}/lib/none is not there\n"
+        f"  {part}/include/answer.h is no ELF file\n  {part}/lib is a folder\n  {part}/include/answer.h is no folder."
+    )
+    assert part.is_dir(), "what is in the store stays"
+
+
+def test_what_breaks_its_promises_does_not_enter_the_store(yard: Yard) -> None:
+    lines = yard.archive("answer", LIBRARY) + "\npromises = dynlib:lib/libanswer.so linked:libz.so.1 rpath:/x"
+    error = yard.build({"answer": lines}).error
+    assert "/lib/libanswer.so is not linked to libz.so.1\n" in error
+    assert "/lib/libanswer.so has no rpath to /x." in error
+    assert list(yard.store.glob("answer-*")) == []

@@ -13,6 +13,8 @@ import pytest
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes.engine import BuildRequest
+from allotment_recipes.store import padded_root
 from allotment_recipes.wheels import Pin, pin, wheel_name
 
 PROFILE = """\
@@ -146,3 +148,99 @@ def test_bytes_that_are_no_wheel_are_refused(tmp_path: Path) -> None:
 def test_a_pin_may_have_a_hash_for_each_platform() -> None:
     hashes = {"A": f"sha256:{'1' * 64}\nsha256:{'2' * 64}"}
     assert pin("a", {"A": "1"}, hashes) == Pin("a", "1", ("1" * 64, "2" * 64))
+
+
+OPTIONS = """\
+[buildout]
+parts = app
+[versions]
+greeter-kit = 1.2
+[hashes]
+greeter-kit = sha256:{digest}
+[app]
+recipe = allotment.recipes:python.scripts
+eggs = greeter-kit
+{lines}
+"""
+
+
+def only_part(release: Any) -> Path:
+    (part,) = (release.folder / "store").glob("app-*")
+    return Path(part)
+
+
+def test_scripts_may_be_renamed_or_none_be_made(release: Any, wheel: str) -> None:
+    assert release.build(OPTIONS.format(digest=wheel, lines="scripts = greet=say-hello greet")).error == ""
+    assert sorted(path.name for path in (only_part(release) / "bin").iterdir()) == ["greet", "say-hello"]
+    assert run(only_part(release) / "bin/say-hello") == "hello\n"
+    assert release.build(OPTIONS.format(digest=wheel, lines="scripts =")).error == ""
+    assert list((only_part(release) / "bin").iterdir()) == []
+
+
+def test_initialization_and_arguments_are_in_each_script(release: Any, wheel: str) -> None:
+    lines = (
+        'initialization = import builtins; builtins.twice = lambda text: text * 2\narguments = twice("ab"), end="!"\n'
+    )
+    lines += "entry-points = say=builtins:print\ninterpreter = py\nscripts ="
+    assert release.build(OPTIONS.format(digest=wheel, lines=lines)).error == ""
+    assert run(only_part(release) / "bin/say") == "abab!"
+    assert run(only_part(release) / "bin/py", "-c", "print(twice('x'))") == "xx\n"
+
+
+def test_a_part_with_relative_paths_can_be_moved(release: Any, wheel: str, tmp_path: Path) -> None:
+    lines = "relative-paths = true\ninterpreter = py\nentry-points = shout=greeter_kit:shout"
+    assert release.build(OPTIONS.format(digest=wheel, lines=lines)).error == ""
+    moved = tmp_path / "moved to here"
+    only_part(release).rename(moved)
+    (tmp_path / "link").symlink_to(moved / "bin/shout")
+    assert run(tmp_path / "link") == "HELLO\n"
+    assert (
+        run(moved / "bin/py", "-c", "import greeter_kit; print(greeter_kit.__file__)")
+        == f"{moved}/lib/greeter_kit.py\n"
+    )
+
+
+def test_a_shared_part_is_in_the_store_of_all_releases(release: Any, wheel: str, short_path: Path) -> None:
+    release.write("software.cfg", OPTIONS.format(digest=wheel, lines="shared = true"))
+    request = BuildRequest(
+        release.root, "software.cfg", short_path / "b", release.sources, 60.0, store=short_path / "s"
+    )
+    for _ in range(2):
+        assert release.engine.build(request, short_path / "log").error == ""
+    (part,) = padded_root(short_path / "s").glob("app-1.2-*")
+    assert run(part / "bin/greet") == "hello\n"
+    assert not part.stat().st_mode & 0o222
+
+
+def test_the_part_goes_with_its_section(release: Any, wheel: str) -> None:
+    assert release.build(OPTIONS.format(digest=wheel, lines="")).error == ""
+    part = only_part(release)
+    assert release.build("[buildout]\nparts =\n").error == ""
+    assert not part.exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "initialization = import",
+            "[app] initialization: is no Python: invalid syntax (initialization, line 1). Correct it.",
+        ),
+        ("arguments = )", "[app] arguments: is no Python: unmatched ')'"),
+        ("scripts = gret", "[app] scripts: no egg has the script 'gret'. Did you mean 'greet'? Valid: greet."),
+        ("scripts = greet=../x", "[app] interpreter, or scripts: '../x' is not a file's name. Write it without '/'."),
+        ("interpreter = a/b", "[app] interpreter, or scripts: 'a/b' is not a file's name."),
+        ("relative-paths = maybe", "[app] relative-paths: 'maybe' is neither true nor false."),
+    ],
+)
+def test_a_wrong_option_is_named(release: Any, wheel: str, lines: str, message: str) -> None:
+    assert release.build(OPTIONS.format(digest=wheel, lines=lines)).error.startswith(message)
+    assert not list(release.folder.glob("store/*"))
+
+
+def test_pins_are_asked_for_where_no_section_has_them(release: Any) -> None:
+    profile = "[buildout]\nparts = app\n[app]\nrecipe = allotment.recipes:python.scripts\neggs = a\n[versions]\na = 1\n"
+    assert (
+        release.build(profile).error
+        == "[app] eggs: a 1 has no hash. Add 'a = sha256:<64 hexadecimal digits>' to [hashes]."
+    )

@@ -95,8 +95,11 @@ def wheel_name(path: Path, wanted: Pin) -> str:
     )
 
 
-def install(pins: Iterable[Pin], blobs: BlobStore, target: Path) -> None:
-    """Install the wheels into ``target`` with pip, which may not use the network and resolves nothing."""
+def install(pins: Iterable[Pin], blobs: BlobStore, target: Path, programs: Path) -> dict[str, Path]:
+    """Install the wheels into ``target`` with pip, which may not use the network and resolves nothing.
+
+    Program files that a wheel brings are put into the folder ``programs`` and returned by name.
+    """
     pins = tuple(pins)
     with tempfile.TemporaryDirectory(prefix="allotment-wheels-") as folder:
         for wanted in pins:
@@ -104,8 +107,20 @@ def install(pins: Iterable[Pin], blobs: BlobStore, target: Path) -> None:
             blobs.copy(digest, Path(folder) / wheel_name(blobs.path(digest), wanted))
         if pins:
             _run_pip([item.requirement for item in pins], folder, target)
+    found = _take_programs(target, programs)
     shutil.rmtree(target / "bin", ignore_errors=True)  # pip's scripts name the temporary folder; ours are made apart
-    check_requirements(pins, target)
+    return found
+
+
+def _take_programs(target: Path, programs: Path) -> dict[str, Path]:
+    """Move those files of ``bin`` that are not pip's scripts for entry points."""
+    points = [point for item in importlib.metadata.distributions(path=[str(target)]) for point in item.entry_points]
+    made = {point.name for point in points if point.group in ("console_scripts", "gui_scripts")}
+    found = {}
+    for path in sorted((target / "bin").glob("*")):
+        if path.is_file() and path.name not in made:
+            found[path.name] = path.rename(programs / f"{path.name}.new")
+    return found
 
 
 def _run_pip(requirements: list[str], wheels: str, target: Path) -> None:
@@ -130,12 +145,12 @@ def _run_pip(requirements: list[str], wheels: str, target: Path) -> None:
         )
 
 
-def check_requirements(pins: Iterable[Pin], target: Path) -> None:
-    """Raise when a distribution needs one that is not installed beside it, or another version of it."""
+def check_requirements(pins: Iterable[Pin], folders: Iterable[Path]) -> None:
+    """Raise when a distribution needs one that is in none of the folders, or another version of it."""
     from packaging.requirements import Requirement
 
     installed = {
-        canonical(item.metadata["Name"]): item for item in importlib.metadata.distributions(path=[str(target)])
+        canonical(item.metadata["Name"]): item for item in importlib.metadata.distributions(path=[*map(str, folders)])
     }
     for wanted in pins:
         for text in installed[canonical(wanted.name)].requires or ():

@@ -1,80 +1,65 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``python.scripts``: pinned wheels, with their scripts and an interpreter that sees them and nothing else."""
 
-import importlib.metadata
 import re
-import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, nearest
 from allotment.options import Lines, OptionProblem, Words
-from allotment_recipes import wheels
+from allotment_recipes import python_programs, wheels
 from allotment_recipes.base import GenericBaseRecipe
-
-_ENTRY = re.compile(r"([A-Za-z0-9][-A-Za-z0-9._]*)=([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
-_SCRIPT = """\
-import sys
-
-sys.path[:0] = {paths!r}
-sys.argv[0] = {name!r}
-from {module} import {first}
-
-sys.exit({attribute}())
-"""
-_INTERPRETER = """\
-import runpy
-import sys
-
-sys.path[:0] = {paths!r}
-arguments = sys.argv[1:]
-if arguments[:1] == ["-c"] and len(arguments) > 1:
-    sys.argv = ["-c", *arguments[2:]]
-    exec(compile(arguments[1], "<string>", "exec"), {{"__name__": "__main__"}})
-elif arguments[:1] == ["-m"] and len(arguments) > 1:
-    sys.argv = arguments[1:]
-    runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
-elif arguments and not arguments[0].startswith("-"):
-    sys.argv = arguments
-    runpy.run_path(arguments[0], run_name="__main__")
-else:
-    sys.exit("usage: {name} FILE | -m MODULE | -c CODE [ARGUMENT ...]")
-"""
+from allotment_recipes.part_folder import filling, removable
+from allotment_recipes.python_programs import Programs
+from allotment_recipes.python_programs import base_python as base_python  # told to others from here
+from allotment_recipes.recipe_loading import canonical
 
 
 @dataclass(frozen=True)
 class Options:
     eggs: Words = Words(())  # distributions, each pinned in [versions] and [hashes], all they need among them
-    scripts: Words = Words(())  # which of their scripts to make; default: all
+    scripts: Words | None = None  # which of their scripts to make, as name or name=newname; default: all
     entry_points: Words = Words(())  # further scripts, each as name=module:function
     interpreter: str = ""  # name of an interpreter that sees the distributions; default: none is made
     extra_paths: Lines = Lines(())  # folders to import from as well, one a line
+    initialization: str = ""  # Python code that each script runs first; its lines are kept as they are
+    arguments: str = ""  # arguments of each script's function, in Python
+    relative_paths: bool = False  # let the part's folder be moved: scripts look for it from where they are
+    shared: bool = False  # into the store that all releases share; false: into the release's own
 
 
 class Recipe(GenericBaseRecipe[Options]):
     """Install the wheels by hash, offline, and make scripts in ``${section:bin}``; ``location`` is the part's folder.
 
-    Scripts run with the Python that runs the node, isolated from what is installed there.
+    An egg may also be a part of ``python.extension`` or ``python.develop``, by its ``${part:egg}``. Scripts run with
+    the Python that runs the node, isolated from what is installed there.
     """
 
-    build_version = 1
+    build_version = 2
+    not_inputs: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     def prepare(self) -> None:
+        built = self._built_eggs()
+        self.built = [built[canonical(name)] for name in self.options.eggs if canonical(name) in built]
+        names = [name for name in self.options.eggs if canonical(name) not in built]
         try:
-            versions, hashes = self._section("versions"), self._section("hashes")
-            self.pins = tuple(wheels.pin(name, versions, hashes) for name in self.options.eggs)
+            self.pins = python_programs.pins_of(names, self.buildout)
         except AllotmentError as error:
             raise OptionProblem("eggs", error.what, error.fix) from error
         for text in self.options.entry_points:
-            if not _ENTRY.fullmatch(text):
+            if not python_programs.ENTRY.fullmatch(text):
                 raise OptionProblem(
                     "entry-points", f"{text!r} is not name=module:function", "Write it like serve=app:main"
                 )
-        version = self.pins[0].version if self.pins else "1"
-        self.location = self.store_path(self.name, re.sub(r"[^A-Za-z0-9._+]", "_", version))
+        for name in (self.options.interpreter, *(text.rpartition("=")[2] for text in self.options.scripts or ())):
+            if "/" in name or name in (".", ".."):
+                raise OptionProblem("interpreter, or scripts", f"{name!r} is not a file's name", "Write it without '/'")
+        self._check_code()
+        self.version = re.sub(r"[^A-Za-z0-9._+]", "_", self.pins[0].version if self.pins else "1")
+        self.location = self.store_path(self.name, self.version, shared=self.options.shared)
         self.publish_option("location", self.location)
         self.publish_option("bin", self.location / "bin")
         self.publish_option("python", base_python())
@@ -85,60 +70,61 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def install(self) -> list[Path]:
         """Make the part's folder, once: its name is the hash of all that goes into it."""
-        with self.building(self.location) as folder:
+        with filling(self, self.location, self.version) as folder:
             if folder is not None:
-                library = folder / "lib"
-                library.mkdir()
-                wheels.install(self.pins, BlobStore(self.run.sources), library)
-                self._make_scripts(folder)
-        return [self.location]
+                files = python_programs.install(self.pins, BlobStore(self.run.sources), folder)
+                wheels.check_requirements(self.pins, [folder / "lib", *(path / "lib" for path in self.built)])
+                self._make_programs(folder, files)
+        return removable(self, self.location)
 
-    def _section(self, name: str) -> Mapping[str, str]:
-        return self.buildout[name] if name in self.buildout else {}  # noqa: SIM401 (a section is made when it is read)
+    def _built_eggs(self) -> dict[str, Path]:
+        """Map the eggs that parts of this profile make, of those that are referred to, to their folders."""
+        names = getattr(self.buildout, "parts_of", lambda name: ())(self.name)
+        parts = [self.buildout[name] for name in names]
+        return {canonical(part["egg"]): Path(part["location"]) for part in parts if "egg" in part and "lib" in part}
 
-    def _make_scripts(self, folder: Path) -> None:
-        (folder / "bin").mkdir()
-        (folder / "scripts").mkdir()
-        paths = [str(self.path(path)) for path in self.options.extra_paths] + [str(self.location / "lib")]
-        for name, (module, attribute) in self._entry_points(folder / "lib").items():
-            text = _SCRIPT.format(
-                paths=paths, name=name, module=module, first=attribute.partition(".")[0], attribute=attribute
-            )
-            self._make_script(folder, name, text)
-        if self.options.interpreter:
-            self._make_script(
-                folder, self.options.interpreter, _INTERPRETER.format(paths=paths, name=self.options.interpreter)
-            )
+    def _check_code(self) -> None:
+        """Raise when what is to stand in each script is no Python."""
+        call = f"main({self.options.arguments})"
+        for option, text in (("initialization", self.options.initialization), ("arguments", call)):
+            try:
+                compile(text, option, "exec")
+            except (SyntaxError, ValueError) as error:
+                raise OptionProblem(option, f"is no Python: {error}", "Correct it") from error
 
-    def _make_script(self, folder: Path, name: str, text: str) -> None:
-        (folder / "scripts" / f"{name}.py").write_text(text)
-        script = self.location / "scripts" / f"{name}.py"
-        # -I and -S: neither the caller's environment nor what is installed beside Python changes what is imported.
-        launcher = f'#!/bin/sh\nexec {shlex.quote(base_python())} -IS {shlex.quote(str(script))} "$@"\n'
-        path = folder / "bin" / name
-        path.write_text(launcher)
-        path.chmod(0o755)
-
-    def _entry_points(self, library: Path) -> dict[str, tuple[str, str]]:
-        offered = {
-            point.name: (point.module, point.attr)
-            for distribution in importlib.metadata.distributions(path=[str(library)])
-            for point in distribution.entry_points
-            if point.group == "console_scripts"
-        }
-        wanted = self.options.scripts or tuple(offered)
-        for name in wanted:
-            if name not in offered:
-                from allotment.errors import nearest
-
-                self.fail(OptionProblem("scripts", f"no egg has the script '{name}'", nearest(name, tuple(offered))))
-        found = {name: offered[name] for name in wanted}
-        for text in self.options.entry_points:
+    def _make_programs(self, folder: Path, files: Mapping[str, Path]) -> None:
+        options, library = self.options, self.location / "lib"
+        paths = [str(self.path(path)) for path in options.extra_paths] + [str(library)]
+        programs = Programs(
+            folder,
+            self.location,
+            paths,
+            [str(path / "lib") for path in self.built],
+            options.initialization,
+            options.arguments,
+            options.relative_paths,
+        )
+        points = python_programs.entry_points([folder / "lib", *(path / "lib" for path in self.built)])
+        wanted = self._wanted([*points, *files])
+        for old, new in wanted:
+            if old in points:
+                programs.add_entry_point(new, *points[old])
+            else:
+                programs.add_file(new, files[old])
+        for old in set(files) - {old for old, _ in wanted}:
+            files[old].unlink()
+        for text in options.entry_points:
             name, module, attribute = text.replace("=", ":", 1).split(":")
-            found[name] = (module, attribute)
-        return found
+            programs.add_entry_point(name, module, attribute)
+        if options.interpreter:
+            programs.add_interpreter(options.interpreter)
 
-
-def base_python() -> str:
-    """Return the interpreter that runs us, not the virtual environment around it: that one may go away."""
-    return str(getattr(sys, "_base_executable", "") or sys.executable)
+    def _wanted(self, offered: list[str]) -> list[tuple[str, str]]:
+        """Return the scripts to make, each with its new name."""
+        if self.options.scripts is None:
+            return [(name, name) for name in offered]
+        wanted = [(text.partition("=")[0], text.rpartition("=")[2]) for text in self.options.scripts]
+        for name, _ in wanted:
+            if name not in offered:
+                self.fail(OptionProblem("scripts", f"no egg has the script '{name}'", nearest(name, tuple(offered))))
+        return wanted
