@@ -10,6 +10,8 @@ RECIPES = {
     "cron.entry": "cron_entry",
     "download": "download",
     "download-unpacked": "download_unpacked",
+    "logrotate": "logrotate",
+    "logrotate.entry": "logrotate_entry",
     "mkdirectory": "mkdirectory",
     "password": "password",
     "promise": "promise",
