@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from allotment.cli import main
+from allotment_recipes.commands.lint import check
+from allotment_recipes.lint.find import profiles
 
 Release = Callable[..., Path]
+ROOT = Path(__file__).parents[3]
 LEFT = "[buildout]\nparts =\n[left]\na = b\n"
 PARTS = "[buildout]\nparts = page\n[page]\nrecipe = allotment.recipes:mkdirectory\na = x\n"
 
@@ -49,6 +52,12 @@ def test_lint_as_json_is_one_object(folder: Path, capfd: pytest.CaptureFixture[s
             "fix": "List it in parts, refer to it, or take it out",
         }
     ]
+
+
+def test_our_own_profiles_have_no_problems() -> None:
+    found = profiles([ROOT / "components", ROOT / "software"])
+    assert len(found) > 15
+    assert check(found, frozenset(), None) == []
 
 
 def test_a_rule_can_be_skipped_and_an_unknown_one_is_told(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

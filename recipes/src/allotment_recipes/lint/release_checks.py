@@ -22,7 +22,7 @@ RULES: Final[Mapping[str, str]] = {
 }
 _ATOMIC: Final = frozenset({"string", "integer", "number", "boolean", "null"})
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_RENDERING: Final = frozenset({"template", "template_jinja2", "substitution"})
+_RENDERING: Final = frozenset({"template", "buildout_template"})  # modules of the recipes that do
 
 
 def instance_views(view: View) -> Iterator[tuple[str, View]]:
