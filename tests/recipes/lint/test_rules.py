@@ -168,6 +168,19 @@ def test_a_variable_that_is_referred_to_is_no_unknown_option(tmp_path: Path) -> 
     assert found(tmp_path, text) == []
 
 
+def test_a_recipe_by_its_name_in_slapos_takes_any_option_and_is_known_otherwise(tmp_path: Path) -> None:
+    text = (
+        "[buildout]\nparts = run\n[run]\nrecipe = slapos.cookbook:wrapper\ncommand-line = true\nleft-over = x\n"
+        "wrapper-path = ${nothing:here}\n"
+    )
+    (problem,) = found(tmp_path, text)
+    assert problem.startswith("software.cfg:7: [run] refers to ${nothing:here}")
+    (problem,) = found(tmp_path, text.replace("cookbook:wrapper", "cookbook:wraper").replace("nothing", "buildout"))
+    assert problem.startswith(
+        "software.cfg:4: [run] recipe: slapos.cookbook has no recipe 'wraper'. Did you mean 'wrap"
+    )
+
+
 def test_a_service_without_promise_is_told(tmp_path: Path) -> None:
     service = (
         "[buildout]\nparts = run{}\n[run]\nrecipe = allotment.recipes:wrapper\ncommand-line = true\n"

@@ -12,7 +12,7 @@ from allotment_recipes import recipe_loading
 
 @dataclass(frozen=True)
 class KnownRecipe:
-    """A recipe that was found; ``options`` is None for one that is not made with our base class."""
+    """A recipe that was found; ``options`` is None for one that takes any: an alias, or not made with our base class."""
 
     name: str
     options: type | None
@@ -48,7 +48,8 @@ class KnownRecipe:
 def known_recipe(spec: str) -> KnownRecipe:
     """Return the recipe that ``recipe = spec`` means; one that is not installed is an error."""
     recipe = recipe_loading.load("", spec)
-    return KnownRecipe(recipe.__module__.rpartition(".")[2], getattr(recipe, "options_class", None))
+    options = None if recipe_loading.alias(spec) is not None else getattr(recipe, "options_class", None)
+    return KnownRecipe(recipe.__module__.rpartition(".")[2], options)
 
 
 def why_unknown(spec: str) -> tuple[str, str] | None:
