@@ -26,6 +26,7 @@ class Journal:
         self.scrub: Callable[[str], str] = str  # blanks secrets out of what is said of changes
         self._entries: dict[Path, File | Link] = {}
         self._removals: set[Path] = set()
+        self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
 
     def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
         """Enter a file; two sections that write the same path are an error."""
@@ -52,6 +53,19 @@ class Journal:
             _remove(path)
         elif path not in self._entries:
             self._removals.add(path)
+
+    def flush(self) -> None:
+        """Write what is entered so far: a command that runs now needs it. It stays written when the run fails."""
+        if not self.immediate:
+            self.before_flush()
+            for path, entry in self._entries.items():
+                self._put(path, entry)
+
+    def release(self, path: Path) -> None:
+        """Do a removal now that was to be done at the end: a command is about to make the file anew."""
+        if path in self._removals:
+            self._removals.remove(path)
+            _remove(path)
 
     @property
     def paths(self) -> frozenset[Path]:

@@ -5,6 +5,7 @@ from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
     "cmmi": "cmmi",
+    "command": "command",
     "copyfiles": "copyfiles",
     "cron": "cron",
     "cron.entry": "cron_entry",

@@ -115,11 +115,12 @@ def _process(folder: Path, given: InstanceInput, request: Mapping[str, Any]) -> 
     try:
         profile = Path(request["software"]) / request["profile"]
         buildout = Buildout(profile, context, _settings(eggs=str(state / "eggs"), parts=str(state / "parts")))
+        unfinished = Unfinished(state / "unfinished.json")
+        context.journal.before_flush = lambda: unfinished.begin(context.journal, is_complete=False)
         buildout.run_parts()
         waiting = (*buildout.waiting_parts(), *waiting_of_subprofiles(context))
         if not waiting:
             uninstall_subprofiles(buildout)
-        unfinished = Unfinished(state / "unfinished.json")
         unfinished.begin(context.journal, is_complete=not waiting)
         context.journal.apply()
         for profile_run in (buildout, *context.subprofiles):
