@@ -119,4 +119,4 @@ def test_the_hash_follows_what_a_recipe_imports_and_no_comment() -> None:
     assert "allotment_recipes.shared_store" not in imported
     assert "class Recipe(CompiledPart[Options]):\n    build_version = " in text
     assert "SPDX" not in text
-    assert 'sha256sum: str\n    url: str = ""\n' in text, "the comments that document options are cut off"
+    assert 'sha256sum: str = ""\n    url: str = ""\n' in text, "the comments that document options are cut off"

@@ -11,6 +11,7 @@ RECIPES = {
     "cron.entry": "cron_entry",
     "download": "download",
     "download-unpacked": "download_unpacked",
+    "gitclone": "gitclone",
     "logrotate": "logrotate",
     "logrotate.entry": "logrotate_entry",
     "mkdirectory": "mkdirectory",
