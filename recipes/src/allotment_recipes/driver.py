@@ -133,7 +133,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self.run = run
         self.waiting: dict[str, str] = {}  # section -> what it waits for
         self.files: list[Path] = []  # every profile that was read
-        self.lock = SourceLock((profile.parent if profile is not None else run.folder) / LOCK)
+        self.lock = SourceLock((run.folder if profile is None else profile.parent) / LOCK, run.folder, run.closure)
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}

@@ -197,7 +197,7 @@ def lock(request: Mapping[str, Any]) -> dict[str, Any]:
     blobs = BlobStore(Path(request["sources"]))
     context = RunContext(folder, Journal(immediate=True), blobs.folder, Tokens(b""), Path(request["closure"]))
     buildout = Buildout(profile, context, _settings())
-    buildout.lock = SourceLock(profile.parent / LOCK, records=True)
+    buildout.lock = SourceLock(profile.parent / LOCK, folder, context.closure, records=True)
     buildout.prepare_parts()
     return vars(buildout.lock.record(blobs))
 

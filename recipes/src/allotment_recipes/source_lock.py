@@ -47,8 +47,11 @@ class Pin:
 class SourceLock:
     """The lock file of one profile; it is read when the first source is looked for."""
 
-    def __init__(self, path: Path, *, records: bool = False) -> None:
+    def __init__(self, path: Path, run: Path, closure: Path | None = None, *, records: bool = False) -> None:
+        """``run`` is the folder of the run: what is in it, but outside of ``closure``, is made by parts."""
         self._path = path
+        self._run = run
+        self._closure = closure
         self._records = records
         self._known: dict[Pin, str] | None = None
         self._wanted: dict[Pin, str] = {}  # -> the section that wants it
@@ -90,9 +93,10 @@ class SourceLock:
         """Return a line of ``patches`` with a sha256; a file of the profile's tree may have an MD5."""
         address, _, checksum = line.partition("#")
         checksum = checksum.removeprefix("md5=").lower()
-        if not address or _SHA256.fullmatch(checksum.removeprefix("sha256=")) or not _is_here_or_remote(address):
+        is_remote = _REMOTE.match(address) is not None
+        if _SHA256.fullmatch(checksum.removeprefix("sha256=")) or (not is_remote and checksum):
             return line
-        if not _REMOTE.match(address) and checksum:
+        if not address or not (is_remote or self._is_given(Path(address))):
             return line
         return f"{address}#{self._sha256(section, 'patches', address, checksum)}"
 
@@ -100,7 +104,7 @@ class SourceLock:
         if not _REMOTE.match(url):
             file = Path(url.removeprefix("file://"))
             # It is pinned with the profile's own tree, and its md5sum is checked by whoever takes it.
-            return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+            return hashlib.sha256(file.read_bytes()).hexdigest() if self._is_given(file) else ""
         address, _, fragment = url.partition("#md5=")
         pin = Pin(address, (md5.strip() or fragment).lower())
         if pin.md5 and not _MD5.fullmatch(pin.md5):
@@ -117,15 +121,16 @@ class SourceLock:
             )
         return sha256
 
+    def _is_given(self, file: Path) -> bool:
+        """Whether it is a file of the profile's tree, and none that a part makes and may make anew."""
+        folder = self._closure or self._run
+        return file.is_file() and (file.is_relative_to(folder) == (self._closure is not None))
+
     def _read(self) -> dict[Pin, str]:
         if self._known is None:
             data = read_limited(self._path, _SIZE_LIMIT)
             self._known = {} if data is None else _parse(data, self._path)
         return self._known
-
-
-def _is_here_or_remote(address: str) -> bool:
-    return _REMOTE.match(address) is not None or Path(address).is_file()
 
 
 def _text(pins: Mapping[Pin, str]) -> str:

@@ -4,7 +4,7 @@
 A folder has ``software.cfg``, ``instance.cfg`` or both: then the release is built first, and its ``instance.cfg`` is
 run. In ``expect.toml``: ``error`` and ``waiting`` (parts of the text), ``[instance]`` the input, ``[files]`` whole
 contents, ``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[part.NAME]`` what
-was built, ``[published]``, ``[shared]``, ``[requests]``.
+was built, ``[published]``, ``[shared]``, ``[requests]``, and ``[runs]`` programs.
 """
 
 import json
@@ -100,6 +100,15 @@ def check_parts(release: Release, wanted: Mapping[str, Any]) -> None:
             assert Path(part, file).exists(), file
 
 
+def check_runs(folder: Path, wanted: Mapping[str, Any]) -> None:
+    for program, checks in wanted.get("runs", {}).items():
+        output = folder / checks["writes"]
+        output.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([folder / program], input=checks["stdin"], text=True, check=True, timeout=60)
+        for text in checks["holds"]:
+            assert text in output.read_text()
+
+
 def check_told(partition: Partition, wanted: Mapping[str, Any]) -> None:
     published = json.loads((partition.folder / ".allotment/published.json").read_text())
     if "published" in wanted:
@@ -140,6 +149,7 @@ def test_a_profile_in_the_dialect_does_what_it_says(
         run(partition, wanted, places)
         if "error" not in wanted:
             check_files(partition.folder, wanted, places)
+            check_runs(partition.folder, wanted)
             check_told(partition, wanted)
     elif "error" not in wanted:
         check_files(release.folder, wanted, places)

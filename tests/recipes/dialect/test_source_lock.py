@@ -163,7 +163,7 @@ GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
 def test_a_damaged_file_is_an_error(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "allot.lock").write_text(text)
     with pytest.raises(AllotmentError, match=problem):
-        SourceLock(tmp_path / "allot.lock").complete("x", {"url": "http://localhost/x"})
+        SourceLock(tmp_path / "allot.lock", tmp_path / "run", tmp_path).complete("x", {"url": "http://localhost/x"})
 
 
 @given(st.dictionaries(st.builds(Pin, st.text(), st.sampled_from(["", "0" * 32])), st.just("a" * 64)))
@@ -181,7 +181,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
 
 def test_remote_patches_are_pinned_and_local_ones_keep_their_md5(tmp_path: Path) -> None:
     (tmp_path / "a.patch").write_text("a")
-    lock = SourceLock(tmp_path / "allot.lock")
+    lock = SourceLock(tmp_path / "allot.lock", tmp_path / "run", tmp_path)
     text = {"url": "http://localhost/b.patch", "md5": "0" * 32, "sha256": "b" * 64}
     (tmp_path / "allot.lock").write_text(f'{{"format": 1}}\n{json.dumps(text)}\n')
     options = {
@@ -194,3 +194,12 @@ def test_remote_patches_are_pinned_and_local_ones_keep_their_md5(tmp_path: Path)
         f"{tmp_path}/a.patch#{sha256}",
         f"http://localhost/b.patch#{'b' * 64}",
     ]
+
+
+def test_a_file_that_a_part_makes_is_not_pinned(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "made.in").write_text("this run's")
+    for closure in (None, tmp_path / "run" / "closure"):
+        options = {"url": str(tmp_path / "run" / "made.in")}
+        SourceLock(tmp_path / "allot.lock", tmp_path / "run", closure).complete("x", options)
+        assert "sha256sum" not in options

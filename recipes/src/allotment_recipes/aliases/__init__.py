@@ -18,6 +18,8 @@ DISTRIBUTION: Final = "allotment.recipes"
 
 # Canonical name of a distribution -> the module and the name of its table.
 _TABLES: Final[Mapping[str, tuple[str, str]]] = {
+    "cns-recipe-symlink": ("other_recipes", "CNS_RECIPE_SYMLINK"),
+    "collective-recipe-template": ("other_recipes", "COLLECTIVE_RECIPE_TEMPLATE"),
     "slapos-cookbook": ("slapos_cookbook", "SLAPOS_COOKBOOK"),
     "slapos-recipe-build": ("slapos_recipes", "SLAPOS_RECIPE_BUILD"),
     "slapos-recipe-cmmi": ("slapos_recipes", "SLAPOS_RECIPE_CMMI"),
@@ -71,7 +73,7 @@ def takes(recipe: type[Any], option: str) -> bool:
     if options is None or option in ("recipe", "<part-dependencies>"):
         return True
     names, prefixes = _taken(options)
-    return option in names or option.startswith(prefixes)
+    return option in names or (option.startswith(prefixes) and not option.startswith("_"))
 
 
 def has(recipe: type[Any], option: str) -> bool:

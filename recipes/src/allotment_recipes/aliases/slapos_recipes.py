@@ -37,6 +37,7 @@ SLAPOS_RECIPE_CMMI: Final = {
 }
 
 SLAPOS_RECIPE_TEMPLATE: Final = {
+    "default": Alias("template", results={"rendered": "output"}, convert=_template),
     "jinja2": Alias(
         "template.jinja2",
         results={"rendered": "output"},
