@@ -22,6 +22,7 @@ RECIPES = {
     "readline": "readline",
     "replicate": "replicate",
     "request": "request",
+    "simplehttpserver": "simplehttpserver",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
     "switch-softwaretype": "switch_softwaretype",

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipe ``simplehttpserver``: the files of a folder over HTTP."""
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.options import OptionProblem
+from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.scripts import program, write_script
+
+
+@dataclass(frozen=True)
+class Options:
+    base_path: Path  # the folder that is served; links in it are not followed
+    host: str = ""  # address to listen on, with port
+    port: int = 0  # of host
+    socketpath: Path | None = None  # unix socket to listen on, in place of host
+    abstract: str = ""  # name of an abstract unix socket, in place of host
+    cert_file: Path | None = None  # certificate, for HTTPS; SIGHUP makes the server read it anew
+    key_file: Path | None = None  # key of the certificate
+    allow_write: bool = False  # take files by PUT, from whoever reaches the server
+    index: str = "index.html"  # file that answers for its folder; else the answer is a list of names
+    max_connections: int = 64  # at once; more have to wait
+    wrapper: Path | None = None  # the service; default: etc/service/ and the section's name
+
+    def __post_init__(self) -> None:
+        if sum((bool(self.host), self.socketpath is not None, bool(self.abstract))) != 1:
+            raise ValueError("give one of host, socketpath and abstract")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("give both of cert-file and key-file, or none")
+
+
+class Recipe(GenericBaseRecipe[Options]):
+    """Serve the files below ``base-path``, and nothing else, by a small server of its own.
+
+    Others refer to where it listens as ``${section:url}``. It asks nobody who he is: with ``allow-write`` it listens on
+    a unix socket or on this machine only, unless there is a certificate.
+    """
+
+    def prepare(self) -> None:
+        options = self.options
+        self.script = self.path(options.wrapper or f"etc/service/{self.name}")
+        self.publish_option("wrapper", self.script)
+        if not options.index or "/" in options.index:
+            raise OptionProblem("index", f"{options.index!r} is not a file's name", "Write it like index.html")
+        if options.max_connections < 1:
+            raise OptionProblem("max-connections", f"{options.max_connections} is not above zero", "Write it like 64")
+        scheme = "https" if options.cert_file else "http"
+        if options.host:
+            self.place: tuple[str, ...] = ("--listen", options.host, str(options.port))
+            shown = f"[{options.host}]" if ":" in options.host else options.host
+            self._check_address()
+            self.publish_option("url", f"{scheme}://{shown}:{options.port}/")
+        elif options.socketpath is not None:
+            socket = self.path(options.socketpath)
+            self.place = ("--socket", str(socket))
+            self.publish_option("socketpath", socket)
+            self.publish_option("url", f"{scheme}+unix://{str(socket).replace('/', '%2F')}/")
+        else:
+            self.place = ("--abstract", options.abstract)
+            self.publish_option("url", f"{scheme}+unix://%00{options.abstract}/")
+
+    def install(self) -> list[Path]:
+        """Write the service."""
+        options = self.options
+        words = [*program("simplehttpserver"), "--base-path", str(self.path(options.base_path)), *self.place]
+        words += ["--index", options.index, "--connections", str(options.max_connections)]
+        if options.cert_file and options.key_file:
+            words += ["--cert-file", str(self.path(options.cert_file)), "--key-file", str(self.path(options.key_file))]
+        if options.allow_write:
+            words.append("--allow-write")
+        return [write_script(self, self.script, words)]
+
+    def _check_address(self) -> None:
+        options = self.options
+        try:
+            address = ipaddress.ip_address(options.host)
+        except ValueError as error:
+            raise OptionProblem("host", f"{options.host!r} is not an address", "Write it like 127.0.0.1") from error
+        if not 1 <= options.port <= 65535:
+            raise OptionProblem("port", f"{options.port} is not a port", "Write a number from 1 to 65535")
+        if options.allow_write and not address.is_loopback and options.cert_file is None:
+            raise OptionProblem(
+                "allow-write", f"{options.host} is open to others", "Add cert-file, or listen on a unix socket"
+            )
