@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 ALL: Final = "*"  # stands for every option of a section
-_REFERENCE = re.compile(r"(?:\$\{|\s)([-\w. ]*):([-\w.]+)")  # ${section:option}, and "key name section:option"
+_REFERENCE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)|(?<=\s)([-\w.]*):([-\w.]+)")  # also "key name section:option"
 _WHOLE_SECTION = re.compile(r"^\s*section\s+\S+\s+(\S+)", re.MULTILINE)  # in a template's context
 
 
@@ -16,8 +16,8 @@ def references(raw: Mapping[str, Mapping[str, str]]) -> dict[str, set[str]]:
     for section, options in raw.items():
         for text in options.values():
             if ":" in text:
-                for target, option in _REFERENCE.findall(text):
-                    found.setdefault(target.strip() or section, set()).add(option)
+                for target, option, named, named_option in _REFERENCE.findall(text):
+                    found.setdefault(target.strip() or named or section, set()).add(option or named_option)
             if "section" in text:
                 for target in _WHOLE_SECTION.findall(text):
                     found.setdefault(target, set()).add(ALL)

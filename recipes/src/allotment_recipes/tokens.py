@@ -35,6 +35,10 @@ class Tokens:
         self._values[token] = value
         return token
 
+    def derived(self, text: str) -> bytes:
+        """Return 32 bytes that are the same at each run for the same text, and that nobody can guess."""
+        return hmac.new(self._key, f"derived {text}".encode(), hashlib.sha256).digest()
+
     def hide(self, value: Any) -> Any:
         """Return JSON data with each secret replaced by its token."""
         if isinstance(value, Secret):
