@@ -69,7 +69,9 @@ def test_answer_of_a_child_flows_to_its_parent_and_only_a_change_is_a_generation
     for _ in range(2):
         house.publish(house.documents()["one:db"], url="http://127.0.0.2:80/", key="open sesame")
         parent = house.documents()["one:one"]
-        answer = ChildAnswer(InstanceState.STARTED, {"url": "http://127.0.0.2:80/", "key": Secret("open sesame")})
+        answer = ChildAnswer(
+            InstanceState.STARTED, {"url": "http://127.0.0.2:80/", "key": Secret("open sesame")}, "inst-2"
+        )
         assert parent.answers == {"db": answer}
         assert parent.generation == generation + 1
 

@@ -88,7 +88,7 @@ def _document(
 ) -> DesiredState:
     root, _, _ = member.path.partition("/")
     answers = {
-        child.name: ChildAnswer(states[child.id], child.published)
+        child.name: ChildAnswer(states[child.id], child.published, child.identifier)
         for child in members
         if child.parent_id == member.id and child.published is not None
     }

@@ -31,6 +31,7 @@ class ChildAnswer:
 
     state: InstanceState
     published: Mapping[str, Json] = field(default_factory=dict)
+    instance: str = ""  # the master's identifier of the child
 
 
 @message("instance", format=1)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that become JSON: what is published, and parameters of requested children."""
+
+import json
+from typing import Any
+
+from allotment.options import OptionProblem
+from allotment_recipes import typed_options
+
+
+def value_of(option: str, text: str) -> Any:
+    """Return what an option holds as JSON: a text, or another value that is marked as in profiles of SlapOS."""
+    if not text.startswith(typed_options.MARK):
+        return text
+    try:
+        value = typed_options.loads(text)
+        return json.loads(json.dumps(sorted(value) if isinstance(value, set) else value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise OptionProblem(
+            option, f"can't be written as JSON: {error}", "Give texts, numbers, lists, objects"
+        ) from error
+
+
+def text_of(value: Any) -> str:
+    """Return JSON data as an option's text: a text as it is, all else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """Return an option that must be a JSON object."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise OptionProblem(option, f"is not JSON: {error}", "Write a JSON object") from error
+    if not isinstance(found, dict):
+        raise OptionProblem(option, "is not a JSON object", 'Write it like {"port": 8080}')
+    return found
