@@ -37,7 +37,7 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 _WINDOW = "() => document.querySelectorAll('table.grid .commits a').length"
 _PAST = "() => Number(document.querySelector('table.grid').dataset.past)"
-_LOADED = "() => performance.getEntriesByType('navigation')[0].loadEventEnd"
+_LAID_OUT = "() => document.body.offsetHeight && performance.now()"
 
 
 class Page:
@@ -85,9 +85,9 @@ def see(browser: Any, web: Web, options: dict[str, Any]) -> dict[str, float]:
 
 
 def load(page: Any, url: str) -> float:
-    """Return the seconds from the navigation's start until the page is complete."""
+    """Return the seconds from the navigation's start until the page is loaded and laid out."""
     page.goto(url, wait_until="load")
-    return float(page.evaluate(_LOADED)) / 1000
+    return float(page.evaluate(_LAID_OUT)) / 1000
 
 
 def measure(quick: bool) -> Result:

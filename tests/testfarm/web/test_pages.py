@@ -92,6 +92,11 @@ def test_results_are_a_table_with_headers_and_words_for_every_cell(client: httpx
     empty = sum(not attributes for tag, attributes in page.tags if tag == "td")
     assert empty == 14 + 97 + 1  # of one release; of the nights of another; the corner
     assert "From scratch" in page.text
+    ids = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    (expected,) = [
+        attributes["href"] for tag, attributes in page.tags if tag == "link" and attributes["rel"] == "expect"
+    ]
+    assert expected in ids  # else a browser would wait for it in vain before it draws
     labels = {attributes["aria-label"] for tag, attributes in page.tags if tag == "a" and "aria-label" in attributes}
     assert labels == {"passed", "fixed", "new failure", "still failing", "running", "waiting"}
 
