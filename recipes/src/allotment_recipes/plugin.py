@@ -24,6 +24,7 @@ RECIPES = {
     "replicate": "replicate",
     "request": "request",
     "request-optional": "request_optional",
+    "script": "script",
     "simplehttpserver": "simplehttpserver",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
