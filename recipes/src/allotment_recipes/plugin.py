@@ -62,4 +62,8 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("hash", "update"), "allotment_recipes.commands.hash:update_command", "Write right checksums of local files."),
         Command(("lint",), "allotment_recipes.commands.lint:command", "Problems of profiles and releases, with their fixes."),
         Command(("lock",), "allotment_recipes.commands.lock:command", "Record the sha256 of MD5-only sources."),
+        Command(("new", "component"), "allotment_recipes.commands.new:component_command", "Begin a component: fetch a source, pin it."),
+        Command(("new", "promise"), "allotment_recipes.commands.new:promise_command", "Begin a promise type, with its test."),
+        Command(("new", "recipe"), "allotment_recipes.commands.new:recipe_command", "Begin a recipe, with its test and an example."),
+        Command(("new", "release"), "allotment_recipes.commands.new:release_command", "Begin a release whose instances serve a page."),
     )
