@@ -4,6 +4,7 @@
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from allotment.messages.job import JobState, Outcome
 from allotment.messages.manifest import Blob, ReleaseManifest, Signature, SignedManifest
@@ -22,6 +23,7 @@ from allotment_testfarm.db import (
     waiting,
 )
 from allotment_testfarm.db import verdicts as stored
+from allotment_testfarm.db.schema import jobs as jobs_table
 from allotment_testfarm.verdicts import Colour, Verdict
 
 
@@ -149,6 +151,25 @@ def test_jobs_are_filtered_and_paged(filled: Any) -> None:
     newest = filled.run(jobs.page, limit=1)
     assert len(filled.run(jobs.page, before=newest[0].id, state=JobState.WAITING)) == 2
     assert filled.run(jobs.page, colour=Colour.RED) == ()
+
+
+@pytest.mark.parametrize("wanted", [{"colour": Colour.RED}, {"release": "b", "colour": Colour.GREEN}, {"release": "b"}])
+def test_jobs_that_do_not_match_are_not_read(filled_sqlite: Any, wanted: dict[str, Any]) -> None:
+    def cost() -> int:
+        """Count what the database does to find nothing, in hundreds of its instructions."""
+        counted: list[int] = []
+        with filled_sqlite.database.read() as connection:
+            driver = connection.connection.dbapi_connection
+            driver.set_progress_handler(lambda: counted.append(1), 100)
+            assert jobs.page(connection, filled_sqlite.project, **wanted) == ()
+            driver.set_progress_handler(None, 0)
+        return len(counted)
+
+    few = cost()
+    filled_sqlite.revision(*(f"a{number}" for number in range(500)))
+    with filled_sqlite.database.write() as connection:
+        connection.execute(sa.update(jobs_table).values(colour=Colour.GREEN))
+    assert cost() <= few + 2
 
 
 @pytest.mark.parametrize("given", ["", "123", "zz%_zzzzz", "a" * 40])

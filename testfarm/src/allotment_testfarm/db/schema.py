@@ -87,6 +87,8 @@ jobs = sa.Table(
     sa.Index(None, "state", "priority", "id"),
     sa.Index(None, "project_id", "release", "kind", "platform", "position"),
     sa.Index(None, "files"),
+    sa.Index(None, "colour", "id"),
+    sa.Index(None, "release", "colour", "id"),
     sqlite_autoincrement=True,
 )
 # Who looks for jobs that are done and not judged reads nothing of those that are, however many there are.

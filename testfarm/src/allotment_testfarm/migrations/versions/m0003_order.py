@@ -26,6 +26,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("tries", sa.Integer(), server_default="0", nullable=False))
     op.add_column("attempts", sa.Column("engine", sa.Text(), server_default="", nullable=False))
     op.create_index("ix_jobs_state_priority_id", "jobs", ["state", "priority", "id"])
+    op.create_index("ix_jobs_colour_id", "jobs", ["colour", "id"])
+    op.create_index("ix_jobs_release_colour_id", "jobs", ["release", "colour", "id"])
     unjudged = sa.text("verdict IS NULL")
     op.create_index("ix_jobs_unjudged", "jobs", ["state", "id"], sqlite_where=unjudged, postgresql_where=unjudged)
     has_log = sa.text("log_removed IS NULL AND ended IS NOT NULL")
