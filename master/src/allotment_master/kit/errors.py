@@ -3,7 +3,8 @@
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -19,9 +20,10 @@ _log = logging.getLogger(__name__)
 
 
 class HttpError(AllotmentError):
-    """An error with the HTTP status that says it."""
+    """An error with the HTTP status that says it, and headers that go with that status."""
 
     status = 400
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class UnauthorizedError(HttpError):
@@ -72,7 +74,10 @@ def answer_errors(app: FastAPI, page: ErrorPage | None = None) -> None:
     @app.exception_handler(AllotmentError)
     async def known(request: Request, error: AllotmentError) -> Response:
         status = error.status if isinstance(error, HttpError) else 422 if isinstance(error, MessageError) else 400
-        return respond(request, status, error.what, error.fix)
+        answer = respond(request, status, error.what, error.fix)
+        if isinstance(error, HttpError):
+            answer.headers.update(error.headers)
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

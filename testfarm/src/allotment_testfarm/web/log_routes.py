@@ -38,9 +38,13 @@ class RemovedError(HttpError):
 
 
 class RangeError(HttpError):
-    """The log has no such bytes."""
+    """The log has no such bytes; its size in bytes is told."""
 
     status = 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the log has {size} bytes", "Ask for a range that begins before its end")
+        self.headers = {"Content-Range": f"bytes */{size}"}
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def _range(header: str, size: int) -> tuple[int, int] | None:
     if first and last and int(last) < int(first):
         return None
     if start >= size or start >= end:
-        raise RangeError(f"the log has {size} bytes", "Ask for a range that begins before its end")
+        raise RangeError(size)
     return start, min(end, size)
 
 

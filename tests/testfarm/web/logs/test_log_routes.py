@@ -65,6 +65,7 @@ def test_a_range_that_is_none_gives_the_whole_and_one_beyond_the_end_an_error(ht
         assert http.get(f"/api/v1/jobs/{job}/log", headers={"Range": header}).status_code == 200
     answer = http.get(f"/api/v1/jobs/{job}/log", headers={"Range": "bytes=99999999-"})
     assert (answer.status_code, answer.json()["error"]) == (416, f"the log has {len(TEXT)} bytes")
+    assert answer.headers["content-range"] == f"bytes */{len(TEXT)}"
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 40))
