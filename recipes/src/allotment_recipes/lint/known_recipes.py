@@ -12,7 +12,7 @@ from allotment_recipes import recipe_loading
 
 @dataclass(frozen=True)
 class KnownRecipe:
-    """A recipe that was found; ``options`` is None for one that takes any: an alias, or not made with our base class."""
+    """A recipe that was found; ``options`` is None for one that takes any: an alias, or not of our base class."""
 
     name: str
     options: type | None
