@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment.secret import Secret
 from allotment_recipes.engine import BuildRequest
 from allotment_recipes.recipes import script
-from allotment_recipes.script_tools import ScriptOptions, guess_platform, multiarch
+from allotment_recipes.script_tools import ScriptOptions, _inserted, guess_platform, multiarch
 
 Make = Callable[..., Any]
 
@@ -325,6 +327,19 @@ def test_options_are_a_mapping_of_texts() -> None:
     del options["a"]
     assert (dict(options), len(options), options.get("c")) == ({"b": "2"}, 1, None)
     assert options.barrier() is None  # type: ignore[func-returns-value]
+
+
+@given(st.text(), st.dictionaries(st.from_regex(r"[A-Z]+", fullmatch=True), st.text()))
+def test_variables_are_inserted(text: str, base: dict[str, str]) -> None:
+    assert _inserted("A", text.replace("%", "%%"), base) == text
+    for name, value in base.items():
+        assert _inserted("A", f"<%({name})s>", base) == f"<{value}>"
+
+
+def test_a_folder_that_can_not_be_made_is_named(make_recipe: Make, tmp_path: Path) -> None:
+    (tmp_path / "parts").write_text("")
+    with pytest.raises(AllotmentError, match=r"\[part\] .*/parts.* can't be made: Not a directory"):
+        make_recipe(script.Recipe, {"install": "pass"}).install()
 
 
 def test_the_machine_has_a_name() -> None:

@@ -2,6 +2,7 @@
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
 """Recipe ``template.jinja2``."""
 
+import contextlib
 import hashlib
 import re
 import stat
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
 from allotment.secret import Secret
@@ -116,6 +119,13 @@ def test_what_is_rendered_once_outlives_its_section(partition: Any) -> None:
     assert partition.run(profile).error == ""
     assert partition.run("[buildout]\nparts =\n").error == ""
     assert partition.text("data") == "x"
+
+
+def test_a_section_that_is_to_be_rendered_once_from_now_on_loses_nothing(partition: Any) -> None:
+    profile = "[buildout]\nparts = t\n[t]\nrecipe = allotment.recipes:template.jinja2\ninline = x\noutput = data\n"
+    for once in ("", "once = data\n", "once = data\n"):
+        assert partition.run(profile + once).error == ""
+        assert partition.text("data") == "x"
 
 
 def test_update_decides_about_the_second_run(make_recipe: Make, tmp_path: Path) -> None:
@@ -249,3 +259,18 @@ def test_a_script_with_a_secret_is_private_and_executable(partition: Any) -> Non
     assert partition.text("bin/t") == "#!/bin/sh\necho pl4nted pl4nted2"
     assert stat.S_IMODE((partition.folder / "bin/t").stat().st_mode) == 0o700
     assert "pl4nted" not in partition.text(".installed.cfg")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text())
+def test_a_list_of_variables_is_read_or_refused(make_recipe: Make, text: str) -> None:
+    for option in ("context", "import-list"):
+        with contextlib.suppress(AllotmentError):
+            make_recipe(template.Recipe, {"inline": "", "output": "o", option: text})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp", "Zs"]), min_size=1))
+def test_a_raw_value_comes_out_as_it_went_in(make_recipe: Make, tmp_path: Path, value: str) -> None:
+    make_recipe(template.Recipe, {"inline": "{{ x }}", "output": "o", "context": f"raw x {value}"}).install()
+    assert (tmp_path / "o").read_text() == value

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
-from allotment_recipes.programs import launch
+from allotment_recipes.programs import keeper, launch
 from allotment_recipes.recipes import wrapper
 from allotment_recipes.scripts import shell_script
 
@@ -176,6 +176,23 @@ def test_a_second_start_is_told_that_the_first_runs(script: Any, start: Start, t
     assert third.poll() is None, "a stale file stops nobody"
 
 
+def test_of_several_that_start_at_once_one_runs(script: Any, start: Start, tmp_path: Path) -> None:
+    path = script(["sleep", "60"], pidfile="x.pid")
+    processes = [start(path) for _ in range(5)]
+    until(lambda: sum(process.poll() is None for process in processes) == 1)
+    (alive,) = [process for process in processes if process.poll() is None]
+    assert (tmp_path / "x.pid").read_text() == f"{alive.pid}\n"
+
+
+def test_an_interrupt_while_it_waits_is_no_traceback(script: Any, start: Start) -> None:
+    process = start(script("true", **{"wait-for-files": "never"}))
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[1] == ""
+    assert process.returncode == -signal.SIGINT
+
+
 def test_a_number_that_another_process_has_now_stops_nobody(tmp_path: Path) -> None:
     pidfile = tmp_path / "x.pid"
     with subprocess.Popen(["sleep", "60"]) as other:
@@ -318,7 +335,7 @@ def test_what_a_daemon_left_behind_does_not_keep_us(script: Any, start: Start, t
 
 
 def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
-    log = launch.Log("/dev/full")
+    log = keeper.Log("/dev/full")
     log.write(b"lost\n")
     os.dup2(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT), log.handle)
     log.write(b"kept\n")
@@ -327,7 +344,7 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
 
 def test_a_log_whose_folder_went_goes_on_in_the_old_file(tmp_path: Path, capfd: Any) -> None:
     (tmp_path / "logs").mkdir()
-    log = launch.Log(str(tmp_path / "logs/x"))
+    log = keeper.Log(str(tmp_path / "logs/x"))
     (tmp_path / "logs").rename(tmp_path / "old")
     log.reopen()
     log.write(b"still here\n")
@@ -348,12 +365,14 @@ def test_memory_that_only_the_service_sees(script: Any, tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path(PYTHON).exists(), reason="nobody may have no way to our own Python")
 def test_memory_without_root(short_path: Path) -> None:
     """A user of no rights gets it through a namespace of its own, or is told that there is none."""
-    shutil.copy(launch.__file__, short_path / "launch.py")
+    package = Path(launch.__file__).parents[1]
+    shutil.copytree(package / "programs", short_path / "allotment_recipes/programs")
+    shutil.copy(package / "__init__.py", short_path / "allotment_recipes")
     for folder in (short_path, short_path / "own"):
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)
     words = ["--tmpfs", "1m", "own", "--", "sh", "-c", "id -u; touch own/x; stat -f -c %T own"]
-    command = [PYTHON, "-IS", "launch.py", *words]
+    command = [PYTHON, "-S", "-m", "allotment_recipes.programs.launch", *words]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=10, check=False, user=65534, group=65534, cwd=short_path
     )

@@ -181,7 +181,11 @@ class Recipe(GenericBaseRecipe[Options]):
                 yield False
             return
         note = location.parent / ".work" / f"{location.name}.unfinished"
-        note.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            note.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"[{self.name}] {error.filename} can't be made: {error.strerror}"
+            raise MachineError(reason, "Check the folder and its owner") from error
         is_named_by_hash = self.run.instance is None and hasattr(self.buildout, "part_hash")
         with note.open("a+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -63,8 +63,10 @@ class Recipe(TemplateRecipe[Options]):
     def install(self) -> list[Path]:
         """Render; the file is private when a secret is among the variables."""
         once = None if self.options.once is None else self.path(self.options.once)
-        if once is not None and once.exists():
-            return []
+        if once is not None:
+            self.run.journal.release(once)  # if the section was another one before, it is not rendered yet
+            if once.exists():
+                return []
         try:
             self.write_output(self._render(), self.options.encoding, private=self.holds_secret)
         except OptionProblem as problem:
