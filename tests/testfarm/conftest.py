@@ -120,6 +120,11 @@ class InlineWorkers:
         with self._database.write() as connection:
             return call(connection, *arguments, **keywords)
 
+    async def prepared_write(
+        self, prepare: Callable[[], Any], call: Callable[..., Any], /, *arguments: Any, **keywords: Any
+    ) -> Any:
+        return await self.write(lambda connection: call(connection, prepare(), *arguments, **keywords))
+
     async def blocking(self, call: Callable[..., Any], /, *arguments: Any, **keywords: Any) -> Any:
         return call(*arguments, **keywords)
 

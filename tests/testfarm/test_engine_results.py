@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from twisted.internet.task import Clock
 
 from allotment.blobs import BlobStore
 from allotment.errors import RefusedError, UnreachableError
-from allotment.messages.job import Attempt, Lease, Outcome
+from allotment.messages.job import Attempt, CaseOutcome, Lease, Outcome, TestCase
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment.plugins import plugins
 from allotment_recipes.reach import Group
@@ -169,8 +170,8 @@ def test_a_revert_that_need_not_run_brings_its_manifest_back_to_the_master(
         farm_parts.blobs.write([closure])
         lease = filled_sqlite.take()
         result_of(farm_parts.results.accept(lease.id, passed(lease, manifest("a", closure))))
-    reverted = filled_sqlite.revision("a", files=before)
-    (job,) = filled_sqlite.run(prove_waiting, rules(plugins()), filled_sqlite.now, of=reverted.jobs)
+    filled_sqlite.revision("a", files=before)
+    (job,) = filled_sqlite.run(prove_waiting, rules(plugins()), filled_sqlite.now)
     assert filled_sqlite.run(jobs.get, job).verdict.colour is Colour.GREEN
     (again,) = filled_sqlite.run(manifests.to_offer)
     assert again.signed.manifest == manifest("a", b"one")
@@ -272,3 +273,35 @@ def test_an_infrastructure_failure_sets_the_job_waiting_again(
     assert [(ended.job, ended.is_done) for ended in farm_parts.ended] == [(job, False)]
     assert filled_sqlite.run(jobs.get, job).verdict is None
     assert filled_sqlite.run(waiting.all_ids) == {job}
+
+
+def test_a_job_asks_the_database_only_so_often(
+    filled_sqlite: Any, farm_parts: Farm, result_of: Callable[..., Any]
+) -> None:
+    said: list[str] = []
+    filled_sqlite.revision("a", "b")
+    lease = filled_sqlite.claim()
+    engine = filled_sqlite.database.engine
+    sqlalchemy.event.listen(engine, "before_cursor_execute", lambda *given: said.append(given[2]))
+    cases = (TestCase("suite", "name", CaseOutcome.PASSED, 0.1),)
+    result_of(farm_parts.results.accept(lease.id, JobResult(1, Outcome.PASSED, cases=cases)))
+    of_result = list(said)
+    assert filled_sqlite.take() is not None
+    assert not [statement for statement in of_result if "FROM test_cases" in statement]  # they are in hand
+    assert len([statement for statement in of_result if not statement.startswith("BEGIN")]) <= 12
+    assert len([statement for statement in said if statement.startswith(("UPDATE jobs", "INSERT INTO attempts"))]) == 4
+
+
+def test_a_revision_asks_the_database_as_often_for_many_releases_as_for_few(filled: Any) -> None:
+    counts = []
+    for names in (["a"], [f"r{number}" for number in range(50)]):
+        said: list[str] = []
+
+        def count(*given: Any, said: list[str] = said) -> None:
+            said.append(given[2])
+
+        sqlalchemy.event.listen(filled.database.engine, "before_cursor_execute", count)
+        assert len(filled.revision(*names, files={}).jobs) == len(names)
+        sqlalchemy.event.remove(filled.database.engine, "before_cursor_execute", count)
+        counts.append(len(said))
+    assert counts[0] == counts[1]

@@ -78,16 +78,15 @@ def of_job(connection: sa.Connection, job: int) -> tuple[AttemptDetail, ...]:
     return tuple(_attempt(row) for row in connection.execute(_OF_JOB, {"job": job}))
 
 
-def that_ended(
-    connection: sa.Connection, job: int, proved_by: int | None, outcome: str | None
-) -> tuple[AttemptDetail, ...]:
-    """Return the attempts that a job's ``outcome`` rests on, the newest last: its own, or those that proved it.
+def last_that_ended(job: sa.FromClause) -> sa.ScalarSelect[int]:
+    """Select the id of the attempt that the outcome of ``job`` rests on: its own last one, or that which proved it.
 
     The job that proved it may have been tried again since, and have ended otherwise.
     """
-    if proved_by is None:
-        return of_job(connection, job)
-    return tuple(item for item in of_job(connection, proved_by) if item.outcome == outcome)
+    which = sa.func.coalesce(job.c.proved_by, job.c.id)
+    says_so = sa.or_(job.c.proved_by.is_(None), attempts.c.outcome == job.c.outcome)
+    found = sa.select(attempts.c.id).where(attempts.c.job_id == which, says_so)
+    return found.order_by(attempts.c.number.desc()).limit(1).correlate(job).scalar_subquery()
 
 
 def get(connection: sa.Connection, attempt: int) -> AttemptDetail | None:

@@ -22,7 +22,6 @@ class Held:
 
 
 # What each claim asks for is made once.
-_LEASED: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
 _ATTEMPT: Final = sa.insert(attempts).returning(attempts.c.id)
 _key = sa.bindparam("key", type_=sa.Text)
 _TAKE_TURN: Final = sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(_key, 0)))
@@ -33,18 +32,31 @@ _EQUAL: Final = (
     .where(*(jobs.c[name] == sa.bindparam(name) for name in ("files", "environment")), jobs.c.state == JobState.LEASED)
     .limit(1)
 )
-_tried = sa.select(sa.func.count()).where(attempts.c.job_id == jobs.c.id).scalar_subquery()
-# A job that still waits, with all that its lease says; locks it.
-_TO_CLAIM: Final = (
-    sa.select(
-        *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
-        *(jobs.c.fencing, jobs.c.started, jobs.c.files, revisions.c.commit, projects.c.name.label("project")),
-        *(_tried.label("tried"), inputs.LAST_CONCLUSIVE.scalar_subquery().label("last_conclusive")),
+# None of these refers to the row that is changed: SQLAlchemy leaves the tables' names out where SQLite returns columns.
+_own = jobs.alias("own")
+_tried = sa.select(sa.func.count()).where(attempts.c.job_id == sa.bindparam("job"))
+_revision = sa.select(_own.c.revision_id).where(_own.c.id == sa.bindparam("job")).scalar_subquery()
+_commit = sa.select(revisions.c.commit).where(revisions.c.id == _revision)
+_project = sa.select(projects.c.name).where(projects.c.id == sa.bindparam("last_project_id"))
+_waits = sa.select(jobs.c.id).where(jobs.c.id == sa.bindparam("job"), jobs.c.state == JobState.WAITING)
+# Leases a job that still waits, and returns all that its lease says; one that another transaction holds is left alone.
+_LEASE: Final = (
+    sa.update(jobs)
+    .where(jobs.c.id == _waits.correlate(None).with_for_update(skip_locked=True).scalar_subquery())
+    .values(
+        state=JobState.LEASED,
+        fencing=jobs.c.fencing + 1,
+        started=sa.func.coalesce(jobs.c.started, sa.bindparam("now")),
+        environment=sa.bindparam("in_environment"),
+        input_hash=sa.bindparam("hash"),
+        compared_with=inputs.LAST_CONCLUSIVE.scalar_subquery(),
     )
-    .join(projects, projects.c.id == jobs.c.project_id)
-    .join(revisions, revisions.c.id == jobs.c.revision_id)
-    .where(jobs.c.id == sa.bindparam("job"), jobs.c.state == JobState.WAITING)
-    .with_for_update(skip_locked=True, of=jobs)
+    .returning(
+        *(jobs.c.id, jobs.c.release, jobs.c.profile, jobs.c.kind, jobs.c.platform, jobs.c.timeout, jobs.c.options),
+        jobs.c.fencing,
+        *(query.scalar_subquery().label(name) for name, query in (("commit", _commit), ("project", _project))),
+        _tried.scalar_subquery().label("tried"),
+    )
 )
 
 
@@ -55,28 +67,19 @@ def claim(
     if (by := _equal_that_runs(connection, job, asker.environment)) is not None:
         return Held(by)
     same = {"project_id": job.project, "release": job.release, "kind": job.kind, "platform": job.platform}
-    values = {"job": job.id, **{f"last_{name}": value for name, value in same.items()}}
-    row = connection.execute(_TO_CLAIM, values).one_or_none()
+    input_hash = inputs.whole(job.release, job.kind, job.files, asker.environment)
+    found = {"now": now, "in_environment": asker.environment or None, "hash": input_hash}
+    values = {"job": job.id, **found, **{f"last_{name}": value for name, value in same.items()}}
+    row = connection.execute(_LEASE, values).one_or_none()
     if row is None:
         return None
-    number, fencing = row.tried + 1, row.fencing + 1
-    input_hash = inputs.whole(row.release, row.kind, row.files, asker.environment)
-    # One statement: PostgreSQL would look at the foreign keys of a row that it updates again, and wait for the project.
-    leased = {
-        "state": JobState.LEASED,
-        "fencing": fencing,
-        "started": now if row.started is None else row.started,
-        "environment": asker.environment or None,
-        "input_hash": input_hash,
-        "compared_with": row.last_conclusive,
-    }
-    connection.execute(_LEASED, {"job": row.id, **leased})
+    number = row.tried + 1
     attempt = {
         "job_id": row.id,
         "number": number,
         "node": asker.name,
         "engine": engine,
-        "fencing": fencing,
+        "fencing": row.fencing,
         "started": now,
         "expires": now + terms.seconds,
         "deadline": now + row.timeout + terms.grace,
@@ -86,7 +89,7 @@ def claim(
     lease = connection.execute(_ATTEMPT, attempt).scalar_one()
     events.record(connection, now, "job.leased", f"job/{row.id}", {"node": asker.name, "attempt": number})
     message = _message(row, input_hash)
-    return Lease(lease, message, number, asker.name, fencing, now + terms.seconds, terms.seconds)
+    return Lease(lease, message, number, asker.name, row.fencing, now + terms.seconds, terms.seconds)
 
 
 def log_path(job: int, attempt: int) -> str:

@@ -21,12 +21,13 @@ from allotment_testfarm.db.schema import inputs, jobs, revisions
 CONCLUSIVE = (Outcome.PASSED, Outcome.FAILED)  # what says something about the software
 
 _ran = jobs.alias("ran")
-# The job of a release's newest revision that passed or failed, if its inputs are known; made once: each claim uses it.
+# The job of a release's newest revision that passed or failed, if its inputs are known; made once: each claim
+# and each new job use it.
 LAST_CONCLUSIVE: Final = (
     sa.select(_ran.c.id)
     .where(
         *(_ran.c[name] == sa.bindparam(f"last_{name}") for name in ("project_id", "release", "kind", "platform")),
-        _ran.c.outcome.in_(CONCLUSIVE),
+        sa.or_(*(_ran.c.outcome == outcome for outcome in CONCLUSIVE)),  # IN is not for many rows at once
         _ran.c.files.is_not(None),
     )
     .order_by(_ran.c.position.desc())
@@ -60,9 +61,17 @@ class InputChanges:
 
 def put(connection: sa.Connection, document: Mapping[str, str]) -> str:
     """Store a document and return its hash; it may be there already."""
-    sha256 = hashlib.sha256(canonical(document)).hexdigest()
-    _insert(connection, {sha256: document})
+    (sha256,) = put_all(connection, [document])
+    assert sha256 is not None  # there was a document
     return sha256
+
+
+def put_all(connection: sa.Connection, documents: Iterable[Mapping[str, str] | None]) -> tuple[str | None, ...]:
+    """Store documents and return their hashes; None stays None."""
+    found = [(None if item is None else hashlib.sha256(canonical(item)).hexdigest(), item) for item in documents]
+    wanted = {sha256: item for sha256, item in found if sha256 is not None and item is not None}
+    _insert(connection, dict(sorted(wanted.items())))  # in one order: who stores the same ones waits, and no more
+    return tuple(sha256 for sha256, _ in found)
 
 
 def put_groups(connection: sa.Connection, groups: Iterable[Group]) -> None:
@@ -72,9 +81,10 @@ def put_groups(connection: sa.Connection, groups: Iterable[Group]) -> None:
     _insert(connection, {sha256: wanted[sha256].files for sha256 in sorted(wanted.keys() - set(known))})
 
 
-def put_files(connection: sa.Connection, files: Mapping[str, Group], options: Mapping[str, str]) -> str:
-    """Store which files and options a job sees, and return the hash; its groups are stored by :func:`put_groups`."""
-    return put(connection, {**{f"{folder}/": group.sha256 for folder, group in files.items()}, **options})
+def files(groups: Mapping[str, Group], options: Mapping[str, object]) -> dict[str, str]:
+    """Return the document of which files and options a job sees; its groups are stored by :func:`put_groups`."""
+    told = {f"option {name}": canonical(value).decode() for name, value in options.items()}
+    return {**{f"{folder}/": group.sha256 for folder, group in groups.items()}, **told}
 
 
 def _insert(connection: sa.Connection, documents: Mapping[str, Mapping[str, str]]) -> None:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Jobs: one software release in one mode on one platform at one revision."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from allotment.codec import canonical
 from allotment.messages.job import JobState, Outcome
 from allotment_testfarm.db import events, inputs
 from allotment_testfarm.db.schema import attempts, jobs, manifests, projects, revisions
@@ -49,29 +48,29 @@ class JobSummary:
         return None if self.started is None or self.ended is None else self.ended - self.started
 
 
-# Made once: each new job uses them.
-_KNOWN: Final = sa.select(jobs.c.id).where(
-    *(jobs.c[name] == sa.bindparam(name) for name in ("revision_id", "release", "kind", "platform"))
-)
-_ADD: Final = sa.insert(jobs).returning(jobs.c.id)
+# Made once: each revision uses it.
+_ADD: Final = sa.insert(jobs).values(compared_with=inputs.LAST_CONCLUSIVE.scalar_subquery())
 
 
 def create(
     connection: sa.Connection, project: int, revision: int, position: int, releases: Iterable[Release], now: float
 ) -> tuple[int, ...]:
     """Add a waiting job for each release of a revision that has none yet; return the new jobs' ids."""
-    releases = tuple(releases)
-    inputs.put_groups(connection, (group for release in releases for group in (release.files or {}).values()))
-    shown = sa.select(projects.c.name.label("project"), revisions.c.commit.label("revision")).join(revisions)
-    data = connection.execute(shown.where(revisions.c.id == revision)).one()._mapping
-    made = []
+    rows = sa.select(jobs.c.id, jobs.c.release, jobs.c.kind, jobs.c.platform).where(jobs.c.revision_id == revision)
+    known = {tuple(row[1:]) for row in connection.execute(rows)}
+    new: dict[tuple[str, str, str], Release] = {}
     for release in releases:
-        which = {"release": release.name, "kind": release.kind, "platform": release.platform}
-        key = {"revision_id": revision, **which}
-        if connection.execute(_KNOWN, key).first() is not None:
-            continue
-        values = {
-            **key,
+        if (key := (release.name, release.kind, release.platform)) not in known:
+            new.setdefault(key, release)
+    if not new:
+        return ()
+    files = _files(connection, new.values())
+    added = [
+        {
+            "revision_id": revision,
+            "release": release.name,
+            "kind": release.kind,
+            "platform": release.platform,
             "project_id": project,
             "position": position,
             "profile": release.profile,
@@ -81,12 +80,21 @@ def create(
             "options": dict(release.options),
             "state": JobState.WAITING,
             "created": now,
-            "files": _files(connection, release),
+            "files": sha256,
             "files_problem": release.problem,
-            "compared_with": _last_conclusive(connection, project, which),
+            "last_project_id": project,
+            "last_release": release.name,
+            "last_kind": release.kind,
+            "last_platform": release.platform,
         }
-        made.append(connection.execute(_ADD, values).scalar_one())
-        events.record(connection, now, "job.created", f"job/{made[-1]}", {**data, "release": release.name})
+        for release, sha256 in zip(new.values(), files, strict=True)
+    ]
+    connection.execute(_ADD, added)
+    made = {row.id: row.release for row in connection.execute(rows.order_by(jobs.c.id)) if tuple(row[1:]) in new}
+    shown = sa.select(projects.c.name.label("project"), revisions.c.commit.label("revision")).join(revisions)
+    data = connection.execute(shown.where(revisions.c.id == revision)).one()._mapping
+    told = [(f"job/{number}", {**data, "release": release}) for number, release in made.items()]
+    events.record_all(connection, now, "job.created", told)
     return tuple(made)
 
 
@@ -96,17 +104,13 @@ def of_kind(connection: sa.Connection, revision: int, kind: str) -> tuple[int, .
     return tuple(connection.execute(query).scalars())
 
 
-def _last_conclusive(connection: sa.Connection, project: int, which: Mapping[str, str]) -> int | None:
-    values = {f"last_{name}": value for name, value in {"project_id": project, **which}.items()}
-    return connection.execute(inputs.LAST_CONCLUSIVE, values).scalar()
-
-
-def _files(connection: sa.Connection, release: Release) -> str | None:
-    """Store what a job sees of its commit, and of what it is told to do; None when that can't be told."""
-    if release.files is None:
-        return None
-    options = {f"option {name}": canonical(value).decode() for name, value in release.options.items()}
-    return inputs.put_files(connection, release.files, options)
+def _files(connection: sa.Connection, releases: Collection[Release]) -> tuple[str | None, ...]:
+    """Store what jobs see of their commit, and of what they are told to do; None where that can't be told."""
+    inputs.put_groups(connection, (group for release in releases for group in (release.files or {}).values()))
+    documents = [
+        None if release.files is None else inputs.files(release.files, release.options) for release in releases
+    ]
+    return inputs.put_all(connection, documents)
 
 
 def take_turn(connection: sa.Connection, job: int) -> None:
@@ -255,6 +259,9 @@ def summary(row: Any) -> JobSummary:
 
 def verdict_of(row: Any) -> Verdict | None:
     """Return the verdict that a row of ``jobs`` holds, None before it has one."""
-    if row.verdict is None:
-        return None
-    return Verdict(row.verdict, Colour(row.colour), row.verdict_detail, row.verdict_since or "")
+    return verdict_of_columns(row.verdict, row.colour, row.verdict_detail, row.verdict_since)
+
+
+def verdict_of_columns(name: str | None, colour: str, detail: str, since: str | None) -> Verdict | None:
+    """Return the verdict that these columns hold, None where there is none."""
+    return None if name is None else Verdict(name, Colour(colour), detail, since or "")

@@ -31,7 +31,10 @@ class Reproduction:
 def get(connection: sa.Connection, number: int) -> Reproduction | None:
     """Return what reproduces a job; None when there is no such job."""
     query = (
-        sa.select(jobs, projects.c.name.label("project"), projects.c.repository, revisions.c.commit)
+        sa.select(
+            *(jobs, projects.c.name.label("project"), projects.c.repository, revisions.c.commit),
+            attempts.last_that_ended(jobs).label("last"),
+        )
         .join(projects, projects.c.id == jobs.c.project_id)
         .join(revisions, revisions.c.id == jobs.c.revision_id)
     )
@@ -40,8 +43,7 @@ def get(connection: sa.Connection, number: int) -> Reproduction | None:
         return None
     names = ("id", "project", "release", "profile", "kind", "platform", "timeout", "input_hash", "options")
     job = Job(revision=row.commit, **{name: getattr(row, name) for name in names})
-    tries = attempts.that_ended(connection, row.id, row.proved_by, row.outcome)
-    newest = tries[-1] if tries else None
+    newest = None if row.last is None else attempts.get(connection, row.last)
     return Reproduction(
         job=job,
         repository=shown(row.repository),

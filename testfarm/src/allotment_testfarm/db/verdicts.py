@@ -6,9 +6,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from allotment.messages.job import Attempt, JobState, Outcome
+from allotment.codec import decode
+from allotment.messages.job import Attempt, JobState, Outcome, Step, TestCase
 from allotment_testfarm.db import attempts, events
-from allotment_testfarm.db.jobs import verdict_of
+from allotment_testfarm.db.jobs import verdict_of, verdict_of_columns
+from allotment_testfarm.db.schema import attempts as attempts_table
 from allotment_testfarm.db.schema import jobs, revisions
 from allotment_testfarm.verdicts import Colour, Verdict
 
@@ -21,42 +23,49 @@ class Case:
     earlier: Verdict | None  # the last green or red one at an older revision
     current: Verdict | None  # what was said before, if anything
     revision: str
+    following: int | None  # the judged job of the same release at the next newer revision that has one
 
 
-_own, _older, _newer = jobs.alias("own"), jobs.alias("older"), jobs.alias("newer")
+_older, _newer, _before = jobs.alias("older"), jobs.alias("newer"), jobs.alias("before")
+_last = attempts_table.alias("last")
 _VERDICT: Final = ("verdict", "colour", "verdict_detail", "verdict_since")
 _SAME: Final = ("project_id", "release", "kind", "platform")
-# Made once: each verdict asks all of them.
+
+
+def _neighbour(other: sa.FromClause, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any]) -> Any:
+    """Select the first job of the same release that ``condition`` lets in."""
+    same = (other.c[name] == jobs.c[name] for name in _SAME)
+    found = sa.select(other.c.id).where(*same, condition).order_by(order).limit(1)
+    return found.correlate(jobs).scalar_subquery()
+
+
+_is_before = sa.and_(_older.c.position < jobs.c.position, _older.c.colour.in_([Colour.GREEN, Colour.RED]))
+_follows = sa.and_(_newer.c.position > jobs.c.position, _newer.c.colour.is_not(None))
+# Made once: each verdict asks it.
 _CASE: Final = (
     sa.select(
         *(jobs.c[name] for name in _VERDICT),
-        *(jobs.c.id, jobs.c.outcome, jobs.c.created, jobs.c.ended, jobs.c.proved_by, revisions.c.commit),
+        *(_before.c[name].label(f"before_{name}") for name in _VERDICT),
+        *(jobs.c.id, jobs.c.outcome, jobs.c.created, jobs.c.ended, revisions.c.commit),
+        *(_last.c.id.label("last"), _last.c.number, _last.c.node, _last.c.started, _last.c.ended.label("last_ended")),
+        *(_last.c.reason, _last.c.manifest, _last.c.steps),
+        _neighbour(_newer, _follows, _newer.c.position.asc()).label("following"),
     )
     .join(revisions, revisions.c.id == jobs.c.revision_id)
+    .outerjoin(_before, _before.c.id == _neighbour(_older, _is_before, _older.c.position.desc()))
+    .outerjoin(_last, _last.c.id == attempts.last_that_ended(jobs))
     .where(jobs.c.id == sa.bindparam("job"))
 )
 _JUDGE: Final = sa.update(jobs).where(jobs.c.id == sa.bindparam("job"))
-_BEFORE: Final = (
-    sa.select(*(_older.c[name] for name in _VERDICT))
-    .join(_own, sa.and_(*(_older.c[name] == _own.c[name] for name in _SAME), _older.c.position < _own.c.position))
-    .where(_own.c.id == sa.bindparam("job"), _older.c.colour.in_([Colour.GREEN, Colour.RED]))
-    .order_by(_older.c.position.desc())
-    .limit(1)
-)
-_FOLLOWING: Final = (
-    sa.select(_newer.c.id)
-    .join(_own, sa.and_(*(_newer.c[name] == _own.c[name] for name in _SAME), _newer.c.position > _own.c.position))
-    .where(_own.c.id == sa.bindparam("job"), _newer.c.colour.is_not(None))
-    .order_by(_newer.c.position)
-    .limit(1)
-)
 
 
-def case(connection: sa.Connection, job: int) -> Case:
-    """Return what there is to know about a job that is done."""
+def case(connection: sa.Connection, job: int, cases: tuple[TestCase, ...] | None = None) -> Case:
+    """Return what there is to know about a job that is done; ``cases`` are those of its last attempt, if in hand."""
     row = connection.execute(_CASE, {"job": job}).one()
-    before = connection.execute(_BEFORE, {"job": job}).one_or_none()
-    return Case(_last_attempt(connection, row), verdict_of(before) if before else None, verdict_of(row), row.commit)
+    before = verdict_of_columns(
+        row.before_verdict, row.before_colour, row.before_verdict_detail, row.before_verdict_since
+    )
+    return Case(_attempt(connection, row, cases), before, verdict_of(row), row.commit, row.following)
 
 
 def store(connection: sa.Connection, job: int, verdict: Verdict, now: float) -> None:
@@ -78,26 +87,19 @@ def unjudged(connection: sa.Connection) -> tuple[int, ...]:
     return tuple(connection.execute(query).scalars())
 
 
-def following(connection: sa.Connection, job: int) -> int | None:
-    """Return the judged job of the same release at the next newer revision that has one."""
-    return connection.execute(_FOLLOWING, {"job": job}).scalar()
-
-
-def _last_attempt(connection: sa.Connection, row: Any) -> Attempt:
+def _attempt(connection: sa.Connection, row: Any, cases: tuple[TestCase, ...] | None) -> Attempt:
     outcome = Outcome(row.outcome)  # of the job: a lost attempt of a cancelled job is a cancelled one
-    tries = attempts.that_ended(connection, row.id, row.proved_by, outcome)
-    if not tries:
+    if row.last is None:
         return Attempt(row.id, 0, "", row.created, row.ended, outcome, "cancelled before it started")
-    last = tries[-1]
     return Attempt(
         job=row.id,
-        number=last.number,
-        node=last.node,
-        started=last.started,
-        ended=last.ended,
+        number=row.number,
+        node=row.node,
+        started=row.started,
+        ended=row.last_ended,
         outcome=outcome,
-        reason=last.reason,
-        manifest=last.manifest,
-        steps=last.steps,
-        cases=attempts.cases_of(connection, last.id),
+        reason=row.reason,
+        manifest=row.manifest,
+        steps=tuple(decode(Step, step) for step in row.steps),
+        cases=attempts.cases_of(connection, row.last) if cases is None else cases,
     )

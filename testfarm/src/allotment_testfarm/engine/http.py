@@ -93,6 +93,11 @@ class WireRequest(Request):
         except OSError as error:  # the rest is read and dropped, so that the client can hear the answer
             self._problem = error
 
+    @property
+    def size(self) -> int:
+        """How many bytes of the body came."""
+        return self._received
+
     def body(self, limit: int) -> bytes:
         """Return the whole body; one of more than ``limit`` bytes is refused."""
         data = self.stream().read(limit + 1)

@@ -1,29 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
 """Giving verdicts: to a job that is done, and again to newer ones that were judged without knowing of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy
 
+from allotment.messages.job import TestCase
 from allotment_testfarm.db import verdicts as stored
 from allotment_testfarm.db.jobs import take_turn
 from allotment_testfarm.verdicts import Colour, Rule, Verdict, judge
 
 
-def judge_jobs(connection: sqlalchemy.Connection, jobs: Iterable[int], rules: Sequence[Rule], now: float) -> None:
-    """Judge jobs that are done, each with the newer ones whose verdict depends on it."""
+def judge_jobs(
+    connection: sqlalchemy.Connection,
+    jobs: Iterable[int],
+    rules: Sequence[Rule],
+    now: float,
+    cases: Mapping[int, tuple[TestCase, ...]] | None = None,
+) -> None:
+    """Judge jobs that are done, each with the newer ones whose verdict depends on it.
+
+    ``cases`` are those of the jobs' last attempts, by job, as far as they are in hand: there may be thousands to read.
+    """
     for job in jobs:
         take_turn(connection, job)
         next_job: int | None = job
-        while next_job is not None and _judge(connection, next_job, rules, now):
-            next_job = stored.following(connection, next_job)
+        while next_job is not None:
+            next_job = _judge(connection, next_job, rules, now, (cases or {}).get(next_job))
 
 
-def _judge(connection: sqlalchemy.Connection, job: int, rules: Sequence[Rule], now: float) -> bool:
-    """Judge one job; False when newer jobs see what they saw before. Through a grey one they see what is older."""
-    case = stored.case(connection, job)
+def _judge(
+    connection: sqlalchemy.Connection,
+    job: int,
+    rules: Sequence[Rule],
+    now: float,
+    cases: tuple[TestCase, ...] | None,
+) -> int | None:
+    """Judge one job; return the newer one that sees something else now. Through a grey one it sees what is older."""
+    case = stored.case(connection, job, cases)
     verdict: Verdict = judge(case.attempt, case.earlier, case.revision, rules)
-    if verdict == case.current:
-        return verdict.colour is Colour.GREY
-    stored.store(connection, job, verdict, now)
-    return True
+    if verdict != case.current:
+        stored.store(connection, job, verdict, now)
+    elif verdict.colour is not Colour.GREY:
+        return None
+    return case.following

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases: test nodes wait here for jobs; those that fall silent lose theirs."""
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,7 @@ JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machi
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
 LIVE = 1.0  # seconds for which a lease that was given or checked counts as live: its log comes ten times a second
 HEARD = 5.0  # seconds for which it is not noted again that a test node was heard
+_log = logging.getLogger(__name__)  # of what each job says: Twisted's own makes a new logger for each line
 
 
 class Caller:
@@ -207,13 +209,8 @@ class Leases(RepeatingService):
         if caller.is_gone:
             await self.give_back(lease)
             return None
-        self._log.info(
-            "job {job} ({release}) is leased to {node}, attempt {attempt}",
-            job=lease.job.id,
-            release=lease.job.release,
-            node=lease.node,
-            attempt=lease.attempt,
-        )
+        job = lease.job
+        _log.info("job %s (%s) is leased to %s, attempt %s", job.id, job.release, lease.node, lease.attempt)
         return lease
 
     async def _wait(self, seconds: float, caller: Caller) -> None:

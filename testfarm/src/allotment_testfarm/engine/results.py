@@ -2,13 +2,13 @@
 """Taking results: an attempt ends, its job is judged, and what passed is signed, all in one transaction."""
 
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import sqlalchemy
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from allotment.blobs import BlobStore
 from allotment.codec import dumps
@@ -24,6 +24,8 @@ from allotment_testfarm.engine.proving import prove_waiting
 from allotment_testfarm.engine.workers import Workers
 from allotment_testfarm.verdicts import Colour, Rule
 from allotment_testfarm.wire import JobResult
+
+_log = logging.getLogger(__name__)  # Twisted's own makes a new logger for each line
 
 
 class Signer(Protocol):
@@ -44,8 +46,6 @@ class Accepted:
 
 class Results:
     """Records results; ``on_end`` is called with each attempt that has ended, ``on_manifest`` when there is one."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -77,14 +77,11 @@ class Results:
             log = await self._log_of(lease, result.fencing)
         except StaleLeaseError:  # or the same result again
             log = await self._workers.read(leases.check_or_ended, lease, result.fencing)
-        size = await self._workers.blocking(self._prepare, log, result)
-        accepted = await self._workers.write(self._record, lease, result, size)
+        accepted = await self._workers.prepared_write(lambda: self._prepare(log, result), self._record, lease, result)
         if accepted is None:
             return
         ended = accepted.ended
-        self._log.info(
-            "job {job}: {outcome} {reason}", job=ended.job, outcome=ended.outcome.value, reason=result.reason
-        )
+        _log.info("job %s: %s %s", ended.job, ended.outcome.value, result.reason)
         self._on_end(ended)
         if accepted.is_signed:
             self._on_manifest()
@@ -98,7 +95,7 @@ class Results:
         return self._logs.seal(log)
 
     def _record(
-        self, connection: sqlalchemy.Connection, lease: int, result: JobResult, log_size: int
+        self, connection: sqlalchemy.Connection, log_size: int, lease: int, result: JobResult
     ) -> Accepted | None:
         now = self._clock.seconds()
         ended = leases.finish(
@@ -120,7 +117,7 @@ class Results:
         if ended is None:
             return None
         if ended.is_done:
-            judge_jobs(connection, (ended.job,), self._rules, now)
+            judge_jobs(connection, (ended.job,), self._rules, now, {ended.job: result.cases})
         is_signed = self._sign(connection, ended, result.manifest, now)
         if ended.is_done:
             prove_waiting(connection, self._rules, now, by=ended.job)

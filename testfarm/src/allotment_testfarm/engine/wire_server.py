@@ -159,8 +159,10 @@ class Wire(Resource):
         return Answer(204)
 
     async def _result(self, request: WireRequest, lease: str, caller: Caller) -> Answer:
-        # In a thread: thousands of test cases take a while to read.
-        result = await self._workers.blocking(_message, JobResult, request, RESULT)
+        if request.size <= MESSAGE:
+            result = _message(JobResult, request)
+        else:  # thousands of test cases take a while to read
+            result = await self._workers.blocking(_message, JobResult, request, RESULT)
         await self._results.accept(int(lease), result)
         return Answer(204)
 

@@ -13,7 +13,8 @@ from allotment_master.kit.database import Database
 
 P = ParamSpec("P")
 T = TypeVar("T")
-DATABASE_THREADS = 6  # leases answer in milliseconds: they never queue behind git or a large blob
+R = TypeVar("R")
+DATABASE_THREADS = 3  # leases never queue behind git or a large blob; more threads fight for the interpreter's lock
 OTHER_THREADS = 8
 
 
@@ -30,6 +31,17 @@ class Workers(Protocol):
         self, call: Callable[Concatenate[sqlalchemy.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Run ``call(connection, ...)`` in a writing transaction, committed when it returns."""
+        ...
+
+    async def prepared_write(
+        self,
+        prepare: Callable[[], R],
+        call: Callable[Concatenate[sqlalchemy.Connection, R, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``prepare()``, as :meth:`blocking` does, and at once ``call`` with what it has returned, to write."""
         ...
 
     async def blocking(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -73,6 +85,21 @@ class ThreadWorkers:
                 return call(connection, *args, **kwargs)
 
         return await deferToThreadPool(self._reactor, self._quick, transaction)
+
+    async def prepared_write(
+        self,
+        prepare: Callable[[], R],
+        call: Callable[Concatenate[sqlalchemy.Connection, R, P], T],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        def transaction() -> T:
+            prepared = prepare()  # before the transaction: on SQLite others would wait for its end
+            with self._database.write() as connection:
+                return call(connection, prepared, *args, **kwargs)
+
+        return await deferToThreadPool(self._reactor, self._slow, transaction)
 
     async def blocking(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await deferToThreadPool(self._reactor, self._slow, call, *args, **kwargs)
