@@ -260,3 +260,29 @@ def test_of_two_that_ask_at_once_for_equal_jobs_one_gets_none(filled: Any) -> No
         answers = list(pool.map(claim, found, askers))
     (lease,) = [answer for answer in answers if isinstance(answer, Lease)]
     assert [answer for answer in answers if answer is not lease] == [Held(lease.job.id)] * 3
+
+
+def test_a_job_that_is_given_back_waits_again_at_once_and_was_not_tried(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    for number in range(1, filled.terms.attempts + 3):
+        lease = filled.claim()
+        assert (lease.job.id, lease.attempt) == (job, number)
+        assert not end(filled, lease, Outcome.INFRASTRUCTURE, digest=str(number), is_given_back=True).is_done
+    end(filled, filled.claim(), Outcome.INFRASTRUCTURE, digest="tried")  # this one counts, and is the first
+    assert filled.claim("n2") is None
+    filled.now += filled.terms.delay(1)
+    assert filled.claim("n2") is not None
+
+
+def test_a_cancelled_job_that_is_given_back_ends(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    lease = filled.claim()
+    filled.run(jobs.cancel, job, filled.now)
+    assert end(filled, lease, Outcome.INFRASTRUCTURE, is_given_back=True).is_done
+    assert filled.run(jobs.get, job).outcome is Outcome.CANCELLED
+
+
+def test_a_result_that_says_something_counts_even_if_its_test_node_stops(filled: Any) -> None:
+    (job,) = filled.revision("a").jobs
+    assert end(filled, filled.claim(), Outcome.FAILED, is_given_back=True).is_done
+    assert filled.run(jobs.get, job).outcome is Outcome.FAILED

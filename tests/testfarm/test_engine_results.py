@@ -305,3 +305,15 @@ def test_a_revision_asks_the_database_as_often_for_many_releases_as_for_few(fill
         sqlalchemy.event.remove(filled.database.engine, "before_cursor_execute", count)
         counts.append(len(said))
     assert counts[0] == counts[1]
+
+
+def test_a_result_that_is_given_back_lets_the_job_wait_as_if_it_was_not_tried(
+    filled_sqlite: Any, farm_parts: Farm, result_of: Callable[..., Any]
+) -> None:
+    (job,) = filled_sqlite.revision("a").jobs
+    lease = filled_sqlite.claim()
+    given_back = JobResult(lease.fencing, Outcome.INFRASTRUCTURE, "test node n1 was stopped", given_back=True)
+    result_of(farm_parts.results.accept(lease.id, given_back))
+    again = filled_sqlite.claim()
+    assert (again.job.id, again.attempt) == (job, 2)
+    assert next(iter(filled_sqlite.run(attempts.of_job, job))).reason == given_back.reason

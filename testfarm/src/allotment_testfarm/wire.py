@@ -114,3 +114,4 @@ class JobResult:
     manifest: ReleaseManifest | None = None
     parts: tuple[BuiltPart, ...] = ()
     promises: tuple[KeptPromise, ...] = ()
+    given_back: bool = False  # the test node stops, or is no longer what the job was given to: not a try at the job

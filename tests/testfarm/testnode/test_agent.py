@@ -167,6 +167,7 @@ def test_job_that_was_given_for_other_software_is_given_back_and_the_engine_is_t
         Outcome.INFRASTRUCTURE,
         "other software was installed on test node t1",
     )
+    assert first.given_back and not second.given_back
     assert second.outcome == Outcome.PASSED
     assert [hello["environment"] for hello in engine.hellos] == [{"tool": "1"}, {"tool": "2"}]
 

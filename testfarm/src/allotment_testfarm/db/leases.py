@@ -146,8 +146,12 @@ def finish(
     promises: tuple[KeptPromise, ...] = (),
     manifest: str | None = None,
     log_bytes: int = 0,
+    is_given_back: bool = False,
 ) -> Ended | None:
-    """End an attempt with its result; None when this very result (by its ``digest``) was recorded before."""
+    """End an attempt with its result; None when this very result (by its ``digest``) was recorded before.
+
+    One that says nothing of the software and ``is_given_back`` does not count as a try: the job waits again at once.
+    """
     row = _locked(connection, lease)
     if row is not None and row.fencing == fencing and row.result == digest:
         return None
@@ -156,7 +160,7 @@ def finish(
         connection.execute(sa.insert(test_cases), [{**encode(case), "attempt_id": lease} for case in cases])
     values: dict[str, object] = {"result": digest, "manifest": manifest, "log_bytes": log_bytes}
     values |= {"steps": encode(steps), "parts": encode(parts), "promises": encode(promises)}
-    return _end(connection, row, outcome, reason, now, terms, values)
+    return _end(connection, row, outcome, reason, now, terms, values, is_given_back=is_given_back)
 
 
 def expire(connection: sa.Connection, now: float, terms: LeaseTerms) -> tuple[Ended, ...]:
@@ -248,15 +252,19 @@ def _end(
     now: float,
     terms: LeaseTerms,
     values: dict[str, object] | None = None,
+    *,
+    is_given_back: bool = False,
 ) -> Ended:
     """End an attempt, and with it its job unless another attempt may mend what went wrong."""
     ending = {**(values or {}), "ended": now, "outcome": outcome, "reason": reason[:2000]}
     connection.execute(_SET_ATTEMPT, {"lease": row.id, **ending})
     is_vain = outcome in RETRIED
-    tries = row.tries + is_vain
-    is_again = is_vain and not row.cancelled and tries < terms.attempts
+    tries = row.tries + (is_vain and not is_given_back)
+    is_again = is_vain and not row.cancelled and (is_given_back or tries < terms.attempts)
     job: dict[str, object] = {"tries": tries}
-    if is_again:
+    if is_again and is_given_back:
+        job |= {"state": JobState.WAITING, "ready": now}
+    elif is_again:
         job |= {"state": JobState.WAITING, "ready": now + terms.delay(tries)}
         if outcome is Outcome.INFRASTRUCTURE:
             job |= {"avoid": row.node, "avoid_until": now + terms.avoid}

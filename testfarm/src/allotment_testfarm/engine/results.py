@@ -112,6 +112,7 @@ class Results:
             parts=result.parts,
             promises=result.promises,
             log_bytes=log_size,
+            is_given_back=result.given_back,
             manifest=None if result.manifest is None else result.manifest.sha256,
         )
         if ended is None:

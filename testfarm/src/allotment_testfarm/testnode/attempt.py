@@ -58,9 +58,10 @@ class Attempt:
         self._over = threading.Event()  # the result is settled, or will never be
         self._hurry = threading.Event()  # the job is to end at once
         self._verdict: tuple[Outcome, str] | None = None  # why it was ended from outside
+        self._is_given_back = False
         self._lost = threading.Event()
         self._job: GuardedJob | None = None
-        self._guard = threading.Lock()  # of the three above
+        self._guard = threading.Lock()  # of the four above
 
     def run(self) -> None:
         """Do the whole attempt. What goes wrong on this machine becomes an ``infrastructure`` result."""
@@ -78,17 +79,18 @@ class Attempt:
 
     def give_back(self, why: str) -> None:
         """End the job at once and tell the engine that it was not the software's fault."""
-        self._end(Outcome.INFRASTRUCTURE, why)
+        self._end(Outcome.INFRASTRUCTURE, why, is_given_back=True)
 
     def abandon(self) -> None:
         """End the job at once and say nothing more."""
         self._lost.set()
         self._end(Outcome.LOST, "the lease is lost")
 
-    def _end(self, outcome: Outcome, why: str) -> None:
+    def _end(self, outcome: Outcome, why: str, *, is_given_back: bool = False) -> None:
         with self._guard:
             if self._verdict is None:
                 self._verdict = (outcome, why)
+                self._is_given_back = is_given_back
                 _log.info("lease %d: %s", self.lease.id, why)
             self._hurry.set()
             if self._job is not None:
@@ -136,7 +138,8 @@ class Attempt:
             return result
         outcome, why = self._verdict
         steps = tuple(replace(step, outcome=outcome) if step.outcome is None else step for step in result.steps)
-        return replace(result, outcome=outcome, reason=why, steps=steps, cases=(), manifest=None)
+        judged = replace(result, outcome=outcome, reason=why, steps=steps, cases=(), manifest=None)
+        return replace(judged, given_back=self._is_given_back)
 
     def _settle(self, result: JobResult, closure: Path | None) -> str:
         """Send the result until it is accepted or refused; return what to write to the log."""
