@@ -26,6 +26,7 @@ from allotment_testfarm.engine.duties import AllDuties
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.retention import INTERVAL, Removed, Retention, Sweep
+from allotment_testfarm.logs.reader import Log
 from allotment_testfarm.retention import DAY, Rules
 from allotment_testfarm.verdicts import rules
 
@@ -307,3 +308,28 @@ def test_the_command_makes_no_database(tmp_path: Path) -> None:
         f"error: {tmp_path} has no farm.sqlite. Give a farm's folder, and --database if it was started with that.\n"
     )
     assert (done.returncode, done.stderr, list(tmp_path.iterdir())) == (1, expected, [])
+
+
+def test_logs_that_could_not_be_packed_are_packed_later(farm: Farm) -> None:
+    ended = [farm.run("nginx", is_sealed=False).job.id for _ in range(3)]
+    farm.filled.revision("nginx")
+    running = farm.filled.claim().job.id
+    LogSink(farm.folder).append(f"logs/{running}/1.log", 0, b"goes on")
+    farm.sweep(is_dry=True)
+    assert all(farm.log(job).exists() for job in ended)
+    farm.sweep()
+    assert [farm.log(job).exists() for job in (*ended, running)] == [False, False, False, True]
+    with Log(farm.log(ended[0])) as log:
+        assert (log.is_packed, b"".join(log.blocks(0, log.size))) == (True, b"some text")
+
+
+def test_all_ended_logs_are_looked_at_a_few_at_a_time(farm: Farm) -> None:
+    made = [farm.run("nginx").job.id for _ in range(5)]
+    found: list[str] = []
+    after: retention.Place | None = retention.START
+    while after is not None:
+        with farm.filled.database.read() as connection:
+            paths, after = retention.ended_logs(connection, after, limit=2)
+        assert len(paths) <= 2
+        found += paths
+    assert found == [f"logs/{job}/1.log" for job in made]

@@ -73,6 +73,24 @@ def old_logs(connection: sa.Connection, rules: Rules, now: float, after: Place =
     return OldLogs(tuple(OldLog(*row) for row in connection.execute(query)), following)
 
 
+def ended_logs(
+    connection: sa.Connection, after: Place = START, limit: int = 100
+) -> tuple[tuple[str, ...], Place | None]:
+    """Return the paths of the logs of ``limit`` attempts that have ended, and after which place the next ones come."""
+    query = (
+        sa.select(attempts.c.ended, attempts.c.id, attempts.c.log)
+        .where(
+            attempts.c.log_removed.is_(None),
+            attempts.c.ended.is_not(None),
+            sa.tuple_(attempts.c.ended, attempts.c.id) > after,
+        )
+        .order_by(attempts.c.ended, attempts.c.id)
+        .limit(limit)
+    )
+    rows = connection.execute(query).all()
+    return tuple(row.log for row in rows), (rows[-1].ended, rows[-1].id) if len(rows) == limit else None
+
+
 def forget_logs(connection: sa.Connection, ids: Collection[int], now: float) -> None:
     """Note that the logs of some attempts were removed now."""
     connection.execute(sa.update(attempts).where(attempts.c.id.in_(ids)).values(log_removed=now))

@@ -46,6 +46,7 @@ class Sweep:
     def steps(self, now: float) -> Iterator[tuple[Removed, ...]]:
         """Yield what each step has removed; every step blocks for some milliseconds, and may be the last."""
         yield from self._old_logs(now)
+        yield from self._unpacked_logs()
         yield from self._old_events(now)
         yield from self._unneeded_blobs(now)
         yield from self._files("archive", self._folder / "sources", "*/*.tar", now - SOURCES)
@@ -62,6 +63,17 @@ class Sweep:
                     retention.forget_logs(connection, [log.attempt for log in found.logs], now)
             after = found.following
             yield gone
+
+    def _unpacked_logs(self) -> Iterator[tuple[Removed, ...]]:
+        """Pack the logs for which there was no room when their attempts ended, or no time: an engine was killed."""
+        after: retention.Place | None = retention.START
+        while after is not None and not self._is_dry:
+            with self._database.read() as connection:
+                paths, after = retention.ended_logs(connection, after)
+            for path in paths:
+                if (self._folder / path).exists():
+                    self._logs.seal(path)
+            yield ()
 
     def _log(self, log: retention.OldLog) -> Removed:
         path = self._folder / log.path
