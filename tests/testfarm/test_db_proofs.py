@@ -2,7 +2,7 @@
 """Jobs that need not run because another one with the same inputs has, and what changed for those that must."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,13 +30,14 @@ from allotment_testfarm.db.inputs import InputChange, InputChanges
 from allotment_testfarm.db.schema import attempts as attempts_table
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.judging import judge_jobs
-from allotment_testfarm.engine.proving import prove_waiting
+from allotment_testfarm.engine.proving import BATCH, prove_first, prove_rest, prove_waiting
 from allotment_testfarm.retention import Rules
 from allotment_testfarm.verdicts import rules
 
 RULES = rules(plugins())
 PYTHON = {"python": "3.11.2"}
 FILES = {"software/a/software.cfg": "100644 1"}
+GROUPS = {"software/a": Group(FILES)}
 
 
 class Farm:
@@ -64,8 +65,10 @@ class Farm:
         f.now += 1
         return int(lease.job.id)
 
-    def prove(self, **where: Any) -> tuple[int, ...]:
-        return self.filled.run(prove_waiting, RULES, self.filled.now, **where)
+    def prove(self, of: tuple[int, ...] | None = None, by: int | None = None) -> tuple[int, ...]:
+        if of is not None:
+            return self.filled.run(prove_first, RULES, self.filled.now, of=of).jobs
+        return self.filled.run(prove_waiting, RULES, self.filled.now, by=by)
 
     def job(self, job: int) -> Any:
         return self.filled.run(jobs.get, job)
@@ -357,3 +360,31 @@ def test_equal_documents_are_stored_once(filled: Any) -> None:
     assert filled.run(inputs.put, {"a": "1", "b": "2"}) == first
     assert filled.run(inputs.get, first) == {"a": "1", "b": "2"}
     assert Release("a", "p").files is None
+
+
+def test_what_a_commit_of_many_releases_need_not_run_ends_in_small_transactions(
+    farm: Farm, result_of: Callable[..., Any]
+) -> None:
+    f = farm.filled
+    names = [f"r{number}" for number in range(2 * BATCH + 5)]
+    farm.node()
+    f.revision(*names, files=GROUPS)
+    while (lease := f.take()) is not None:
+        f.run(leases.finish, lease.id, lease.fencing, Outcome.FAILED, "", f.now, f.terms, digest="d")
+        f.run(judge_jobs, [lease.job.id], RULES, f.now)
+    again = f.revision(*names, files=GROUPS)
+    sizes = []
+
+    class Counting:
+        """Notes how many jobs each transaction ends."""
+
+        async def write(self, call: Callable[..., Any], /, *arguments: Any) -> Any:
+            ended = f.run(call, *arguments)
+            sizes.append(len(ended))
+            return ended
+
+    proved = f.run(prove_first, RULES, f.now, of=again.jobs)
+    taken = f.take()  # a test node was faster
+    ended = result_of(prove_rest(Counting(), RULES, f.now, proved))
+    assert (len(proved.jobs), sizes) == (BATCH, [BATCH - 1, 5])
+    assert sorted([*ended, taken.job.id]) == list(again.jobs)

@@ -21,7 +21,7 @@ from allotment_testfarm.db.nodes import Asker
 from allotment_testfarm.engine.feed import Feed
 from allotment_testfarm.engine.judging import judge_jobs
 from allotment_testfarm.engine.logs import LogSink
-from allotment_testfarm.engine.proving import prove_waiting
+from allotment_testfarm.engine.proving import Proved, prove_first, prove_rest
 from allotment_testfarm.engine.queue import ReadyQueue
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.space import lack_of_space
@@ -125,7 +125,9 @@ class Leases(RepeatingService):
 
     async def hello(self, hello: NodeHello) -> NodeWelcome:
         """Make a test node known."""
-        is_new = await self._workers.write(self._greet, hello, self._clock.seconds())
+        now = self._clock.seconds()
+        is_new, proved = await self._workers.write(self._greet, hello, now)
+        await prove_rest(self._workers, self._rules, now, proved)
         self._heard.pop(hello.name, None)
         self._log.info("test node {name} {how}", name=hello.name, how="is new" if is_new else "is back")
         return NodeWelcome(heartbeat=self._terms.seconds / 4)
@@ -286,10 +288,9 @@ class Leases(RepeatingService):
                     self._log.failure("job {job} can't be judged", job=job)
                     self._unjudgeable.add(job)
 
-    def _greet(self, connection: sqlalchemy.Connection, hello: NodeHello, now: float) -> bool:
+    def _greet(self, connection: sqlalchemy.Connection, hello: NodeHello, now: float) -> tuple[bool, Proved]:
         is_new = nodes.hello(connection, hello.name, hello.platform, hello.slots, hello.version, now, hello.environment)
-        prove_waiting(connection, self._rules, now)  # by what ran in an environment like this one
-        return is_new
+        return is_new, prove_first(connection, self._rules, now)  # by what ran in an environment like this one
 
 
 def _note(connection: sqlalchemy.Connection, request: LeaseRequest, now: float) -> Asker:

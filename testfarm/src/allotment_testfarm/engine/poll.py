@@ -13,7 +13,7 @@ from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Release
 from allotment_testfarm.engine.duties import Duties
 from allotment_testfarm.engine.nightly_schedule import NightlySchedule
-from allotment_testfarm.engine.proving import prove_waiting
+from allotment_testfarm.engine.proving import Proved, prove_first, prove_rest
 from allotment_testfarm.engine.repeating import RepeatingService
 from allotment_testfarm.engine.schedule import Scheduled, schedule
 from allotment_testfarm.engine.workers import Workers
@@ -93,8 +93,9 @@ class GitPoll(RepeatingService):
         now = self._clock.seconds()
         found = await self._workers.write(self._schedule, commit, releases, now)
         if found is not None:
-            self._say(*found)
-            self._on_jobs(found[0].jobs)
+            scheduled, proved = found
+            self._say(scheduled, await prove_rest(self._workers, self._rules, now, proved))
+            self._on_jobs(scheduled.jobs)
         self._set_back = await self._how_set_back(commit)
         self._newest = commit.hash
         return commit
@@ -111,12 +112,12 @@ class GitPoll(RepeatingService):
 
     def _schedule(
         self, connection: sqlalchemy.Connection, commit: Commit, releases: tuple[Release, ...], now: float
-    ) -> tuple[Scheduled, tuple[int, ...]] | None:
-        """Record a commit with its jobs, and end those that need not run; all is seen at once, or nothing."""
+    ) -> tuple[Scheduled, Proved] | None:
+        """Record a commit with its jobs, which are seen at once or not at all, and end the first that need not run."""
         scheduled = schedule(connection, self._project.id, commit, releases, now)
         if scheduled is None:
             return None
-        return scheduled, prove_waiting(connection, self._rules, now, of=scheduled.jobs)
+        return scheduled, prove_first(connection, self._rules, now, of=scheduled.jobs)
 
     def _say(self, scheduled: Scheduled, proved: tuple[int, ...]) -> None:
         revision = scheduled.revision
