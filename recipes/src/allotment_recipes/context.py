@@ -37,6 +37,7 @@ class RunContext:
     published_shared: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)  # what whoever requested the instance is to be told
     shared_errors: dict[str, list[str]] = field(default_factory=dict)  # shared instance's name -> the same
+    ports: set[tuple[str, int]] = field(default_factory=set)  # (IP address, port) that sections of this run have chosen
     subprofiles: "list[Subprofile]" = field(default_factory=list)  # those that parts of this run have run
 
     def __post_init__(self) -> None:
