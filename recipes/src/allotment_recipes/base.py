@@ -68,6 +68,15 @@ class GenericBaseRecipe(Generic[O]):
         """Do what ``install`` does: unchanged files are not touched."""
         return self.install()
 
+    @classmethod
+    def kept(cls, options: Mapping[str, str]) -> list[str]:
+        """Return the paths of data that stay when a part with these options goes: the run's log names those there are.
+
+        A recipe that has more to undo than its files also has a ``uninstall(name, options)``, a class method: our
+        driver calls it, and upstream's command when the distribution registers it with ``zc.buildout.uninstall``.
+        """
+        return []
+
     def publish_option(self, option: str, value: object) -> None:
         """Set an option of this section that other sections read as ``${section:option}``."""
         self.raw[option] = str(value)

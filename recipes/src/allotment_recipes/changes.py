@@ -81,13 +81,13 @@ def _difference(old: bytes, new: bytes, scrub: Callable[[str], str]) -> Iterator
         yield f"{len(old)} bytes, now {len(new)}"
         return
     try:
-        texts = [scrub(data.decode()).splitlines() for data in (old, new)]
+        before, after = (scrub(data.decode()).splitlines() for data in (old, new))
     except UnicodeDecodeError:
         yield "it is not text"
         return
     import difflib
 
-    lines = list(difflib.unified_diff(*texts, lineterm="", n=1))[2:]  # without the two lines of names
+    lines = list(difflib.unified_diff(before, after, lineterm="", n=1))[2:]  # without the two lines of names
     yield from lines[:LINES]
     if len(lines) > LINES:
         yield f"... {len(lines) - LINES} lines more"

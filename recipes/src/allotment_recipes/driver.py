@@ -16,7 +16,7 @@ import zc.buildout.buildout as upstream
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
-from allotment_recipes import recipe_loading, store
+from allotment_recipes import recipe_loading, store, uninstalling
 from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
@@ -68,7 +68,7 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         if alias.is_built:
             own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
             options = {option: text.replace(own, LOCATION) for option, text in options.items()}
-        if has(recipe_class, "sha256sum"):
+        if alias.is_pinned or has(recipe_class, "sha256sum"):
             self.buildout.lock.complete(self.name, options)
         for option in alias.dropped.keys() & self._theirs.keys():
             self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
@@ -99,6 +99,9 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         if self.shows_theirs:
             names += [option for option in self._theirs if option not in names]
         return names
+
+    def barrier(self) -> None:
+        """Do nothing: inline Python says so where its options no longer depend on the sections that it has read."""
 
     def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
         """Merge the section's macros; upstream copies the history of every option several times to do so."""
@@ -363,7 +366,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _uninstall_part(self, part: str, installed_part_options: dict[str, Any]) -> None:
         self._logger.info("Uninstalling %s.", part)
-        self._uninstall(installed_part_options[part]["__buildout_installed__"])
+        options = installed_part_options[part]
+        uninstalling.begin(part, options, self.run.journal, is_wanted=part in self._parts)
+        self._uninstall(options["__buildout_installed__"])
 
     def _uninstall(self, installed: str) -> None:
         """Leave files to the journal, so that a run that fails later removes nothing; folders go at once."""

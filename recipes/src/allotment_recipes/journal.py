@@ -26,6 +26,7 @@ class Journal:
         self.scrub: Callable[[str], str] = str  # blanks secrets out of what is said of changes
         self._entries: dict[Path, File | Link] = {}
         self._removals: set[Path] = set()
+        self._actions: list[Callable[[], object]] = []
         self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
 
     def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
@@ -67,6 +68,13 @@ class Journal:
             self._removals.remove(path)
             _remove(path)
 
+    def before_removals(self, action: Callable[[], object]) -> None:
+        """Do ``action`` once the run has succeeded and its files are written; at once when the journal is immediate."""
+        if self.immediate:
+            action()
+        else:
+            self._actions.append(action)
+
     @property
     def paths(self) -> frozenset[Path]:
         """Every file and link that is written."""
@@ -105,6 +113,8 @@ class Journal:
         if not self.immediate:
             for path, entry in self._entries.items():
                 self._put(path, entry)
+        while self._actions:
+            self._actions.pop(0)()
         for path in sorted(self._removals):
             _remove(path)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``mkdirectory``: folders."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,10 @@ class Recipe(GenericBaseRecipe[Options]):
                 raise OptionProblem(option, "is empty", "Write a path")
             self.folders[option] = self.path(text.strip().rstrip("/"))
             self.publish_option(option, self.folders[option])
+
+    @classmethod
+    def kept(cls, options: Mapping[str, str]) -> list[str]:
+        return [path for name, path in options.items() if name not in ("recipe", "mode") and not name.startswith("_")]
 
     def install(self) -> list[Path]:
         """Make what is missing, at once: a folder without files does no harm to a run that fails."""

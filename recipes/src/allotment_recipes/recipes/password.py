@@ -2,6 +2,7 @@
 """Recipe ``password``: a password that is made once and stays on the node."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,10 @@ class Recipe(GenericBaseRecipe[Options]):
         for option in sorted(variables_of(self.buildout, self.name, self.raw)):
             if option.startswith(_HASH):
                 self._publish_hash(option)
+
+    @classmethod
+    def kept(cls, options: Mapping[str, str]) -> list[str]:
+        return [options.get("storage-path") or options["file"]]
 
     def install(self) -> list[Path]:
         """Write the password, also when it is there: then only its permissions may change."""
