@@ -192,6 +192,13 @@ def test_an_earlier_attempt_has_its_own_log(client: httpx2.Client, sample: Any) 
     assert "Nothing was logged" in get(client, f"/jobs/{sample.red}?attempt=2").text
 
 
+def test_a_page_can_be_asked_for_without_the_lines_of_its_log(client: httpx2.Client, sample: Any) -> None:
+    whole, rest = (client.get(f"/jobs/{sample.long}{query}").text for query in ("", "?lines=no"))
+    assert whole.count('class="line"') == 1500 and 'class="line"' not in rest
+    assert whole[: whole.index('id="log"')] == rest[: rest.index('id="log"')]
+    assert client.get(f"/jobs/{sample.waiting}?lines=no").status_code == 200
+
+
 def test_a_long_log_shows_both_its_ends_and_leads_to_all_of_it(client: httpx2.Client, sample: Any) -> None:
     page = get(client, f"/jobs/{sample.long}")
     assert "60,000 lines" in page.text and "Lines 501\u201359,000 are not shown" in page.text

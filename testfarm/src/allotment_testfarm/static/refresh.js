@@ -13,7 +13,7 @@ async function refresh() {
   if (document.hidden || !document.querySelector("[data-live]")) return;
   if (getSelection().isCollapsed) {
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const answer = await fetch(address(), { headers: { Accept: "text/html" } });
       const tag = answer.headers.get("ETag");
       if (answer.ok && tag !== known) update(new DOMParser().parseFromString(await answer.text(), "text/html"));
       known = tag;
@@ -22,6 +22,14 @@ async function refresh() {
     }
   }
   wait();
+}
+
+// Returns the page's address, with a query that leaves out a large part which does not change or has a stream of its own.
+function address() {
+  const url = new URL(location.href);
+  const rest = document.querySelector("[data-rest]:not([data-live])");
+  if (rest) url.search += (url.search ? "&" : "?") + rest.dataset.rest;
+  return url;
 }
 
 function wait() {

@@ -64,11 +64,11 @@ def file_of(log: AttemptLog | None, folder: Path) -> Path:
     return path if path.is_relative_to(folder / "logs") else folder / "logs" / "none"
 
 
-def show(of: AttemptLog | None, folder: Path, first: int | None = None) -> LogView | None:
+def show(of: AttemptLog | None, folder: Path, first: int | None = None, *, with_lines: bool = True) -> LogView | None:
     """Return the beginning and the end of a log, and the lines from ``first`` on; nothing of one that was removed."""
     if of is None:
         return None
-    if of.removed is not None:
+    if of.removed is not None or not with_lines:
         return LogView((), 0, 0, 0, of)
     with Log(file_of(of, folder)) as log:
         parts, place = _parts(log, first)

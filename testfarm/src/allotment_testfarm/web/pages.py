@@ -61,8 +61,9 @@ def show_job(
     number: parameters.Number,
     attempt: parameters.Try = None,
     line: parameters.Line = None,
+    lines: bool = True,
 ) -> Response:
-    """One job: verdict, test cases, steps, log."""
+    """One job: verdict, test cases, steps, log; without the log's ``lines`` for who follows them by themselves."""
     farm = farm_of(request)
     with farm.database.read() as connection:
         context = job.read(connection, number, attempt, farm.clock())
@@ -70,7 +71,8 @@ def show_job(
     if context is None:
         which = f"job {number}" if attempt is None else f"attempt {attempt} of job {number}"
         raise NotFoundError(f"there is no {which}", "Look for it among the results")
-    return _page(request, farm, "job.html", log=log_view.show(log, farm.folder, line), url=_address(request), **context)
+    shown = log_view.show(log, farm.folder, line, with_lines=lines)
+    return _page(request, farm, "job.html", log=shown, url=_address(request), **context)
 
 
 @_page_at("/revisions/{commit}")
