@@ -125,6 +125,15 @@ def test_files_of_a_run_that_fails_later_are_known_to_the_next(partition: Any) -
     assert not (partition.folder / "etc/t").exists()
 
 
+def test_files_of_a_run_that_was_killed_are_known_to_the_next(partition: Any) -> None:
+    text = "[t]\nrecipe = allotment.recipes:template\ninline = x\noutput = etc/t\n"
+    kills = "[c]\nrecipe = allotment.recipes:command\ncommand = test -e ${t:output} && kill -9 $PPID\n"
+    assert "signal 9" in partition.run(f"[buildout]\nparts = t c\n{text}{kills}").error
+    assert (partition.folder / "etc/t").exists()
+    assert partition.run("[buildout]\nparts =\n").error == ""
+    assert not (partition.folder / "etc/t").exists()
+
+
 def test_secrets_come_by_the_environment_only(partition: Any) -> None:
     partition.parameters = {"password": Secret("pl4nted")}
     slap = "[slap]\nrecipe = allotment.recipes:slapconfiguration\n"

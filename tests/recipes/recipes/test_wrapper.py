@@ -247,10 +247,22 @@ def test_broken_pipes_end_the_program_as_they_would_without_us(script: Any) -> N
     assert int(ignored, 16) & (1 << (signal.SIGHUP - 1))
 
 
-def test_a_cpu_is_asked_for(script: Any, tmp_path: Path) -> None:
-    path = script("sh -c 'echo $$'", **{"reserve-cpu": "true"})
-    done = subprocess.run([path], capture_output=True, text=True, timeout=10, check=True, env={"HOME": str(tmp_path)})
-    assert (tmp_path / launch.CPU_REQUESTS).read_text() == done.stdout
+def test_a_cpu_is_asked_for(script: Any, start: Start, tmp_path: Path) -> None:
+    requests = tmp_path / launch.CPU_REQUESTS
+    requests.write_text("99999999\nnonsense\n")
+    path = script("sleep 60", **{"reserve-cpu": "true"})
+    processes = [start(path, env={"HOME": str(tmp_path)}) for _ in range(2)]
+    until(lambda: sorted(requests.read_text().split()) == sorted(str(process.pid) for process in processes))
+
+
+def test_a_cpu_that_can_not_be_asked_for_is_said(script: Any, tmp_path: Path) -> None:
+    path = script("true", **{"reserve-cpu": "true"})
+    done = subprocess.run([path], capture_output=True, text=True, timeout=10, check=False, env={"HOME": "/nowhere"})
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "launch: reserve-cpu: /nowhere/.slapos-cpu-exclusive can't be written: No such file or directory\n"
+    )
 
 
 def test_output_goes_to_files_and_the_program_takes_our_place(script: Any, tmp_path: Path) -> None:

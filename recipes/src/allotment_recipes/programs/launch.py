@@ -145,10 +145,15 @@ def _birth(pid: int) -> tuple[str, ...]:
 
 
 def _reserve_cpu() -> None:
+    """Enter our number; those of processes that have ended go."""
     path = Path(os.environ.get("HOME", "."), CPU_REQUESTS)
     try:
-        with path.open("a") as file:
-            file.write(f"{os.getpid()}\n")
+        with path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            numbers = [number for number in file.read().split() if number.isdecimal() and _birth(int(number))]
+            file.truncate(0)
+            file.writelines(f"{number}\n" for number in dict.fromkeys([*numbers, str(os.getpid())]))
     except OSError as error:
         raise LaunchError(f"reserve-cpu: {path} can't be written: {error.strerror}") from error
 
