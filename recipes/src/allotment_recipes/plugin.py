@@ -32,6 +32,7 @@ RECIPES = {
     "request": "request",
     "request-optional": "request_optional",
     "script": "script",
+    "shared-instances": "shared_instances",
     "simplehttpserver": "simplehttpserver",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
