@@ -4,6 +4,7 @@
 
 import os
 import re
+import resource
 import shlex
 import shutil
 import signal
@@ -352,6 +353,21 @@ def test_a_full_disk_costs_lines_and_says_how_many(tmp_path: Path) -> None:
     os.dup2(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT), log.handle)
     log.write(b"kept\n")
     assert (tmp_path / "log").read_text() == "\n[launch: 5 bytes were lost: the disk was full]\nkept\n"
+
+
+def test_on_a_disk_that_fills_up_each_byte_is_written_or_counted(tmp_path: Path) -> None:
+    log = keeper.Log(str(tmp_path / "log"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+        log.write(b"0123456")
+        log.write(b"789abc")  # three of these find room
+        log.write(b"def")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.write(b"end")
+    assert (tmp_path / "log").read_text() == "0123456789\n[launch: 6 bytes were lost: the disk was full]\nend"
 
 
 def test_a_log_whose_folder_went_goes_on_in_the_old_file(tmp_path: Path, capfd: Any) -> None:

@@ -55,17 +55,18 @@ class Log:
 
     def write(self, data: bytes) -> None:
         """Append; a note tells how much is missing before it."""
-        try:
-            if self._lost:
-                self._write(f"\n[launch: {self._lost} bytes were lost: the disk was full]\n".encode())
-                self._lost = 0
-            self._write(data)
-        except OSError:
-            self._lost += len(data)
+        if self._lost and not self._write(f"\n[launch: {self._lost} bytes were lost: the disk was full]\n".encode()):
+            self._lost = 0
+        self._lost += self._write(data) if not self._lost else len(data)
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self.handle, data) :]
+    def _write(self, data: bytes) -> int:
+        """Return how many bytes could not be written."""
+        try:
+            while data:
+                data = data[os.write(self.handle, data) :]
+        except OSError:
+            pass
+        return len(data)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _LOG_MODE)

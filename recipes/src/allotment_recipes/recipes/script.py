@@ -15,6 +15,7 @@ from pathlib import Path
 from types import CodeType
 from typing import ClassVar, Final
 
+from allotment.atomic import sync_file_system
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem, Words, rest
@@ -200,6 +201,8 @@ class Recipe(GenericBaseRecipe[Options]):
                 yield False
                 if location.parent == self.run.store_root:
                     seal(location)
+            if is_named_by_hash:
+                sync_file_system(location.parent)
             file.truncate(0)
 
     def _check(self, location: Path) -> None:
