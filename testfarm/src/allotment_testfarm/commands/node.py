@@ -23,7 +23,13 @@ def read_size(context: click.Context, parameter: click.Parameter, text: str | No
 
 @click.command("node")
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the test node keeps everything.")
-@click.option("--farm", "url", required=True, help="URL of the farm's wire, as farm.json says.")
+@click.option(
+    "--farm",
+    "urls",
+    required=True,
+    multiple=True,
+    help="URL of the farm's wire, as farm.json says; once for each engine, to have others when one stays away.",
+)
 @click.option("--token-file", type=click.Path(path_type=Path), required=True, help="File with the test nodes' token.")
 @click.option("--name", required=True, help="What the farm calls this test node.")
 @click.option("--slots", type=click.IntRange(1, 64), default=1, show_default=True, help="Jobs at a time.")
@@ -47,7 +53,7 @@ def read_size(context: click.Context, parameter: click.Parameter, text: str | No
 )
 def command(
     folder: Path,
-    url: str,
+    urls: tuple[str, ...],
     token_file: Path,
     name: str,
     slots: int,
@@ -67,7 +73,8 @@ def command(
     from allotment_testfarm.testnode.wire_client import WireClient
 
     log_to_stderr()
-    with WireClient(url, read_token(token_file, "Give the farm's node.token")) as wire:
+    token = read_token(token_file, "Give the farm's node.token")
+    with WireClient(urls[0], token, others=urls[1:]) as wire:
         node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory)
         for number in (signal.SIGTERM, signal.SIGINT):
             # On a thread: the handler interrupts the main one, which may hold the very lock that stopping takes.

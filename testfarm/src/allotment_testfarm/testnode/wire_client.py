@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The calls of ``wire.py`` as Python functions, for threads."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, TypeVar
@@ -30,23 +31,32 @@ _MAX_ARCHIVE = 4 << 30  # bytes of a revision's tar
 
 
 class WireClient:
-    """One engine, spoken to by all threads of a test node.
+    """The engines of one farm, spoken to by all threads of a test node: to one at a time.
+
+    When that gives no usable answer, the next call goes to the next one; all of them know every lease.
 
     Every call raises UnreachableError when no usable answer came, server errors included: trying again may help; and
     RefusedError when the engine says no: a status of 409 means that the lease is lost.
     """
 
-    def __init__(self, url: str, token: Secret, timeout: float = 20.0) -> None:
-        check_url(url)
-        self.url = url.rstrip("/")
+    def __init__(self, url: str, token: Secret, timeout: float = 20.0, others: Sequence[str] = ()) -> None:
+        """``others`` are the URLs of more engines over the same database."""
+        self._urls = [each.rstrip("/") for each in (url, *others)]
+        for each in self._urls:
+            check_url(each)
+        self._moving = threading.Lock()
         self.timeout = timeout  # seconds
         # Environment proxies are left out: a token must not travel through one that nobody named here.
         self._http = httpx2.Client(
-            base_url=self.url,
             headers={"Authorization": f"Bearer {token.reveal()}"},
             timeout=timeout,
             trust_env=False,
         )
+
+    @property
+    def url(self) -> str:
+        """Of the engine that is spoken to now."""
+        return self._urls[0]
 
     def __enter__(self) -> Self:
         return self
@@ -96,12 +106,12 @@ class WireClient:
 
     def source(self, revision: str, target: Path) -> None:
         """Download a revision's files as a tar."""
-        size = 0
+        size, url = 0, self.url
         try:
-            with self._http.stream("GET", f"/wire/v1/source/{revision}", timeout=300.0) as answer:
+            with self._http.stream("GET", f"{url}/wire/v1/source/{revision}", timeout=300.0) as answer:
                 if not answer.is_success:
                     answer.read()
-                    raise self._refusal(answer)
+                    raise self._refusal(url, answer)
                 with target.open("wb") as file:
                     for chunk in answer.iter_bytes(_CHUNK):
                         size += len(chunk)
@@ -109,7 +119,7 @@ class WireClient:
                             raise AllotmentError(f"revision {revision} is larger than {_MAX_ARCHIVE} bytes")
                         file.write(chunk)
         except (httpx2.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed
-            raise self._unreachable(error) from error
+            raise self._unreachable(url, error) from error
 
     def _send(
         self,
@@ -123,32 +133,37 @@ class WireClient:
         also: tuple[int, ...] = (),
     ) -> httpx2.Response:
         """Return the answer when it is a yes, or its status is in ``also``."""
+        url = self.url
         try:
             answer = self._http.request(
                 method,
-                f"/wire/v1/{path}",
+                f"{url}/wire/v1/{path}",
                 content=body,
                 params=query,
                 headers=headers,
                 timeout=self.timeout if timeout is None else timeout,
             )
         except (httpx2.HTTPError, RuntimeError) as error:  # RuntimeError: the client was closed
-            raise self._unreachable(error) from error
+            raise self._unreachable(url, error) from error
         if answer.is_success or answer.status_code in also:
             return answer
-        raise self._refusal(answer)
+        raise self._refusal(url, answer)
 
     def _decode(self, kind: type[T], answer: httpx2.Response) -> T:
         return loads(kind, answer.content, self.url)
 
-    def _refusal(self, answer: httpx2.Response) -> AllotmentError:
+    def _refusal(self, url: str, answer: httpx2.Response) -> AllotmentError:
         if answer.status_code >= 500 or answer.status_code == 429:
-            return self._unreachable(f"HTTP {answer.status_code}, {refusal(answer, self.url, '').what}")
-        return refusal(answer, self.url, "Check that the URL is the farm's wire")
+            return self._unreachable(url, f"HTTP {answer.status_code}, {refusal(answer, url, '').what}")
+        return refusal(answer, url, "Check that the URL is the farm's wire")
 
-    def _unreachable(self, reason: object) -> UnreachableError:
+    def _unreachable(self, url: str, reason: object) -> UnreachableError:
+        """Return the error of an engine that gave no usable answer, and go on with the next one."""
+        with self._moving:
+            if url == self.url:  # else another thread was here first
+                self._urls = [*self._urls[1:], url]
         text = str(reason).rstrip(".") or type(reason).__name__
-        return UnreachableError(f"the farm at {self.url} did not answer: {text}", "Check that it runs, then retry")
+        return UnreachableError(f"the farm at {url} did not answer: {text}", "Check that it runs, then retry")
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:
