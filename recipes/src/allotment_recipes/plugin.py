@@ -4,6 +4,7 @@
 from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
+    "ca.certificate": "ca_certificate",
     "cmmi": "cmmi",
     "command": "command",
     "copyfiles": "copyfiles",

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipe ``ca.certificate``: a key that is made here, and a certificate that is renewed in time."""
+
+import importlib.util
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from allotment.errors import AllotmentError
+from allotment.options import OptionProblem, Words
+from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.crontab import entry, read_schedule
+from allotment_recipes.recipes.cron import require_cronsim
+from allotment_recipes.scripts import program, refuse_secrets, write_script
+
+_NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]*")
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+
+
+@dataclass(frozen=True)
+class Options:
+    key_file: Path  # the key, made where it is missing, readable by its owner only
+    cert_file: Path  # the certificate
+    ca_path: Path | None = None  # folder of an authority of the partition's own, made at the first use
+    request_folder: Path | None = None  # in place of ca-path: where the request is put, and the certificate comes to
+    ca_file: Path | None = None  # with request-folder: the authority's certificate, by which answers are checked
+    name: str = ""  # of the request, the promise and cron's job; default: the section's
+    common_name: str = ""  # the certificate's subject; default: name
+    names: Words = Words(())  # DNS names and addresses that it is for; default: common-name
+    days: float = 90.0  # for which the authority of ca-path signs
+    renew_before: float = 0.0  # days before the end; default: a third of days
+    on_renew: str = ""  # for /bin/sh, once after each renewal: lets services read the certificate anew
+    cron_entries: Path = Path("etc/cron.d")  # folder of cron's jobs: the recipe cron runs them
+
+    def __post_init__(self) -> None:
+        if (self.ca_path is None) == (self.request_folder is None):
+            raise ValueError("give one of ca-path and request-folder")
+        if self.ca_file is not None and self.request_folder is None:
+            raise ValueError("ca-file goes with request-folder")
+
+
+class Recipe(GenericBaseRecipe[Options]):
+    """Keep a key and its certificate, at each processing and once a day by cron, and promise that it is valid.
+
+    With ``ca-path`` the partition signs for itself: services of one instance trust ``${section:ca-file}``. With
+    ``request-folder`` the request ``<name>.csr`` is signed by whoever has the authority's key and puts ``<name>.crt``
+    beside it. The key never leaves. A service waits for its certificate with the option ``wait-for-files`` of the
+    recipe ``wrapper``. Key and certificate stay when the section goes.
+    """
+
+    def prepare(self) -> None:
+        options = self.options
+        require_cronsim(self.name)
+        if importlib.util.find_spec("cryptography") is None:
+            raise AllotmentError(
+                f"[{self.name}] needs the Python package cryptography, which is not installed",
+                "Install it where buildout runs: pip install 'allotment.recipes[build]'",
+            )
+        self.certificate_name = options.name or self.name
+        if not _NAME.fullmatch(self.certificate_name):
+            raise OptionProblem(
+                "name", f"{self.certificate_name!r} is not a name", "Use letters, digits, '-', '.', '_'"
+            )
+        self.subject = options.common_name or self.certificate_name
+        if not 1 <= len(self.subject) <= 64 or not self.subject.isprintable():
+            raise OptionProblem("common-name", f"{self.subject!r} has not 1 to 64 characters", "Shorten it")
+        for name in options.names or (self.subject,):
+            if not _HOST.fullmatch(name):
+                raise OptionProblem("names", f"{name!r} is neither a host's name nor an address", "Correct it")
+        self.before = options.renew_before or options.days / 3
+        if not 0 < self.before < options.days:
+            raise OptionProblem("renew-before", f"{self.before:g} is not from 0 to days", "Leave it out")
+        refuse_secrets(self, "on-renew", options.on_renew)
+        if options.on_renew and not options.on_renew.strip().isprintable():
+            raise OptionProblem("on-renew", "is not one line of text", "Write more than one line to a script")
+        self.publish_option("key-file", self.path(options.key_file))
+        self.publish_option("cert-file", self.path(options.cert_file))
+        if options.ca_path is not None:
+            self.publish_option("ca-file", self.path(options.ca_path) / "ca.crt")
+
+    def install(self) -> list[Path]:
+        """Write what keeps the certificate, and the promise."""
+        name, words = self.certificate_name, self._words()
+        owner = self.run.instance.instance if self.run.instance is not None else str(self.folder)
+        schedule = read_schedule("once-a-day", f"{owner} {name} certificate")
+        return [
+            write_script(self, f"etc/run/{name}-certificate", words),
+            self.write(
+                self.path(self.options.cron_entries) / f"{name}-certificate",
+                entry(schedule, shlex.join(words), {}, ""),
+                0o600,
+            ),
+            write_script(self, f"etc/promise/{name}-certificate", [*words, "--check"]),
+        ]
+
+    def _words(self) -> list[str]:
+        options = self.options
+        words = [*program("certificate"), "--name", self.certificate_name, "--subject", self.subject]
+        files = ("key_file", "cert_file", "ca_path", "request_folder", "ca_file")
+        for option in files:
+            path = getattr(options, option)
+            if path is not None:
+                words += [f"--{option.replace('_', '-')}", str(self.path(path))]
+        for name in options.names:
+            words += ["--for", name]
+        words += ["--days", f"{options.days:g}", "--renew-before", f"{self.before:g}"]
+        return [*words, "--on-renew", options.on_renew.strip()] if options.on_renew.strip() else words
