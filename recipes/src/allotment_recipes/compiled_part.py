@@ -66,18 +66,25 @@ class CompiledPart(GenericBaseRecipe[C]):
     patch_lines: Sequence[str] = ()
     patch_options = "-p0"
     patch_binary = "patch"
+    setup_eggs: Sequence[str] = ()  # distributions for the build, beside python-tools
     tools: Sequence[str] = ()  # programs that the build asks for, of the machine, a part or python-tools
 
     @abstractmethod
     def build(self, workshop: Workshop, place: Place) -> None:
         """Run the steps that install the part into ``location``."""
 
+    def more_environment(self, work: Path) -> Mapping[str, str]:
+        """Return variables of the build that the recipe adds."""
+        return {}
+
     def prepare_part(self, version: str) -> None:
         """Read what the options say together; called by ``prepare`` of the recipe, after ``source`` is set."""
         options = self.options
         self.patches: tuple[Patch, ...] = read_patches(self.patch_lines, self.path)
         self.variables = self._variables()
-        self.pins = self.read_pins("python-tools", options.python_tools)
+        self.pins = (
+            *self.read_pins("python-tools", options.python_tools), *self.read_pins("setup-eggs", self.setup_eggs),
+        )  # fmt: skip
         if options.shared:
             self._check_relocatable()
         self.version = version
@@ -139,6 +146,7 @@ class CompiledPart(GenericBaseRecipe[C]):
         if self.pins:
             install_tools(self.pins, blobs, place.work / "tools")
             environment["PATH"] = f"{place.work}/tools/bin:{environment['PATH']}"
+        environment |= self.more_environment(place.work)
         workshop = Workshop(
             self.name, folder, place.work, environment, place.log, place.lock, self.folder, self.logger.info
         )
@@ -202,7 +210,7 @@ class CompiledPart(GenericBaseRecipe[C]):
         """Raise when this machine lacks a program, before anything is fetched or built."""
         brought = {pin.name for pin in self.pins} | set(getattr(self.buildout, "parts_of", lambda name: ())(self.name))
         programs = ["gcc", *(tool for tool in self.tools if tool not in brought)] if self.tools else []
-        programs += [self.patch_binary] if self.patches else []
+        programs += [self.patch_binary] if self.patches and "/" not in self.patch_binary else []  # or of another part
         if lacking := missing_tools([*programs, *self.options.host_tools]):
             packages = " ".join(dict.fromkeys(lacking.values()))
             problem = f"[{self.name}] host-tools: this machine has no {' and no '.join(lacking)} in {HOST_PATH}"

@@ -22,6 +22,8 @@ RECIPES = {
     "promise": "promise",
     "publish": "publish",
     "publish-early": "publish_early",
+    "python.develop": "python_develop",
+    "python.extension": "python_extension",
     "python.scripts": "python_scripts",
     "random.integer": "random_integer",
     "random.mac": "random_mac",

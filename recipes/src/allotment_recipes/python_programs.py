@@ -128,7 +128,7 @@ def install_tools(pins: Sequence[wheels.Pin], blobs: BlobStore, folder: Path) ->
     """Install distributions for their programs, all of them, which are then in ``folder/bin``."""
     folder.mkdir()
     files = install(pins, blobs, folder)
-    wheels.check_requirements(pins, [folder / "lib"])
+    wheels.check_requirements([folder / "lib"])
     programs = Programs(folder, folder, [str(folder / "lib")], is_full_name=True)
     for name, (module, attribute) in entry_points([folder / "lib"]).items():
         programs.add_entry_point(name, module, attribute)

@@ -106,24 +106,26 @@ def install(pins: Iterable[Pin], blobs: BlobStore, target: Path, programs: Path)
             digest = fetch_wheel(wanted, blobs)
             blobs.copy(digest, Path(folder) / wheel_name(blobs.path(digest), wanted))
         if pins:
-            _run_pip([item.requirement for item in pins], folder, target)
-    found = _take_programs(target, programs)
-    shutil.rmtree(target / "bin", ignore_errors=True)  # pip's scripts name the temporary folder; ours are made apart
-    return found
+            run_pip([item.requirement for item in pins], folder, target)
+    return take_programs(target, programs)
 
 
-def _take_programs(target: Path, programs: Path) -> dict[str, Path]:
-    """Move those files of ``bin`` that are not pip's scripts for entry points."""
+def take_programs(target: Path, programs: Path) -> dict[str, Path]:
+    """Move those files of ``bin`` that are not pip's scripts for entry points, and remove the rest of it.
+
+    Those scripts name a folder that goes away; ours are made apart.
+    """
     points = [point for item in importlib.metadata.distributions(path=[str(target)]) for point in item.entry_points]
     made = {point.name for point in points if point.group in ("console_scripts", "gui_scripts")}
     found = {}
     for path in sorted((target / "bin").glob("*")):
         if path.is_file() and path.name not in made:
             found[path.name] = path.rename(programs / f"{path.name}.new")
+    shutil.rmtree(target / "bin", ignore_errors=True)
     return found
 
 
-def _run_pip(requirements: list[str], wheels: str, target: Path) -> None:
+def run_pip(requirements: list[str], wheels: str, target: Path) -> None:
     """Install from the folder ``wheels``; asked for by name, pip notes no path of ours in what it installs."""
     command = [
         sys.executable,
@@ -145,22 +147,20 @@ def _run_pip(requirements: list[str], wheels: str, target: Path) -> None:
         )
 
 
-def check_requirements(pins: Iterable[Pin], folders: Iterable[Path]) -> None:
-    """Raise when a distribution needs one that is in none of the folders, or another version of it."""
+def check_requirements(folders: Iterable[Path]) -> None:
+    """Raise when a distribution in the folders needs one that is in none of them, or another version of it."""
     from packaging.requirements import Requirement
 
-    installed = {
-        canonical(item.metadata["Name"]): item for item in importlib.metadata.distributions(path=[*map(str, folders)])
-    }
-    for wanted in pins:
-        for text in installed[canonical(wanted.name)].requires or ():
+    found = importlib.metadata.distributions(path=[*map(str, folders)])
+    installed = {canonical(item.metadata["Name"]): item for item in found}
+    for item in installed.values():
+        name = f"{item.metadata['Name']}=={item.version}"
+        for text in item.requires or ():
             need = Requirement(text)
             if need.marker is not None and not need.marker.evaluate({"extra": ""}):
                 continue
-            found = installed.get(canonical(need.name))
-            if found is None:
-                raise AllotmentError(f"{wanted.requirement} needs {text}", f"Add {need.name} to eggs and pin it")
-            if not need.specifier.contains(found.version, prereleases=True):
-                raise AllotmentError(
-                    f"{wanted.requirement} needs {text}, but {found.version} is pinned", "Correct [versions]"
-                )
+            other = installed.get(canonical(need.name))
+            if other is None:
+                raise AllotmentError(f"{name} needs {text}", f"Add {need.name} to eggs and pin it")
+            if not need.specifier.contains(other.version, prereleases=True):
+                raise AllotmentError(f"{name} needs {text}, but {other.version} is pinned", "Correct [versions]")

@@ -73,7 +73,7 @@ class Recipe(GenericBaseRecipe[Options]):
         with filling(self, self.location, self.version) as folder:
             if folder is not None:
                 files = python_programs.install(self.pins, BlobStore(self.run.sources), folder)
-                wheels.check_requirements(self.pins, [folder / "lib", *(path / "lib" for path in self.built)])
+                wheels.check_requirements([folder / "lib", *(path / "lib" for path in self.built)])
                 self._make_programs(folder, files)
         return removable(self, self.location)
 
