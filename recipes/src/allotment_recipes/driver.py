@@ -53,15 +53,17 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
 
     def initialize(self) -> None:
         spec = self["recipe"]
-        recipe_class = recipe_loading.load(self.name, spec)
         self._alias = recipe_loading.alias(spec)
         if self._alias is not None:
-            self._translate(self._alias, recipe_class)
+            spec = f"{DISTRIBUTION}:{self._alias.chosen(self)}"
+        recipe_class = recipe_loading.load(self.name, spec)
+        if self._alias is not None:
+            self._translate(self._alias, spec, recipe_class)
         self.recipe = recipe_class(self.buildout, self.name, self)
         if self._alias is not None:
             self._show_theirs()
 
-    def _translate(self, alias: Alias, recipe_class: type[Any]) -> None:
+    def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
         """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
         self._theirs = {**self._raw, **self._cooked}
         options = alias.translated(self._theirs)
@@ -75,7 +77,7 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         self._raw = {
             option: text for option, text in options.items() if option == BASE_LOCATION or takes(recipe_class, option)
         }
-        self._raw["recipe"] = f"{DISTRIBUTION}:{alias.recipe}"
+        self._raw["recipe"] = spec
         self._cooked, self._data = {}, {}
 
     def _show_theirs(self) -> None:

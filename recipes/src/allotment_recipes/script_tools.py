@@ -213,6 +213,11 @@ def multiarch() -> str:
     return str(sysconfig.get_config_var("MULTIARCH") or f"{platform.machine()}-linux-gnu")
 
 
+def is_true(value: str | None) -> bool:
+    """Return whether an option says so; none does not."""
+    return (value or "").strip().lower() in ("true", "yes", "y", "on", "1")
+
+
 def scope(tools: ScriptTools, location: str) -> dict[str, Any]:
     """Return the global names of a snippet."""
     return {
@@ -222,6 +227,7 @@ def scope(tools: ScriptTools, location: str) -> dict[str, Any]:
         "buildout": tools.buildout,
         "location": location,
         "guessworkdir": guessworkdir,
+        "is_true": is_true,
         "guessPlatform": guess_platform,
         "multiarch": multiarch,
     }

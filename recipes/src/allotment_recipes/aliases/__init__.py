@@ -20,6 +20,9 @@ DISTRIBUTION: Final = "allotment.recipes"
 _TABLES: Final[Mapping[str, tuple[str, str]]] = {
     "cns-recipe-symlink": ("other_recipes", "CNS_RECIPE_SYMLINK"),
     "collective-recipe-template": ("other_recipes", "COLLECTIVE_RECIPE_TEMPLATE"),
+    "hexagonit-recipe-cmmi": ("slapos_recipes", "SLAPOS_RECIPE_CMMI"),
+    "hexagonit-recipe-download": ("other_recipes", "HEXAGONIT_RECIPE_DOWNLOAD"),
+    "plone-recipe-command": ("other_recipes", "PLONE_RECIPE_COMMAND"),
     "slapos-cookbook": ("slapos_cookbook", "SLAPOS_COOKBOOK"),
     "slapos-recipe-build": ("slapos_recipes", "SLAPOS_RECIPE_BUILD"),
     "slapos-recipe-cmmi": ("slapos_recipes", "SLAPOS_RECIPE_CMMI"),
@@ -36,8 +39,15 @@ class Alias:
     defaults: Mapping[str, str] = field(default_factory=dict)  # our options that are another value when left out
     dropped: Mapping[str, str] = field(default_factory=dict)  # their option -> why it has no effect here
     results: Mapping[str, str] = field(default_factory=dict)  # what others read as their option -> ours
+    instead: Mapping[str, str] = field(default_factory=dict)  # their option that is true -> our recipe then
     is_built: bool = False  # what names the part's own folder in parts-directory means where it is built to
+    is_pinned: bool = False  # its url is pinned by allot.lock although the recipe has no option sha256sum
     convert: Callable[[dict[str, str]], None] | None = None  # changes the options where a new name is not enough
+
+    def chosen(self, options: Mapping[str, str]) -> str:
+        """Return our recipe for a section with these options."""
+        words = {option: options.get(option, "").strip().lower() for option in self.instead}
+        return next((self.instead[option] for option in words if words[option] in ("true", "yes", "1")), self.recipe)
 
     def translated(self, options: Mapping[str, str]) -> dict[str, str]:
         """Return ``options`` by our names, without those that are dropped; references are resolved in them."""

@@ -42,3 +42,11 @@ COLLECTIVE_RECIPE_TEMPLATE: Final = {
 CNS_RECIPE_SYMLINK: Final = {
     "default": Alias("symlink", dropped={"autocreate": "folders are always made"}, convert=_cns_symlink),
 }
+
+HEXAGONIT_RECIPE_DOWNLOAD: Final = {
+    "default": Alias("download-unpacked", instead={"download-only": "download"}),
+}
+
+PLONE_RECIPE_COMMAND: Final = {
+    "default": Alias("command", defaults={"stop-on-error": "false"}),
+}

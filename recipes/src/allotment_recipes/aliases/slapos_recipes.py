@@ -1,9 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """slapos.recipe.build, slapos.recipe.cmmi and slapos.recipe.template."""
 
+import shlex
 from typing import Final
 
 from allotment_recipes.aliases import Alias
+from allotment_recipes.compiled_part import LOCATION
+
+_HOOKS: Final = {
+    "pre-configure-hook": "pre-configure",
+    "pre-make-hook": "pre-build",
+    "post-make-hook": "post-install",
+}
+_CALL: Final = """\
+import os, runpy, sys
+path, function, location = sys.argv[1:]
+options = {"location": location, "compile-directory": os.getcwd()}
+runpy.run_path(path)[function](options, {"buildout": {"directory": location}}, dict(os.environ))"""
 
 
 def _template(options: dict[str, str]) -> None:
@@ -20,15 +33,31 @@ def _template(options: dict[str, str]) -> None:
 
 
 def _cmmi(options: dict[str, str]) -> None:
-    """Let the variables of ``environment-section`` stand before those of ``environment``."""
-    section = options.pop("environment-section", "").strip()
-    if section:
-        options["environment"] = f"{section}\n{options.get('environment', '')}".strip()
+    """Take an empty ``prefix``, ``%(location)s`` for the part's folder, and the Python functions called hooks."""
+    if not options.get("prefix", "").strip():
+        options.pop("prefix", None)
+    for option, text in options.items():
+        options[option] = text.replace("%(location)s", LOCATION)
+    for hook, option in _HOOKS.items():
+        text = options.pop(hook, "").strip()
+        if text:
+            commands = [_hook_command(text), options.get(option, "").strip()]
+            options[option] = "\n".join(filter(None, commands))
+            options["host-tools"] = f"{options.get('host-tools', '')} python3".strip()
+
+
+def _hook_command(hook: str) -> str:
+    """Return the shell command that calls ``path#md5:function``, as ``function(options, buildout, environment)``."""
+    address, _, function = hook.rpartition(":")
+    path, _, _ = address.partition("#")
+    return f"python3 -c {shlex.quote(_CALL)} {shlex.quote(path)} {shlex.quote(function)} {LOCATION}"
 
 
 SLAPOS_RECIPE_BUILD: Final = {
+    "default": Alias("script", is_pinned=True),
     "download": Alias("download"),
     "download-unpacked": Alias("download-unpacked"),
+    "gitclone": Alias("gitclone"),
     "mkdirectory": Alias("mkdirectory"),
 }
 

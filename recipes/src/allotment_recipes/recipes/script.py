@@ -99,9 +99,12 @@ class Recipe(GenericBaseRecipe[Options]):
         return [location, *written]
 
     def update(self) -> list[Path]:
-        """Run ``update``."""
+        """Run ``update``; what ``install`` made stays this part's."""
         self.run.journal.flush()
-        return self._execute("update")
+        written = self._execute("update")
+        text = self.raw.get("location", "") if self.code["install"] else ""
+        location = self.path(text) if text else None
+        return written if location is None or location.parent == self.run.store_root else [location, *written]
 
     def _check_shared(self) -> None:
         if not self.code["install"]:
