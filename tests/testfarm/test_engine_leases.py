@@ -104,6 +104,15 @@ def test_a_job_of_another_process_is_found_by_the_sweep(
     assert isinstance(answer[0], Lease)
 
 
+def test_a_job_of_another_process_is_found_at_once_after_a_hint(
+    service: Leases, filled_sqlite: Any, start: Start
+) -> None:
+    answer = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
+    filled_sqlite.revision("a")
+    service.hint()
+    assert isinstance(answer[0], Lease)
+
+
 def test_nothing_to_do_is_said_after_the_wait(service: Leases, start: Start, clock: Clock) -> None:
     answer = start(service.take(LeaseRequest("n1", wait=20.0), Caller()))
     clock.advance(19.9)

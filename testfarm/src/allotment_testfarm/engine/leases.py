@@ -115,6 +115,11 @@ class Leases(RepeatingService):
         adding = Deferred.fromCoroutine(self._feed.add(jobs))
         adding.addErrback(lambda failure: self._log.failure("the next look finds what waits", failure))
 
+    def hint(self) -> None:
+        """Another process may have let jobs wait: this is seen at once, and not after the rest of a second."""
+        looking = Deferred.fromCoroutine(self._feed.look())
+        looking.addErrback(lambda failure: self._log.failure("the next look finds what waits", failure))
+
     def ended(self, ended: Ended) -> None:
         """An attempt has ended: its job may wait again, and others may have waited for its end."""
         self._live.pop(ended.attempt, None)

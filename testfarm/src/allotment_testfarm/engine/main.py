@@ -31,6 +31,7 @@ from allotment_testfarm.discovery import Discovery, Release
 from allotment_testfarm.engine import log_lines
 from allotment_testfarm.engine.cron import Cron
 from allotment_testfarm.engine.duties import AllDuties, Duties, SharedDuties
+from allotment_testfarm.engine.hints import Hints
 from allotment_testfarm.engine.http import Connections, WireSite
 from allotment_testfarm.engine.leases import Leases
 from allotment_testfarm.engine.logs import LogSink
@@ -45,6 +46,7 @@ from allotment_testfarm.engine.sources import Sources
 from allotment_testfarm.engine.wire_server import Wire
 from allotment_testfarm.engine.workers import ThreadWorkers
 from allotment_testfarm.git import Mirror
+from allotment_testfarm.hints import PIPE
 
 PACKAGE = "allotment_testfarm"  # whose migrations make the database
 NAME = "engine"  # of the ready file and the lock
@@ -93,6 +95,7 @@ class Engine:
         self._shared = None if settings.is_sqlite else SharedDuties(reactor, self._workers, settings.name or NAME)
         self._duties: Duties = self._shared or AllDuties()
         self._client = MasterClient(settings.master, settings.master_token()) if settings.master else None
+        self._hints = Hints(reactor, settings.folder / own(settings.name, PIPE), self._leases.hint)
         self._others: list[Service] = []
         self._wire: Wire | None = None
         self._port: IListeningPort | None = None
@@ -149,6 +152,7 @@ class Engine:
         self._others = [self._poll(project, nightly), self._retention(), *([offers] if offers else [])]
         for service in (self._leases, *self._others):
             service.startService()
+        self._hints.start()
 
     def _prepare(self) -> Signer:
         """Make the key and the folders that have to be there."""
@@ -219,6 +223,7 @@ class Engine:
         """Answer what was asked, let what runs end; a call that does not return must not keep the engine."""
         threading.Thread(target=_exit_at_last, daemon=True).start()
         self._ready.unlink(missing_ok=True)
+        self._hints.stop()
         if self._port is not None:
             await maybeDeferred(self._port.stopListening)
         if self._leases.running:
