@@ -14,7 +14,8 @@ from allotment.messages.manifest import DEFAULT_TYPE
 from allotment.options import OptionProblem
 from allotment.secret import resolve
 
-ROOT_TYPE: Final = "RootSoftwareInstance"  # what SlapOS's clients call the default software type
+_ROOT_TYPE: Final = "RootSoftwareInstance"  # what SlapOS's clients call the default software type
+ALIASES: Final = {_ROOT_TYPE: (DEFAULT_TYPE,), DEFAULT_TYPE: (_ROOT_TYPE,)}  # software type -> what else may be meant
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "integer": (int,),
     "number": (int, float),
@@ -56,15 +57,15 @@ def schemas_of(path: Path, software_type: str, option: str) -> tuple[Path | None
     ``path`` may be a ``software.cfg.json`` of ours or of SlapOS; any other document is itself the instance's schema.
     """
     document = _read_object(path, option)
+    names = (software_type, *ALIASES.get(software_type, ()))
     if isinstance(document.get("types"), Mapping) and "format" in document:
-        found = document["types"].get(software_type)
-        if not isinstance(found, Mapping) or "parameters" not in found:
+        entries = [document["types"][name] for name in names if name in document["types"]]
+        if not entries or not isinstance(entries[0], Mapping) or "parameters" not in entries[0]:
             raise _no_type(path, software_type, document["types"], option)
-        return path.parent / str(found["parameters"]), None
+        return path.parent / str(entries[0]["parameters"]), None
     types = document.get("software-type")
     if not isinstance(types, Mapping):
         return path, None
-    names = (software_type, DEFAULT_TYPE) if software_type == ROOT_TYPE else (software_type,)
     files: dict[bool, Path] = {}
     for name in names:
         for key, item in types.items():

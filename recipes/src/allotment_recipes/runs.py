@@ -167,8 +167,9 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
         earlier = loads(InstancePublished, before) if before is not None else InstancePublished()
         values = {**earlier.values, **values}
         shared = {**{key: dict(item) for key, item in earlier.shared.items()}, **shared}
-    errors = {name: tuple(texts) for name, texts in context.shared_errors.items()}
-    published = InstancePublished(values, shared, tuple(context.errors), errors)
+    scrub = context.tokens.scrub
+    shared_errors = {name: tuple(map(scrub, texts)) for name, texts in context.shared_errors.items()}
+    published = InstancePublished(values, shared, tuple(map(scrub, context.errors)), shared_errors)
     write_bytes(state / "published.json", dumps(published), 0o600, sync=False)
     write_bytes(state / "requests.json", dumps(requests), 0o600, sync=False)
 

@@ -62,6 +62,14 @@ class Subprofile(Buildout):
         """Return what waits, after the profile's name."""
         return tuple(f"{self.label}: {text}" for text in super().waiting_parts())
 
+    def uninstall_all(self) -> None:
+        """Uninstall what is installed. The list of it goes with the files: upstream would remove it at once."""
+        found, _ = self._read_installed_part_options()
+        for part in reversed(found["buildout"]["parts"].split()):
+            self._uninstall_part(part, found)
+        self.run.journal.remove(Path(self["buildout"]["installed"]))
+        self._installed = {}
+
     def _setup_logging(self) -> None:
         self._logger, self._log_level = self._outer._logger, self._outer._log_level
 
@@ -78,7 +86,7 @@ def uninstall_subprofiles(outer: Buildout) -> None:
     for path in sorted(folder.glob(_installed_file(folder, "*").name)):
         if path not in run:
             section = urllib.parse.unquote(path.name.removeprefix(".installed-").removesuffix(".cfg"))
-            Subprofile(outer, section, ()).run_parts()
+            Subprofile(outer, section, ()).uninstall_all()
 
 
 def _installed_file(folder: Path, section: str) -> Path:

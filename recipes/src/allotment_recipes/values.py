@@ -8,17 +8,18 @@ from allotment.options import OptionProblem
 from allotment_recipes import typed_options
 
 
-def value_of(option: str, text: str) -> Any:
-    """Return what an option holds as JSON: a text, or another value that is marked as in profiles of SlapOS."""
+def value_of(text: str) -> Any:
+    """Return what an option holds as JSON: a text, or another value that is marked as in profiles of SlapOS.
+
+    What looks marked and can't be JSON stays a text: it may come from a tenant, who must not be able to end a run.
+    """
     if not text.startswith(typed_options.MARK):
         return text
     try:
         value = typed_options.loads(text)
         return json.loads(json.dumps(sorted(value) if isinstance(value, set) else value, allow_nan=False))
-    except (TypeError, ValueError) as error:
-        raise OptionProblem(
-            option, f"can't be written as JSON: {error}", "Give texts, numbers, lists, objects"
-        ) from error
+    except (TypeError, ValueError, RecursionError):
+        return text
 
 
 def text_of(value: Any) -> str:

@@ -144,7 +144,6 @@ def test_a_secret_parameter_in_one_text_of_json_makes_it_secret(partition: Any) 
         ({"confg-x": "1"}, "[part] confg-x: unknown option. Did you mean 'config-'?"),
         ({"parameters": "{"}, "[part] parameters: is not JSON"),
         ({"parameters": "[]"}, "[part] parameters: is not a JSON object."),
-        ({"config-a": "!py!{1, 'b'}"}, "[part] config-a: can't be written as JSON: "),
         ({"state": "strated"}, "[part] state: 'strated' is not one of its values. Did you mean 'started'?"),
         ({"shared": "maybe"}, "[part] shared: 'maybe' is neither true nor false."),
         ({"release": ""}, "[part] release: is asked for once, as release or as software-url. Write one of them."),

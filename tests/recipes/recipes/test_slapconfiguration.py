@@ -283,8 +283,9 @@ def test_a_schema_is_found_by_software_type_in_the_description_of_a_release(make
     recipe = make({"jsonschema": "theirs.json"}, parameters=parameters, shared=shared_pair())
     assert recipe.raw["configuration.port"] == "8080"
     assert [item["name"] for item in read(recipe, "shared-instances")] == ["good"]
-    old = make({"jsonschema": "theirs.json"}, parameters=parameters, software_type="RootSoftwareInstance")
-    assert old.raw["configuration.port"] == "8080"
+    for name in ("ours", "theirs"):
+        old = make({"jsonschema": f"{name}.json"}, parameters=parameters, software_type="RootSoftwareInstance")
+        assert old.raw["configuration.port"] == "8080"
     for name in ("ours", "theirs"):
         message = f"[part] jsonschema: {make.folder}/{name}.json has no schema for software type 'defualt'. Did you mean 'default'?"
         with pytest.raises(AllotmentError, match=re.escape(message)):

@@ -219,6 +219,7 @@ def test_profiles_nest(switched: Switched) -> None:
         ("default", 'override = {"default": ""}\n', "[switch] override: is empty. "),
         ("default", 'override = {"default": "/none.cfg"}\n', "[switch] default: /none.cfg does not exist. "),
         ("other", "other = none.cfg\n", "[switch] other: {folder}/none.cfg does not exist. Correct the path."),
+        ("other", "other = a b.cfg\n", "[switch] other: 'a b.cfg' has white space in it. Write one path, without any."),
         ("other", "other =\n", "[switch] other: is empty. Write a profile's path, or section:option."),
         ("other", "other = none:output\n", "[switch] refers to the section 'none', which does not exist."),
         (

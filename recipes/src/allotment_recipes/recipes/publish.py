@@ -87,7 +87,7 @@ class Recipe(GenericBaseRecipe[Options]):
                     options = tuple(key for key in section if not key.startswith(("-", "_", "<")))
                     problem = f"[{name}] has no option '{option}'"
                     raise OptionProblem("-publish", problem, nearest(option, options))
-                found.setdefault(option, value_of(option, section[option]))
+                found.setdefault(option, value_of(section[option]))
             todo += [other for other in section.get("-extends", "").split() if other not in todo]
         return found
 

@@ -76,7 +76,8 @@ class Recipe(GenericBaseRecipe[Options]):
                     f"Refer to ${{{self.name}:{name}}} in place of ${{{section}:{option}}}",
                 )
             return
-        sections[section][option] = text
+        if "${" not in text:  # it would be taken for a reference, perhaps to what its author must not see
+            sections[section][option] = text
 
     def _made(self, section: str, option: str) -> str:
         options = self.buildout[section]
@@ -85,7 +86,7 @@ class Recipe(GenericBaseRecipe[Options]):
         return str(options[option])
 
     def _publish(self, name: str, text: str) -> None:
-        value = self.run.tokens.restore(value_of(name, text))
+        value = self.run.tokens.restore(value_of(text))
         if self.run.published.setdefault(name, value) != value:
             raise AllotmentError(
                 f"[{self.name}] {name}: another section publishes another value", "Publish each value once"

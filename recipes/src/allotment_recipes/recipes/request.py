@@ -89,7 +89,7 @@ class Recipe(GenericBaseRecipe[Options]):
         sla = {}
         for option, text in self.options.others.items():
             if option.startswith(CONFIG):
-                config[option.removeprefix(CONFIG)] = value_of(option, text)
+                config[option.removeprefix(CONFIG)] = value_of(text)
             elif option.startswith(SLA):
                 sla[option.removeprefix(SLA)] = text
             else:

@@ -124,7 +124,7 @@ class Recipe(GenericBaseRecipe[Options]):
         sla: dict[str, str] = {}
         for option, text in self.options.others.items():
             if option.startswith(_CONFIG):
-                config[option.removeprefix(_CONFIG)] = self.run.tokens.restore(value_of(option, text))
+                config[option.removeprefix(_CONFIG)] = self.run.tokens.restore(value_of(text))
             elif option.startswith(_SLA):
                 sla[option.removeprefix(_SLA)] = text
             else:

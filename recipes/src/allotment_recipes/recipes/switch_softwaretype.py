@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from allotment.errors import AllotmentError, nearest
-from allotment.messages.manifest import DEFAULT_TYPE
 from allotment.options import OptionProblem, rest
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.parameters import ROOT_TYPE
+from allotment_recipes.parameters import ALIASES
 
 _REFERENCE: Final = re.compile(r"([^:/\s]+):([^:/\s]+)")  # section:option, which is never a path that one would write
 
@@ -37,16 +36,16 @@ class Recipe(GenericBaseRecipe[Options]):
         software_type = self.run.need_instance(self.name).software_type
         overrides = self._overrides()
         profiles = self.options.profiles
-        same = {ROOT_TYPE: DEFAULT_TYPE, DEFAULT_TYPE: ROOT_TYPE}
-        found = software_type if software_type in profiles else same.get(software_type, software_type)
-        if found not in profiles:
+        names = (software_type, *ALIASES.get(software_type, ()))
+        found = next((name for name in names if name in profiles), None)
+        if found is None:
             raise OptionProblem(
                 software_type, "this instance's software type has no profile", nearest(software_type, tuple(profiles))
             )
         self.option = found
         self.profiles = [self.path(self._value(found, profiles[found]))]
-        if found in overrides or software_type in overrides:
-            extending = overrides.get(software_type, overrides.get(found, ""))
+        extending = next((overrides[name] for name in names if name in overrides), None)
+        if extending is not None:
             self.profiles.append(self.path(self._value("override", extending)))
 
     def install(self) -> list[Path]:
@@ -70,6 +69,8 @@ class Recipe(GenericBaseRecipe[Options]):
             value = str(section[reference[2]])
         if not value:
             raise OptionProblem(option, "is empty", "Write a profile's path, or section:option")
+        if len(value.split()) > 1:
+            raise OptionProblem(option, f"{value!r} has white space in it", "Write one path, without any")
         return value
 
     def _overrides(self) -> dict[str, str]:
