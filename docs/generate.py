@@ -4,6 +4,7 @@
 Each ``*_page`` function returns one page as text, so that tests can ask whether everything is in it.
 """
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -18,7 +19,7 @@ from typing import Any
 import click
 
 from allotment import codec, hookspecs
-from allotment.options import OptionDescription, describe_options
+from allotment.options import OptionDescription, describe_options, options_of, schema_of_options
 from allotment.plugins import Contribution, load, plugins
 
 FOLDER = Path(__file__).parent / "reference"
@@ -104,10 +105,20 @@ def types_page(title: str, intro: str, hook: str, example: Callable[[Any], str])
     page = [HEAD, f"# {title}\n", intro, "\n"]
     for found in sorted(plugins().contributions(hook), key=lambda found: str(found.item.name)):
         target = load(found.item.target)
-        options = sys.modules[target.__module__].Options
+        options = options_of(target)
         page += [f"## {found.item.name}\n", text_of(target), "\n", f"`{example(found.item)}`, {origin(found)}\n"]
-        page += [options_table(describe_options(options))]
+        page += [options_table(describe_options(options) if options is not None else ())]
+        sets = published(target)
+        page += [f"Other sections may read {', '.join(f'`{name}`' for name in sets)}.\n"] if sets else []
     return "\n".join(page)
+
+
+def published(target: type) -> list[str]:
+    """Return the options that a recipe sets under a fixed name, for other sections."""
+    tree = ast.parse(inspect.getsource(sys.modules[target.__module__]))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    names = [call.args[0] for call in calls if call.func.attr == "publish_option" and call.args]  # type: ignore[attr-defined]
+    return sorted({name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)})
 
 
 def origin(found: Contribution) -> str:
@@ -115,7 +126,11 @@ def origin(found: Contribution) -> str:
 
 
 def recipes_page() -> str:
-    intro = "`allot plugins` prints the same list. A wrong option is named with its section and the nearest valid one."
+    intro = (
+        "`allot plugins` prints the same list, and `allot plugins --json` a JSON schema of each section's options, for"
+        " editors; {download}`all schemas <recipes.schema.json>` in one file. A wrong option is named with its section"
+        " and the nearest valid one."
+    )
     return types_page(
         "Recipes", intro, "allotment_recipe_types", lambda item: f"recipe = {item.distribution}:{item.name}"
     )
@@ -204,13 +219,26 @@ PAGES: dict[str, Callable[[], str]] = {
 }
 
 
+def recipe_schemas() -> str:
+    """Return the JSON schemas of all recipes' sections, chosen by what ``recipe`` says."""
+    branches = []
+    for found in sorted(plugins().contributions("allotment_recipe_types"), key=lambda found: str(found.item.name)):
+        options = options_of(load(found.item.target))
+        schema = schema_of_options(options) if options is not None else {"type": "object"}
+        recipe = {"const": f"{found.item.distribution}:{found.item.name}"}
+        schema["properties"] = {"recipe": recipe, **schema.get("properties", {})}
+        branches.append({"if": {"properties": {"recipe": recipe}, "required": ["recipe"]}, "then": schema})
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "A section", "allOf": branches}
+    return json.dumps(document, indent=1)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Write every page; one whose text is unchanged keeps its time, so that sphinx does not read it again."""
     target = FOLDER / "generated"
     target.mkdir(parents=True, exist_ok=True)
-    for name, make in PAGES.items():
-        path = target / f"{name}.md"
-        text = re.sub(r"\n{3,}", "\n\n", make())
+    pages = {f"{name}.md": re.sub(r"\n{3,}", "\n\n", make()) for name, make in PAGES.items()}
+    for name, text in {**pages, "recipes.schema.json": recipe_schemas()}.items():
+        path = target / name
         if not path.is_file() or path.read_text() != text:
             path.write_text(text)
     return 0

@@ -10,11 +10,14 @@ from allotment.options import (
     Arguments,
     Lines,
     Mode,
+    OptionDescription,
     OptionProblem,
     Words,
     describe_options,
+    options_of,
     parse_options,
     rest,
+    schema_of_options,
 )
 from allotment.secret import Secret
 
@@ -40,6 +43,15 @@ class Everything:
     level: Literal["low", "high"] = "low"  # how much
     import_: str = ""
     more: dict[str, str] = rest("more-")  # others
+
+
+@dataclass(frozen=True)
+class Sectioned:
+    path: Path  # where
+    mode: Mode = Mode(0o644)  # permissions
+    count: int | None = None  # how many
+    kind: Literal["a", "b"] = "a"  # which
+    config: dict[str, str] = rest("config-")  # others
 
 
 @dataclass(frozen=True)
@@ -219,3 +231,40 @@ def test_class_made_without_source_has_no_comments() -> None:
     space: dict[str, Any] = {}
     exec("from dataclasses import dataclass\n@dataclass\nclass Made:\n    text: str  # lost\n", space)
     assert [item.doc for item in describe_options(space["Made"])] == [""]
+
+
+def test_the_schema_says_what_a_section_may_hold() -> None:
+    assert schema_of_options(Sectioned) == {
+        "type": "object",
+        "properties": {
+            "path": {"type": "string", "description": "where (path)"},
+            "mode": {
+                "type": "string",
+                "description": "permissions (octal mode)",
+                "pattern": r"^(0o)?[0-7]+$|\$\{",
+                "default": "0644",
+            },
+            "count": {
+                "type": "string",
+                "description": "how many (whole number)",
+                "pattern": r"^\s*[-+]?[0-9][0-9_]*\s*$|\$\{",
+            },
+            "kind": {
+                "type": "string",
+                "description": "which (a | b)",
+                "anyOf": [{"enum": ["a", "b"]}, {"pattern": r"\$\{"}],
+                "default": "a",
+            },
+        },
+        "required": ["path"],
+        "patternProperties": {r"^config\-": {"type": "string"}},
+        "additionalProperties": False,
+    }
+
+
+def test_options_are_those_of_the_class_or_of_its_module() -> None:
+    class Typed:
+        options_class = Sectioned
+
+    assert options_of(Typed) is Sectioned
+    assert options_of(OptionDescription) is None

@@ -52,6 +52,17 @@ def test_every_option_is_documented(generate: ModuleType) -> None:
     assert undocumented == [], "end the field's line with a comment"
 
 
+def test_the_schemas_of_sections_find_a_mistake(generate: ModuleType) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs jsonschema")
+    document = json.loads(generate.recipe_schemas())
+    jsonschema.Draft202012Validator.check_schema(document)
+    validator = jsonschema.Draft202012Validator(document)
+    section = {"recipe": "allotment.recipes:template.jinja2", "output": "${buildout:directory}/x", "inline": "x"}
+    assert validator.is_valid(section)
+    for wrong in ({"mode": "rw"}, {"outptu": "y"}):
+        assert not validator.is_valid({**section, **wrong}), wrong
+
+
 def test_every_command_is_documented_with_its_options(generate: ModuleType) -> None:
     page = generate.commands_page()
     commands = [item for item in describe_all()["items"] if item["kind"] == "command"]

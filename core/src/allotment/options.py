@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import functools
 import inspect
+import re
 import shlex
 import tokenize
 import types
@@ -86,6 +87,13 @@ def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
         raise OptionProblem("options", str(error), "") from error
 
 
+def options_of(target: Any) -> type | None:
+    """Return the options of a recipe or promise type, of its class or its module; None when it states none."""
+    module = inspect.getmodule(target)
+    found: type | None = getattr(target, "options_class", None) or getattr(module, "Options", None)
+    return found
+
+
 def describe_options(cls: type) -> tuple[OptionDescription, ...]:
     """Return what each option of ``cls`` is, in order."""
     docs = _comments(cls)
@@ -101,6 +109,47 @@ def describe_options(cls: type) -> tuple[OptionDescription, ...]:
             OptionDescription(option_name(field.name), _type_name(hints[field.name]), default, docs.get(field.name, ""))
         )
     return tuple(found)
+
+
+def schema_of_options(cls: type) -> dict[str, Any]:
+    """Return the JSON schema of a section's options, which are texts there: what an editor can complete and check."""
+    hints = _hints(cls)
+    named, remainder = _split(cls)
+    properties: dict[str, Any] = {}
+    required = []
+    for option in describe_options(cls):
+        field = named.get(option.name)
+        if field is None:
+            continue
+        described = {"type": "string", "description": f"{option.doc} ({option.type})", **_limits(hints[field.name])}
+        if option.default is None:
+            required.append(option.name)
+        elif option.default:
+            described["default"] = option.default
+        properties[option.name] = described
+    schema: dict[str, Any] = {"type": "object", "properties": properties, "required": required}
+    if remainder is None:
+        schema["additionalProperties"] = False
+    elif remainder.metadata["rest"]:
+        schema["patternProperties"] = {f"^{re.escape(remainder.metadata['rest'])}": {"type": "string"}}
+        schema["additionalProperties"] = False
+    return schema
+
+
+def _limits(kind: Any) -> dict[str, Any]:
+    """Return what a schema can say of a text that is to be ``kind``; references make any text possible."""
+    kind = _optional(kind)
+    reference = r"\$\{"
+    if typing.get_origin(kind) is Literal:
+        words = [str(item) for item in typing.get_args(kind)]
+    elif isinstance(kind, type) and issubclass(kind, enum.StrEnum):
+        words = [item.value for item in kind]
+    elif kind is bool:
+        words = ["true", "false"]
+    else:
+        patterns = {int: r"^\s*[-+]?[0-9][0-9_]*\s*$", Mode: "^(0o)?[0-7]+$"}
+        return {"pattern": f"{patterns[kind]}|{reference}"} if kind in patterns else {}
+    return {"anyOf": [{"enum": words}, {"pattern": reference}]}
 
 
 @functools.cache

@@ -3,13 +3,12 @@
 
 import dataclasses
 import json
-import sys
 from typing import Any
 
 import click
 
 from allotment.errors import PluginError
-from allotment.options import describe_options
+from allotment.options import describe_options, options_of, schema_of_options
 from allotment.plugins import Contribution, load, plugins
 
 # hook -> the word for one of its items
@@ -45,7 +44,10 @@ def command(as_json: bool) -> None:
 
 
 def describe_all() -> dict[str, Any]:
-    """Return ``{"items": [...], "broken": [...]}``; an item has kind, name, origin, doc and, if any, options."""
+    """Return ``{"items": [...], "broken": [...]}``; an item has kind, name, origin, doc.
+
+    Those with options have them listed, and as a JSON schema of a section's texts, for editors.
+    """
     registry = plugins()
     items = [_describe(kind, found) for hook, kind in KINDS.items() for found in registry.contributions(hook)]
     broken = [{**dataclasses.asdict(item.origin), "reason": item.reason} for item in registry.broken]
@@ -62,8 +64,9 @@ def _describe(kind: str, found: Contribution) -> dict[str, Any]:
             target = load(item.target)
         except PluginError as error:
             return {**entry, "doc": f"broken: {error}", "options": []}
-        options = sys.modules[target.__module__].Options
-        entry["options"] = [dataclasses.asdict(option) for option in describe_options(options)]
+        options = options_of(target)
+        entry["options"] = [dataclasses.asdict(option) for option in describe_options(options)] if options else []
+        entry["schema"] = schema_of_options(options) if options else {"type": "object"}
         doc = target.__doc__
     elif not doc:
         doc = load(item.target).__doc__
