@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``copyfiles``."""
 
+import os
 import re
 import stat
 from collections.abc import Callable
@@ -86,3 +87,11 @@ def test_a_file_that_can_not_be_read_is_named(make_recipe: Make, name: str, reas
     recipe = make_recipe(copyfiles.Recipe, {"target-directory": "to", "file-list": f"x = {name}"})
     with pytest.raises(AllotmentError, match=rf"\[part\] file-list: .* can't be read: {reason}\. Correct the path, or"):
         recipe.install()
+
+
+def test_what_is_no_file_is_not_read(make_recipe: Make, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "/dev/zero"):
+        recipe = make_recipe(copyfiles.Recipe, {"target-directory": "to", "file-list": f"x = {name}"})
+        with pytest.raises(AllotmentError, match=rf"\[part\] file-list: .*{name} is neither a file nor a link to one"):
+            recipe.install()

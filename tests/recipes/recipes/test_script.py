@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,46 @@ def test_downloaded_archives_are_unpacked_and_copied(make_recipe: Make, tmp_path
     assert not (tmp_path / "parts/part").exists()
 
 
+def wheel() -> bytes:
+    """Return a wheel with one module, written by hand."""
+    files = {
+        "builder_kit.py": "def name():\n    return 'built'\n",
+        "builder_kit-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: builder-kit\nVersion: 1.0\n",
+        "builder_kit-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "builder_kit-1.0.dist-info/RECORD": "",
+    }
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as file:
+        for name, text in files.items():
+            file.writestr(zipfile.ZipInfo(name), text)
+    return data.getvalue()
+
+
+def test_distributions_are_there_for_the_snippets(release: Any) -> None:
+    digest = BlobStore(release.sources).write([wheel()])
+    profile = f"""\
+        [buildout]
+        parts = s
+        [versions]
+        builder-kit = 1.0
+        [hashes]
+        builder-kit = sha256:{digest}
+        [s]
+        recipe = allotment.recipes:script
+        setup-eggs = builder-kit
+        init =
+          import builder_kit
+          options['word'] = builder_kit.name()
+        install =
+          import builder_kit, sys
+          open(location, 'w').write(options['word'] + ' ' + builder_kit.name())
+        """
+    assert release.build(profile).error == ""
+    (part,) = (release.folder / "store").glob("s-*")
+    assert part.read_text() == "built built"
+    assert release.build(profile.replace("= 1.0", "= 1.1")).error.startswith("[s] init: ")
+
+
 def test_a_download_needs_a_pin_and_no_instance(make_recipe: Make, given_instance: Make) -> None:
     code = {"update": "self.download('http://127.0.0.1:9/x')"}
     with pytest.raises(AllotmentError, match=r"\[part\] update, line 1: sha256sum: missing option"):
@@ -196,7 +237,7 @@ def test_temporary_folders_go(make_recipe: Make, tmp_path: Path) -> None:
         ({"shared": "true", "install": "pass", "location": "x"}, "[part] location: a shared part can't have it."),
         ({"shared": "true", "install": "pass", "init": "options['location'] = '/x'"}, "[part] location: is another one, and a shared part can't choose."),
         ({"environment": "nothing"}, "[part] environment: there is no section 'nothing'."),
-        ({"setup-eggs": "foo"}, "foo"),
+        ({"setup-eggs": "foo"}, "[part] setup-eggs: foo"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``copyfiles``: copies of files in a folder."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.errors import AllotmentError
-from allotment.options import Lines
+from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.file_lists import read_file_list
 
@@ -30,6 +31,8 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _copy(self, source: Path, target: Path) -> Path:
         journal = self.run.journal
+        if os.path.lexists(source) and not (source.is_file() or source.is_dir()) and source not in journal.paths:
+            self.fail(OptionProblem("file-list", f"{source} is neither a file nor a link to one", "Name a file"))
         try:
             data, mode = journal.read(source), journal.mode(source)
         except OSError as error:

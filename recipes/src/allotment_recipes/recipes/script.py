@@ -62,7 +62,10 @@ class Recipe(GenericBaseRecipe[Options]):
         if self.options.shared:
             self._check_shared()
         self.variables = read_environment(self, self.options.environment)
-        self.pins = pins_of(self.options.setup_eggs, self.buildout) if self.options.setup_eggs else ()
+        try:
+            self.pins = pins_of(self.options.setup_eggs, self.buildout) if self.options.setup_eggs else ()
+        except AllotmentError as error:
+            raise OptionProblem("setup-eggs", error.what, error.fix) from error
         self.own_location = self._own_location()
         self.publish_option("location", self.own_location if not self.options.location else self.options.location)
         values = self.options.values
