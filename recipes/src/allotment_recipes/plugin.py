@@ -16,6 +16,7 @@ RECIPES = {
     "gitclone": "gitclone",
     "logrotate": "logrotate",
     "logrotate.entry": "logrotate_entry",
+    "mariadb.update": "mariadb_update",
     "mkdirectory": "mkdirectory",
     "password": "password",
     "postgres": "postgres",
