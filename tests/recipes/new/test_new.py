@@ -105,53 +105,6 @@ def test_a_distribution_gets_recipes_and_promises(allot: Allot, here: Path, monk
     assert [item.target for item in plugin.allotment_promise_types()] == ["allotment_greeting.check_age:CheckAge"]
 
 
-def test_a_newcomer_needs_four_commands_and_an_edit(here: Path) -> None:
-    """As a new user would: an environment that has Allotment and pytest, and what the pages say."""
-    environment = here / "environment"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, timeout=60)
-    packages = next(environment.glob("lib/*/site-packages"))
-    folders = "".join(f"import site; site.addsitedir({name!r})\n" for name in sys.path if name)
-    (packages / "all.pth").write_text(folders)
-    bin_folder = environment / "bin"
-    for name, start in {
-        "allot": "allotment.cli:main",
-        "pytest": "pytest:main",
-        "pip": "pip._internal.cli.main:main",
-    }.items():
-        place, function = start.split(":")
-        text = f"#!{bin_folder}/python\nimport sys\nfrom {place} import {function}\nsys.exit({function}())\n"
-        (bin_folder / name).write_text(text)
-        (bin_folder / name).chmod(0o755)
-    buildout = f"#!{bin_folder}/python\nimport sys\nfrom zc.buildout.buildout import main\nsys.exit(main())\n"
-    (bin_folder / "buildout").write_text(buildout)
-    (bin_folder / "buildout").chmod(0o755)
-    offline = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PYTHONWARNINGS": "ignore"}
-    variables = {**os.environ, **offline, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
-
-    def do(command: str, folder: Path = here) -> str:
-        words = command.split()
-        done = subprocess.run(
-            [str(bin_folder / words[0]), *words[1:]],
-            cwd=folder,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=100,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    do("allot new recipe greeting")
-    do("pip install --quiet --disable-pip-version-check -e allotment-greeting")
-    source = here / "allotment-greeting/src/allotment_greeting/greeting.py"
-    source.write_text(
-        source.read_text().replace('f"{self.options.text}\\n"', 'f"{self.options.text}\\n".replace("?", "!")')
-    )
-    assert "6 passed" in do("pytest -q -p no:cacheprovider allotment-greeting")
-    do("buildout -N -o -c buildout.cfg", here / "allotment-greeting/examples/greeting")
-    assert (here / "allotment-greeting/examples/greeting/hello.txt").read_text() == "Hello\n"
-
-
 def test_a_promise_works_at_once(allot: Allot, here: Path) -> None:
     allot("new", "promise", "check_age", "--distribution", "my-promises")
     tests = subprocess.run(
