@@ -71,6 +71,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
             options = {option: text.replace(own, LOCATION) for option, text in options.items()}
         if alias.is_pinned or has(recipe_class, "sha256sum"):
+            lines = [self._own_source(line.strip()) for line in options.get("patches", "").splitlines()]
+            options |= {"patches": "\n".join(lines)} if lines else {}
             self.buildout.lock.complete(self.name, options)
         for option in alias.dropped.keys() & self._theirs.keys():
             self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
@@ -79,6 +81,15 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         }
         self._raw["recipe"] = spec
         self._cooked, self._data = {}, {}
+
+    def _own_source(self, line: str) -> str:
+        """Return a line of ``patches``; of a file that another part downloads, where that part has it from."""
+        address = line.partition("#")[0]
+        for name in self.buildout.parts_of(self.name):
+            recipe = self.buildout[name].recipe
+            if str(getattr(recipe, "target", "")) == address and recipe.source.urls:
+                return f"{recipe.source.urls[0].removeprefix('file://')}#{recipe.source.sha256}"
+        return line
 
     def _show_theirs(self) -> None:
         location = self._data.get("location")
