@@ -21,6 +21,7 @@ import click
 from allotment import codec, hookspecs
 from allotment.options import OptionDescription, describe_options, options_of, schema_of_options
 from allotment.plugins import Contribution, load, plugins
+from allotment_recipes import aliases
 
 FOLDER = Path(__file__).parent / "reference"
 HEAD = "<!-- SPDX-License-Identifier: Apache-2.0; made by docs/generate.py -->\n"
@@ -136,6 +137,20 @@ def recipes_page() -> str:
     )
 
 
+def aliases_page() -> str:
+    """Return every recipe of others that is known by the name it has there."""
+    page = [HEAD, "# Aliases\n", text_of(aliases), "\n"]
+    for distribution in aliases.distributions():
+        page += [f"## {distribution}\n"]
+        for name, alias in sorted(aliases.table(distribution).items()):
+            page += [f"### {distribution}:{name}\n", f"runs as `{aliases.DISTRIBUTION}:{alias.recipe}`.\n"]
+            rows = [(f"`{theirs}`", f"`{ours}`") for theirs, ours in {**alias.renamed, **alias.results}.items()]
+            rows += [(f"`{theirs}`", f"no effect: {reason}") for theirs, reason in alias.dropped.items()]
+            rows += [(f"without `{ours}`", f"`{ours} = {value}`") for ours, value in alias.defaults.items()]
+            page += [table(("option there", "here"), rows)] if rows else []
+    return "\n".join(page)
+
+
 def promises_page() -> str:
     intro = "The `type` of a [promise file](formats.md#promise) names one; any executable in `etc/promise` is one too."
     return types_page("Promises", intro, "allotment_promise_types", lambda item: f'"type": "{item.name}"')
@@ -212,6 +227,7 @@ def settings_page() -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "hooks": hooks_page,
     "recipes": recipes_page,
+    "aliases": aliases_page,
     "promises": promises_page,
     "commands": commands_page,
     "formats": formats_page,

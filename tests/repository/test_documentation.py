@@ -12,6 +12,7 @@ import pytest
 
 from allotment import codec, hookspecs
 from allotment.commands.plugins import describe_all
+from allotment_recipes import aliases
 
 WORDS = """section option part recipe profile component software_release node partition instance shared_instance
 instance_tree promise sense test anomaly bang supply request desired_state observed_state reconcile store source_cache
@@ -61,6 +62,13 @@ def test_the_schemas_of_sections_find_a_mistake(generate: ModuleType) -> None:
     assert validator.is_valid(section)
     for wrong in ({"mode": "rw"}, {"outptu": "y"}):
         assert not validator.is_valid({**section, **wrong}), wrong
+
+
+def test_every_alias_is_documented(generate: ModuleType) -> None:
+    page = generate.aliases_page()
+    for distribution in aliases.distributions():
+        for name in aliases.table(distribution):
+            assert f"### {distribution}:{name}\n" in page
 
 
 def test_every_command_is_documented_with_its_options(generate: ModuleType) -> None:
