@@ -4,6 +4,7 @@
 from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
+    "backup.ssh-keys": "backup_ssh_keys",
     "ca.certificate": "ca_certificate",
     "cmmi": "cmmi",
     "command": "command",
