@@ -19,6 +19,7 @@ RECIPES = {
     "logrotate.entry": "logrotate_entry",
     "mariadb.update": "mariadb_update",
     "mkdirectory": "mkdirectory",
+    "npm": "npm",
     "password": "password",
     "postgres": "postgres",
     "promise": "promise",

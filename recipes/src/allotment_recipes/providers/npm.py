@@ -19,15 +19,20 @@ def fetch(source: Source, blobs: BlobStore) -> None:
     """Let npm bring the tarball of ``name@version``; no script of the package is run."""
     if not source.npm:
         raise NotMine("it is no npm package")
+    with tempfile.TemporaryDirectory(prefix="allotment-npm-") as folder:
+        blobs.add(pack(source.npm, Path(folder)), source.sha256)
+
+
+def pack(package: str, folder: Path) -> Path:
+    """Let npm bring the tarball of ``name@version`` to an empty folder; its bytes are not checked."""
     npm = shutil.which("npm")
     if npm is None:
         raise MachineError("npm is not installed on this machine")
-    with tempfile.TemporaryDirectory(prefix="allotment-npm-") as folder:
-        _pack(npm, source.npm, Path(folder))
-        tarballs = sorted(Path(folder).glob("*.tgz"))
-        if len(tarballs) != 1:
-            raise AllotmentError(f"npm brought {len(tarballs)} tarballs for {source.npm}")
-        blobs.add(tarballs[0], source.sha256)
+    _pack(npm, package, folder)
+    tarballs = sorted(folder.glob("*.tgz"))
+    if len(tarballs) != 1:
+        raise AllotmentError(f"npm brought {len(tarballs)} tarballs for {package}")
+    return tarballs[0]
 
 
 def _pack(npm: str, package: str, folder: Path) -> None:

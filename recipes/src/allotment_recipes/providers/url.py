@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -50,10 +51,22 @@ def shown(url: str) -> str:
     return re.sub(r"//[^/?#]*@", "//", url, count=1)
 
 
+def download(url: str, source: Source, path: Path) -> None:
+    """Bring what is at a URL (http or https) to ``path``; whoever calls checks the bytes."""
+    with _telling():
+        _download(url, source, path)
+
+
 def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
+    with _telling(), writing(blobs):
+        _bring(url, source, blobs)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn what the libraries say of a failure into one kind of error."""
     try:
-        with writing(blobs):
-            _bring(url, source, blobs)
+        yield
     except urllib.error.HTTPError as error:
         kind = UnreachableError if error.code >= 500 or error.code == 429 else AllotmentError
         raise kind(f"the server answered {error.code} {error.reason}") from error
