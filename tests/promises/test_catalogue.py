@@ -50,7 +50,7 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
         (
             '{"format": 1, "type": "x", "peroid": 1}',
             "etc/promise/web.json: promise has an unknown field 'peroid'."
-            " Did you mean 'period'? Valid: options, period, timeout, type.",
+            " Did you mean 'period'? Valid: failures, options, period, timeout, type, window.",
         ),
         (
             '{"format": 1, "type": "x", "period": 0}',

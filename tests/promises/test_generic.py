@@ -36,3 +36,14 @@ def test_test_judges_the_measurement_itself() -> None:
 def test_promise_without_sense_can_not_be_made() -> None:
     with pytest.raises(TypeError, match="sense"):
         GenericPromise(None, Path(), "name")  # type: ignore[abstract]
+
+
+def test_a_promise_file_may_give_other_counts() -> None:
+    promise = _Promise(None, Path(), "name")
+    promise.count(1, 0)
+    assert not promise.anomaly([Measurement.failed("no")]).is_passed
+    promise.count(7, 0)
+    assert (promise.failures, promise.window) == (7, 7), "the window holds as many as are counted"
+    promise.count(0, 9)
+    assert (promise.failures, promise.window) == (7, 9)
+    assert (_Promise.failures, _Promise.window) == (3, 5)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -257,6 +258,21 @@ def test_anomaly_needs_two_failures_of_three_and_one_success_mends_it(
         *("passed", "passed", "passed", "failed", "failed", "failed", "passed", "failed")
     ]
     assert found[1].message == "failed 1 of 3 times, tolerated below 2: bad"
+
+
+def test_a_promise_file_counts_failures_otherwise(
+    launcher: Launcher, partition: Path, promise: Write, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    for name, options in (("hangs", {"how": "sleep"}), ("flaps", {"how": "from_file", "file": str(state)})):
+        path = promise(name, timeout=0.1 if name == "hangs" else 20.0, **options)
+        path.write_text(json.dumps({**json.loads(path.read_text()), "failures": 3, "window": 5}))
+    found = []
+    for text in ("bad", "bad", "ok", "bad"):
+        state.write_text(text)
+        found.append({name: status for name, (status, _) in _by_name(launcher.run(partition, "anomaly")).items()})
+    assert [item["flaps"] for item in found] == ["passed", "passed", "passed", "failed"]
+    assert [item["hangs"] for item in found] == ["passed", "passed", "failed", "failed"]
 
 
 def test_first_failure_counts_in_test_mode(launcher: Launcher, partition: Path, promise: Write, tmp_path: Path) -> None:

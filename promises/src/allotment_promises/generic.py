@@ -5,7 +5,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 OptionsT = TypeVar("OptionsT")
 
@@ -37,13 +37,18 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
     of the promise: the result is ``error``, never ``failed``.
     """
 
-    failures: ClassVar[int] = 2  # anomaly: this many failed measurements ...
-    window: ClassVar[int] = 3  # ... among this many newest ones; at most 20
+    failures: int = 2  # anomaly: this many failed measurements ...
+    window: int = 3  # ... among this many newest ones; at most 20; the promise's file may say others
 
     def __init__(self, options: OptionsT, partition: Path, name: str) -> None:
         self.options = options
         self.partition = partition  # the instance's folder; relative paths in options start here
         self.name = name
+
+    def count(self, failures: int, window: int) -> None:
+        """Judge by other numbers than the type's; 0 leaves one as it is. Called by the launcher."""
+        self.failures = failures or self.failures
+        self.window = max(window or self.window, self.failures)
 
     @abc.abstractmethod
     def sense(self) -> Measurement:

@@ -45,7 +45,9 @@ class PromiseTypes:
             options = parse_options(sys.modules[cls.__module__].Options, promise.file.options)
         except OptionProblem as error:
             raise AllotmentError(f"{place}: {error.what}", error.fix) from error
-        return cls(options, partition, promise.name)
+        made = cls(options, partition, promise.name)
+        made.count(promise.file.failures, promise.file.window)
+        return made
 
     def _find(self, name: str, place: str) -> type[GenericPromise[Any]]:
         if name in self._types:

@@ -103,7 +103,9 @@ def hang(task: Task, mode: Mode) -> Outcome:
     timeout = task.promise.timeout
     measured = Measurement.failed(f"did not end within {timeout:g} s")
     if mode == "anomaly":
-        measured = _Hung(None, Path(), task.promise.name).anomaly([*task.past, measured][-_Hung.window :])
+        judging = _Hung(None, Path(), task.promise.name)
+        judging.count(task.promise.file.failures, task.promise.file.window)
+        measured = judging.anomaly([*task.past, measured][-judging.window :])
     status = PromiseStatus.PASSED if measured.is_passed else PromiseStatus.FAILED
     return Outcome(PromiseResult(task.promise.name, status, measured.message, time.time() - timeout, timeout), False)
 

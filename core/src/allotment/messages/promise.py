@@ -16,7 +16,13 @@ class PromiseFile:
     options: Mapping[str, Json] = field(default_factory=dict)
     period: float = 60.0  # seconds between two runs
     timeout: float = 20.0  # seconds after which a run counts as failed
+    failures: int = 0  # in operation it is broken when this many runs failed ...; 0: as the promise type says
+    window: int = 0  # ... among this many newest ones; 0: as the promise type says
 
     def __post_init__(self) -> None:
         if self.period <= 0 or self.timeout <= 0:
             raise ValueError("period and timeout are seconds above zero")
+        if not 0 <= self.failures <= 20 or not 0 <= self.window <= 20:
+            raise ValueError("failures and window are numbers from 1 to 20")
+        if self.window and self.failures > self.window:
+            raise ValueError("failures is not above window")

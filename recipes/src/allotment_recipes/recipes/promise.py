@@ -8,42 +8,85 @@ from pathlib import Path
 
 from allotment.codec import dumps
 from allotment.messages.promise import PromiseFile
-from allotment.options import OptionProblem, rest
+from allotment.options import Lines, Mode, OptionProblem, rest
 from allotment_recipes.base import GenericBaseRecipe
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
 
+_NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+
 
 @dataclass(frozen=True)
 class Options:
-    promise: str  # the promise type
+    promise: str = ""  # the promise type
     name: str = ""  # the promise's name; default: the section's
     period: float = 60.0  # seconds between two runs
     timeout: float = 20.0  # seconds after which a run counts as failed
+    failures: int = 0  # in operation it is broken when this many runs failed ...; 0: as the promise type says
+    window: int = 0  # ... among this many newest ones; 0: as the promise type says
+    mode: Mode = Mode(0o644)  # permissions of the file
+    module: str = ""  # SlapOS's name of the promise type: the Python module, of which the last word counts
+    file: str = ""  # SlapOS's name of a module of one's own, which is refused
+    class_: str = "RunPromise"  # the class in SlapOS's module; no other one is known
+    eggs: Lines = Lines(())  # SlapOS's distributions of the module; promise types are where the node is
+    output: Path | None = None  # SlapOS's name of the file, of which the last word, without suffix, is the name
     config: dict[str, str] = rest("config-")  # config-<option>: an option of the promise type
+
+    def __post_init__(self) -> None:
+        if bool(self.promise) == bool(self.module or self.file):
+            raise ValueError("give one of promise and module")
+        if self.name and self.output is not None:
+            raise ValueError("give one of name and output")
 
 
 class Recipe(GenericBaseRecipe[Options]):
-    """Write ``etc/promise/<name>.json``. The promise's own options are checked where promises run."""
+    """Write ``etc/promise/<name>.json``. The promise's own options are checked where promises run.
+
+    With SlapOS's ``module`` three options of the check are the promise's: ``config-frequency`` is the period in
+    minutes, ``config-result-count`` the window, ``config-failure-amount`` the failures.
+    """
 
     def prepare(self) -> None:
-        self.promise_name = self.options.name or self.name
-        if not _NAME.fullmatch(self.promise_name):
-            raise OptionProblem(
-                "name", f"{self.promise_name!r} is not a promise's name", "Use letters, digits, '-', '.', '_'"
-            )
+        options = self.options
+        named = options.name or (options.output.stem if options.output is not None else self.name)
+        if not _NAME.fullmatch(named):
+            option = "output" if options.output is not None else "name"
+            raise OptionProblem(option, f"{named!r} is not a promise's name", "Use letters, digits, '-', '.', '_'")
+        self.promise_name = named
+        if options.file:
+            fix = "Make it an executable in etc/promise, or a promise type of a plugin"
+            raise OptionProblem("file", "Python files are not loaded into the node", fix)
+        if options.class_ != "RunPromise":
+            raise OptionProblem("class", f"{options.class_!r} is not RunPromise", "Leave it out")
+        config = dict(options.config)
+        period, failures, window = options.period, options.failures, options.window
+        if options.module:
+            period = 60 * self._taken(config, "frequency", period / 60)
+            failures = int(self._taken(config, "failure-amount", failures))
+            window = int(self._taken(config, "result-count", window))
         try:
             self.document = PromiseFile(
-                type=self.options.promise,
-                options=self.run.tokens.restore(dict(self.options.config)),
-                period=self.options.period,
-                timeout=self.options.timeout,
+                type=options.promise or options.module.rpartition(".")[2],
+                options=self.run.tokens.restore(config),
+                period=period,
+                timeout=options.timeout,
+                failures=failures,
+                window=window,
             )
         except ValueError as error:
-            raise OptionProblem("period", str(error), "Write seconds, like 60") from error
+            option = "period" if "seconds" in str(error) else "failures"
+            raise OptionProblem(option, str(error), "Write seconds, like 60, and counts, like 3") from error
 
     def install(self) -> list[Path]:
         """Write the promise file; one that holds a secret is private."""
         text = json.dumps(json.loads(dumps(self.document)), indent=2, ensure_ascii=False) + "\n"
         has_secret = any(not isinstance(value, str) for value in self.document.options.values())
-        return [self.write(f"etc/promise/{self.promise_name}.json", text, 0o644, private=has_secret)]
+        return [self.write(f"etc/promise/{self.promise_name}.json", text, self.options.mode, private=has_secret)]
+
+    @staticmethod
+    def _taken(config: dict[str, str], name: str, default: float) -> float:
+        """Take a number that is the promise's, not the check's."""
+        text = config.pop(name, "").strip()
+        if text and not _NUMBER.fullmatch(text):
+            raise OptionProblem(f"config-{name}", f"{text!r} is not a number", "Write it like 5")
+        return float(text) if text else default
