@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of recipes that choose a value once and keep it in a file of the partition."""
 
+import abc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final, TypeVar
@@ -20,7 +21,7 @@ class KeptOptions:
 K = TypeVar("K", bound=KeptOptions)
 
 
-class KeptValue(GenericBaseRecipe[K]):
+class KeptValue(GenericBaseRecipe[K], abc.ABC):
     """Subclass it with ``make`` and ``problem``; ``result`` names the option that others read, or that is given."""
 
     result: ClassVar[str] = "value"
@@ -32,13 +33,13 @@ class KeptValue(GenericBaseRecipe[K]):
         self.value = self._given() or self._kept() or self.make()
         self.publish_option(self.result, self.value)
 
+    @abc.abstractmethod
     def make(self) -> str:
         """Return a new value."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def problem(self, value: str) -> str:
         """Say what is wrong with a value that is given or was kept; nothing when it can be used."""
-        raise NotImplementedError
 
     def text(self) -> str:
         """Return what the file holds."""
