@@ -257,7 +257,7 @@ def test_the_schema_says_what_a_section_may_hold() -> None:
             },
         },
         "required": ["path"],
-        "patternProperties": {r"^config\-": {"type": "string"}},
+        "patternProperties": {"^config-": {"type": "string"}},
         "additionalProperties": False,
     }
 

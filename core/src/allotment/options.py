@@ -112,7 +112,10 @@ def describe_options(cls: type) -> tuple[OptionDescription, ...]:
 
 
 def schema_of_options(cls: type) -> dict[str, Any]:
-    """Return the JSON schema of a section's options, which are texts there: what an editor can complete and check."""
+    """Return the JSON schema of a section's options, which are texts there, for editors.
+
+    It is that of a section whose macros are merged; variables that a section has for itself are not known to it.
+    """
     hints = _hints(cls)
     named, remainder = _split(cls)
     properties: dict[str, Any] = {}
@@ -131,7 +134,10 @@ def schema_of_options(cls: type) -> dict[str, Any]:
     if remainder is None:
         schema["additionalProperties"] = False
     elif remainder.metadata["rest"]:
-        schema["patternProperties"] = {f"^{re.escape(remainder.metadata['rest'])}": {"type": "string"}}
+        prefix = re.sub(
+            r"([.^$*+?()\[\]{}|\\/])", r"\\\1", remainder.metadata["rest"]
+        )  # re.escape does more than JSON allows
+        schema["patternProperties"] = {f"^{prefix}": {"type": "string"}}
         schema["additionalProperties"] = False
     return schema
 
@@ -145,7 +151,7 @@ def _limits(kind: Any) -> dict[str, Any]:
     elif isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         words = [item.value for item in kind]
     elif kind is bool:
-        words = ["true", "false"]
+        words = ["true", "false", "yes", "no", "on", "off", "1", "0"]
     else:
         patterns = {int: r"^\s*[-+]?[0-9][0-9_]*\s*$", Mode: "^(0o)?[0-7]+$"}
         return {"pattern": f"{patterns[kind]}|{reference}"} if kind in patterns else {}

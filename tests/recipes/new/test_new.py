@@ -250,6 +250,27 @@ def test_a_plugin_that_somebody_wrote_otherwise_is_left_alone(allot: Allot, here
     assert not Path("src/allotment_greeting/other.py").exists()
 
 
+def test_a_recipe_takes_no_name_of_a_file_that_each_distribution_has(allot: Allot, here: Path) -> None:
+    assert "plugin.py is a file of every distribution. Choose another name." in allot("new", "recipe", "plugin", ends=1)
+    assert list(here.iterdir()) == []
+
+
+def test_what_gets_a_line_is_as_it_was_when_another_can_not_be_written(here: Path) -> None:
+    from allotment_recipes.new.writing import write_new
+
+    (here / "plugin").write_text("before")
+    with pytest.raises(AllotmentError, match="gone can't be written: No such file"):
+        write_new({here / "new/a": "x"}, {here / "plugin": "after", here / "gone": "after"})
+    assert [path.name for path in here.iterdir()] == ["plugin"]
+    assert (here / "plugin").read_text() == "before"
+
+
+def test_what_a_component_says_stays_on_its_line(allot: Allot, here: Path) -> None:
+    (here / "a-1.0.tar.gz").write_bytes(b"")
+    allot("new", "component", "a", "a-1.0.tar.gz", "--description", "costs ${x}\n[other]", "--licence", "MIT")
+    assert "\ndescription = costs $${x} [other]\n" in (here / "components/a/buildout.cfg").read_text()
+
+
 def test_a_disk_that_is_full_leaves_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from allotment_recipes.new.writing import write_new
 

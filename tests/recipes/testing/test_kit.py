@@ -51,12 +51,14 @@ def test_a_tree_shows_modes_links_contents_and_empty_folders(tmp_path: Path) -> 
     (tmp_path / "a/b/bytes").write_bytes(b"\xff")
     (tmp_path / "private/link").symlink_to(tmp_path / "nowhere")
     (tmp_path / ".hidden").write_text("")
+    os.mkfifo(tmp_path / "pipe")
     for file in tmp_path.glob("a/b/*"):
         file.chmod(0o604)
     assert tree(tmp_path, {sys.prefix: "@environment@"}) == {
         "a/b/bytes": ("0604", b"\xff"),
         "a/b/text": ("0604", "in @folder@/a on @environment@"),
         "empty/": "0755",
+        "pipe": "neither a file, a folder nor a link",
         "private/": "0700",
         "private/link": "-> @folder@/nowhere",
     }

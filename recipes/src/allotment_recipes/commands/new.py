@@ -3,8 +3,12 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:  # commands import their work when they are called
+    from allotment_recipes.new.home import Home
 
 _distribution = click.option(
     "--distribution", default="", help="Name of the distribution to begin. [default: allotment-NAME]"
@@ -20,7 +24,7 @@ def recipe_command(name: str, distribution: str) -> None:
 
     home, paths = new_recipe(Path.cwd(), name, distribution)
     _say(paths)
-    _say_install(home.root, home.licence)
+    _say_install(home)
 
 
 @click.command("promise")
@@ -32,7 +36,7 @@ def promise_command(name: str, distribution: str) -> None:
 
     home, paths = new_promise(Path.cwd(), name, distribution)
     _say(paths)
-    _say_install(home.root, home.licence)
+    _say_install(home)
 
 
 @click.command("component")
@@ -75,11 +79,11 @@ def _say(paths: Iterable[Path]) -> None:
         click.echo(f"wrote {_shown(path)}")
 
 
-def _say_install(root: Path, is_ours: str) -> None:
-    if is_ours:
-        click.echo("next: pip install --no-deps -e the distribution again, so that its new entry point is found")
+def _say_install(home: "Home") -> None:
+    if home.licence:  # of this repository, whose tests have an environment of their own
+        click.echo(f"next: pip install --no-deps --no-build-isolation -e {_shown(home.project.parent)}")
     else:
-        click.echo(f"next: pip install -e {_shown(root)}; pytest {_shown(root)}")
+        click.echo(f"next: pip install -e {_shown(home.root)}; pytest {_shown(home.root)}")
 
 
 def _shown(path: Path) -> str:

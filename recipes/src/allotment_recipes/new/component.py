@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new component: one folder, one profile, a pinned source."""
 
+import http.client
 import re
-import urllib.error
 import urllib.parse
 import urllib.request
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ def new_component(folder: Path, component: Component, sources: Path) -> list[Pat
         raise AllotmentError(f"{profile} exists already", "Choose another name, or move it away")
     url = component.url if "://" in component.url else (folder / component.url).resolve().as_uri()
     version = component.version or guessed_version(component.name, url)
-    words = {**vars(component), "version": version, "sha256": _fetch(url, sources), "url": url}
+    texts = {name: " ".join(text.split()).replace("${", "$${") for name, text in vars(component).items()}
+    words = {**texts, "version": version, "sha256": _fetch(url, sources), "url": url}
     words["debian"] = f"debian-source = {component.debian_source}\n" if component.debian_source else ""
     words["head"] = LICENCE if root is not None else ""
     files = {profile: fill(PROFILE, words)}
@@ -72,7 +73,7 @@ def _fetch(url: str, sources: Path) -> str:
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             return BlobStore(sources).write(iter(lambda: answer.read(_CHUNK), b""), limit=_LIMIT)
-    except (OSError, ValueError) as error:  # urllib.error.URLError is an OSError
+    except (OSError, ValueError, http.client.HTTPException) as error:  # urllib.error.URLError is an OSError
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise AllotmentError(f"{url} can't be fetched: {reason}", "Correct the URL, or try again") from error
 

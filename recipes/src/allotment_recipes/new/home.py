@@ -51,6 +51,9 @@ def choose(folder: Path, name: str, distribution: str, ours: Callable[[Path], Ho
 def write(home: Home, texts: Mapping[Path, str], changed: Mapping[Path, str], files: Mapping[Path, str]) -> list[Path]:
     """Write what is new and what gets a line; return the new files."""
     if home.created:
+        taken = [path for path in files if path in texts]
+        if taken:
+            raise AllotmentError(f"{taken[0].name} is a file of every distribution", "Choose another name")
         files = {**texts, **changed, **files}
         changed = {}
     write_new(files, changed)

@@ -28,24 +28,29 @@ def module_name(name: str) -> str:
 
 
 def write_new(files: Mapping[Path, str], changed: Mapping[Path, str]) -> None:
-    """Write new files and then those that get a line; when one can't be written, none of the new ones stays."""
+    """Write new files and then those that get a line; when one can't be written, all is as it was."""
     there = [path for path in files if os.path.lexists(path)]
     if there:
         raise AllotmentError(f"{there[0]} exists already", "Choose another name, or move it away")
     written: list[Path] = []
+    before: dict[Path, bytes] = {}
     folders: list[Path] = []
     try:
         for path, text in files.items():
             folders += [parent for parent in path.parents if not parent.exists()]
             path.parent.mkdir(parents=True, exist_ok=True)
-            written.append(path)
             with path.open("x") as file:
+                written.append(path)  # ours only from here on
                 file.write(text)
         for path, text in changed.items():
+            before[path] = path.read_bytes()
             write_bytes(path, text.encode(), path.stat().st_mode & 0o7777)
     except OSError as error:
         for path in written:
             path.unlink(missing_ok=True)
+        for path, data in before.items():
+            with contextlib.suppress(OSError):
+                write_bytes(path, data, path.stat().st_mode & 0o7777)
         for folder in sorted(set(folders), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()

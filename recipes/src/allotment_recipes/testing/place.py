@@ -86,7 +86,7 @@ class Place(ABC):
         with path.open() as file:
             sections: dict[str, Any] = zc.buildout.configparser.parse(file, str(path))
         return {
-            part: sections[part].get("__buildout_installed__", "").split()
+            part: [path for path in sections[part].get("__buildout_installed__", "").split("\n") if path]
             for part in sections["buildout"]["parts"].split()
         }
 

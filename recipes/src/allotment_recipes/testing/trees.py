@@ -36,6 +36,8 @@ def tree(folder: Path, places: Mapping[str, str] | None = None) -> Tree:
         elif path.is_dir():
             if mode != "0755" or not any(path.iterdir()):
                 found[f"{name}/"] = mode
+        elif not path.is_file():
+            found[name] = "neither a file, a folder nor a link"  # a socket or a pipe: reading it may never end
         else:
             data = path.read_bytes()
             try:
