@@ -53,6 +53,10 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
             " Did you mean 'period'? Valid: failures, options, period, timeout, type, window.",
         ),
         (
+            '{"format": 1, "type": "x", "failures": 21}',
+            "etc/promise/web.json: failures or window is not from 0 to 20. Count fewer runs.",
+        ),
+        (
             '{"format": 1, "type": "x", "period": 0}',
             "etc/promise/web.json: promise: period and timeout are seconds above zero.",
         ),

@@ -14,6 +14,7 @@ from allotment.messages.promise import PromiseFile
 FOLDER = Path("etc/promise")
 FILE_LIMIT = 1 << 20  # bytes of a promise file
 TIMEOUT_LIMIT = 300.0  # seconds
+COUNT_LIMIT = 20  # runs that a promise may look back on
 NAME_LIMIT = 200  # characters: the name is also a file's name in the history
 EXECUTABLE = PromiseFile("executable")  # period and timeout of an executable
 
@@ -95,6 +96,8 @@ def _read_json(path: Path) -> Promise:
     file = loads(PromiseFile, data, place)
     if file.timeout > TIMEOUT_LIMIT:
         raise AllotmentError(f"{place}: timeout is above {TIMEOUT_LIMIT:g} seconds", "Make it shorter")
+    if not 0 <= file.failures <= COUNT_LIMIT or not 0 <= file.window <= COUNT_LIMIT:
+        raise AllotmentError(f"{place}: failures or window is not from 0 to {COUNT_LIMIT}", "Count fewer runs")
     return Promise(path.stem, path, file)
 
 

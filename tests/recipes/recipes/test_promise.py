@@ -60,8 +60,8 @@ def test_counts_of_failures(make_recipe: Make) -> None:
         ({"module": "a", "output": "etc/plugin/a b.py"}, "[part] output: 'a b' is not a promise's name."),
         ({"module": "a", "config-frequency": "often"}, "[part] config-frequency: 'often' is not a number. Write it like 5."),
         ({"module": "a", "config-result-count": "nan"}, "[part] config-result-count: 'nan' is not a number. Write it like 5."),
-        ({"promise": "a", "failures": "21"}, "[part] failures: failures and window are numbers from 1 to 20."),
-        ({"promise": "a", "failures": "3", "window": "2"}, "[part] failures: failures is not above window."),
+        ({"promise": "a", "failures": "21"}, "[part] failures: 21 is not from 0 to 20. Count fewer runs."),
+        ({"promise": "a", "failures": "3", "window": "2"}, "[part] failures: 3 is above window. Look at more runs."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:

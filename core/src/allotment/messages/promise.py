@@ -22,7 +22,3 @@ class PromiseFile:
     def __post_init__(self) -> None:
         if self.period <= 0 or self.timeout <= 0:
             raise ValueError("period and timeout are seconds above zero")
-        if not 0 <= self.failures <= 20 or not 0 <= self.window <= 20:
-            raise ValueError("failures and window are numbers from 1 to 20")
-        if self.window and self.failures > self.window:
-            raise ValueError("failures is not above window")

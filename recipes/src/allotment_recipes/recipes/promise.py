@@ -13,6 +13,7 @@ from allotment_recipes.base import GenericBaseRecipe
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
 
+_MOST = 20  # runs that the node remembers
 _NUMBER = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -64,6 +65,11 @@ class Recipe(GenericBaseRecipe[Options]):
             period = 60 * self._taken(config, "frequency", period / 60)
             failures = int(self._taken(config, "failure-amount", failures))
             window = int(self._taken(config, "result-count", window))
+        for option, count in (("failures", failures), ("window", window)):
+            if not 0 <= count <= _MOST:
+                raise OptionProblem(option, f"{count} is not from 0 to {_MOST}", "Count fewer runs")
+        if window and failures > window:
+            raise OptionProblem("failures", f"{failures} is above window", "Look at more runs")
         try:
             self.document = PromiseFile(
                 type=options.promise or options.module.rpartition(".")[2],
@@ -74,8 +80,7 @@ class Recipe(GenericBaseRecipe[Options]):
                 window=window,
             )
         except ValueError as error:
-            option = "period" if "seconds" in str(error) else "failures"
-            raise OptionProblem(option, str(error), "Write seconds, like 60, and counts, like 3") from error
+            raise OptionProblem("period", str(error), "Write seconds, like 60") from error
 
     def install(self) -> list[Path]:
         """Write the promise file; one that holds a secret is private."""
