@@ -186,6 +186,41 @@ def test_a_tenant_can_not_forge_a_token(partition: Any) -> None:
     assert partition.text("etc/text").startswith(own)
 
 
+def test_a_tenant_can_not_refer_to_an_option(partition: Any) -> None:
+    partition.parameters = {"greeting": "${hidden:option}", "password": Secret(PLANTED)}
+    profile = """\
+        [buildout]
+        parts = ours theirs publish
+        [slap]
+        recipe = allotment.recipes:slapconfiguration
+        [hidden]
+        option = ${slap:configuration.password}
+        [plain]
+        value = ${slap:configuration.greeting}
+        [macro]
+        inherited = <${plain:value}>
+        [ours]
+        <= macro
+        recipe = allotment.recipes:template.jinja2
+        inline = {{ value }} ${plain:value} ${:inherited}
+        output = etc/ours
+        context = key value slap:configuration.greeting
+        [theirs]
+        recipe = slapos.recipe.template:jinja2
+        inline = ${slap:configuration.greeting} ${plain:value}
+        output = etc/theirs
+        [publish]
+        recipe = allotment.recipes:publish
+        direct = ${slap:configuration.greeting}
+        indirect = ${plain:value}
+        """
+    assert partition.run(profile).error == ""
+    text = "${hidden:option}"
+    assert partition.text("etc/ours") == f"{text} {text} <{text}>"
+    assert partition.text("etc/theirs") == f"{text} {text}"
+    assert dict(partition.published.values) == {"direct": text, "indirect": text}
+
+
 JSON_VALUES = st.recursive(
     st.text() | st.integers() | st.booleans() | st.none(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

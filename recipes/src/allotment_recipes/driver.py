@@ -80,7 +80,7 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             option: text for option, text in options.items() if option == BASE_LOCATION or takes(recipe_class, option)
         }
         self._raw["recipe"] = spec
-        self._cooked, self._data = {}, {}
+        self._cooked, self._data = dict(self._raw), {}  # every reference is resolved
 
     def _own_source(self, line: str) -> str:
         """Return a line of ``patches``; of a file that another part downloads, where that part has it from."""
@@ -99,6 +99,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
 
     def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
         """Return an option; of an alias' section, also by the name that it has there."""
+        if option not in self._data and option in self._cooked:  # upstream resolves what comes out of a value again:
+            self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
         value = super().get(option, None, seen)
         if value is None and self._alias is not None:
             ours = self._alias.ours(option)

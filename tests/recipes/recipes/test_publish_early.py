@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -70,8 +71,8 @@ def test_an_option_of_the_section_is_used_instead(partition: Any) -> None:
 
 def test_a_value_that_looks_like_a_reference_never_becomes_one(partition: Any) -> None:
     partition.parameters = {"greeting": "${hidden:option}"}
-    more = "    [hidden]\n    option = s3cret\n    [slap]\n    recipe = allotment.recipes:slapconfiguration\n"
-    profile = PROFILE.format(value="${slap:configuration.greeting}", parts="publish") + more
+    more = "[hidden]\noption = s3cret\n[slap]\nrecipe = allotment.recipes:slapconfiguration\n"
+    profile = textwrap.dedent(PROFILE.format(value="${slap:configuration.greeting}", parts="publish")) + more
     for _ in range(2):
         assert partition.run(profile).error == ""
         assert partition.published.values["second"] == "${hidden:option}"
