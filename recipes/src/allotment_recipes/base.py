@@ -36,7 +36,7 @@ class GenericBaseRecipe(Generic[O]):
     run: RunContext
 
     def __init_subclass__(cls) -> None:
-        for base in getattr(cls, "__orig_bases__", ()):
+        for base in cls.__dict__.get("__orig_bases__", ()):
             origin = typing.get_origin(base)
             if isinstance(origin, type) and issubclass(origin, GenericBaseRecipe):
                 cls.options_class = typing.get_args(base)[0]
