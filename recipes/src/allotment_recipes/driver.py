@@ -8,7 +8,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,130 +16,18 @@ import zc.buildout.buildout as upstream
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
-from allotment_recipes import recipe_loading, store, uninstalling
-from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
+from allotment_recipes import store, uninstalling
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
+from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
+from allotment_recipes.sections import Options
 from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.source_lock import NAME as LOCK
 from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.waiting import Waiting
-
-LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
-
-
-class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no types
-    """A section: its recipe comes from what is installed, never from an index.
-
-    A section whose recipe is an alias has the options of ours; those of theirs stay readable beside them.
-    """
-
-    _raw: dict[str, str]
-    _cooked: dict[str, str]
-    _data: dict[str, str]
-
-    def __init__(self, buildout: Any, section: str, data: dict[str, str]) -> None:
-        super().__init__(buildout, section, data)
-        self._alias: Alias | None = None
-        self._theirs: dict[str, str] = {}  # what an alias' section says, every reference resolved
-        self.shows_theirs = False  # among the names: to other constructors, neither to its own nor to upstream's steps
-
-    def _initialize(self) -> None:
-        super()._initialize()
-        self.get(BASE_LOCATION)  # read, so that it is not reported as unused
-
-    def initialize(self) -> None:
-        spec = self["recipe"]
-        self._alias = recipe_loading.alias(spec)
-        if self._alias is not None:
-            spec = f"{DISTRIBUTION}:{self._alias.chosen(self)}"
-        recipe_class = recipe_loading.load(self.name, spec)
-        if self._alias is not None:
-            self._translate(self._alias, spec, recipe_class)
-        self.recipe = recipe_class(self.buildout, self.name, self)
-        if self._alias is not None:
-            self._show_theirs()
-
-    def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
-        """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
-        self._theirs = {**self._raw, **self._cooked}
-        options = alias.translated(self._theirs)
-        if alias.is_built:
-            own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
-            options = {option: text.replace(own, LOCATION) for option, text in options.items()}
-        if alias.is_pinned or has(recipe_class, "sha256sum"):
-            lines = [self._own_source(line.strip()) for line in options.get("patches", "").splitlines()]
-            options |= {"patches": "\n".join(lines)} if lines else {}
-            self.buildout.lock.complete(self.name, options)
-        for option in alias.dropped.keys() & self._theirs.keys():
-            self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
-        self._raw = {
-            option: text for option, text in options.items() if option == BASE_LOCATION or takes(recipe_class, option)
-        }
-        self._raw["recipe"] = spec
-        self._cooked, self._data = dict(self._raw), {}  # every reference is resolved
-
-    def _own_source(self, line: str) -> str:
-        """Return a line of ``patches``; of a file that another part downloads, where that part has it from."""
-        address = line.partition("#")[0]
-        for name in self.buildout.parts_of(self.name):
-            recipe = self.buildout[name].recipe
-            if str(getattr(recipe, "target", "")) == address and recipe.source.urls:
-                return f"{recipe.source.urls[0].removeprefix('file://')}#{recipe.source.sha256}"
-        return line
-
-    def _show_theirs(self) -> None:
-        location = self._data.get("location")
-        if location is not None:
-            self._theirs = {option: text.replace(LOCATION, location) for option, text in self._theirs.items()}
-        self.shows_theirs = True
-
-    def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
-        """Return an option; of an alias' section, also by the name that it has there."""
-        if option not in self._data and option in self._cooked:  # upstream resolves what comes out of a value again:
-            self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
-        value = super().get(option, None, seen)
-        if value is None and self._alias is not None:
-            ours = self._alias.ours(option)
-            value = super().get(ours, None, seen) if ours is not None else None
-            value = self._theirs.get(option) if value is None else value
-        return default if value is None else value
-
-    def keys(self) -> list[str]:
-        """Return the names of the options, as whoever asks may see them."""
-        names: list[str] = super().keys()
-        if self.shows_theirs:
-            names += [option for option in self._theirs if option not in names]
-        return names
-
-    def barrier(self) -> None:
-        """Do nothing: inline Python says so where its options no longer depend on the sections that it has read."""
-
-    def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
-        """Merge the section's macros; upstream copies the history of every option several times to do so."""
-        if name == "buildout" or "<" not in data or any(option.endswith(("+", "-")) for option in data):
-            return super()._do_extend_raw(name, data, doing)
-        if name in doing:
-            raise ProfileError(f"[{name}] extends itself: {' -> '.join([*doing, name])}", "Take one of these '<' out")
-        merged: dict[str, str] = {}
-        for macro in filter(None, map(str.strip, data["<"].split("\n"))):
-            raw = self.buildout._raw.get(macro)
-            if raw is None:
-                raise ProfileError(f"[{name}] <: the section '{macro}' does not exist", self.buildout.nearest(macro))
-            merged.update(self._do_extend_raw(macro, raw, [*doing, name]))
-        merged.update(data)
-        del merged["<"]
-        return merged
-
-    def copy(self) -> dict[str, str]:
-        return {**self._raw, **self._cooked, **self._data}
-
-    def _call(self, function: Callable[[], Any]) -> Any:
-        paths = super()._call(function)
-        return [str(path) for path in paths] if isinstance(paths, Iterable) and not isinstance(paths, str) else paths
 
 
 class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no types
@@ -216,6 +104,14 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         if text not in self._said:
             self._said.add(text)
             self._logger.info(text)
+
+    def pin_egg(self, name: str, version: str, sha256: str) -> None:
+        """Enter an egg into ``[versions]`` and ``[hashes]``, where recipes look for pins."""
+        for section, text in (("versions", version), ("hashes", f"sha256:{sha256}" if sha256 else "")):
+            self._raw.setdefault(section, {})
+            for other in [other for other in self[section] if canonical(other) == canonical(name)]:
+                self[section][other] = text
+            self[section][canonical(name)] = text
 
     def nearest(self, section: str) -> str:
         """Return the advice for a section that does not exist."""

@@ -26,6 +26,7 @@ RECIPES = {
     "publish": "publish",
     "publish-early": "publish_early",
     "python.develop": "python_develop",
+    "python.eggs": "python_eggs",
     "python.extension": "python_extension",
     "python.scripts": "python_scripts",
     "random.integer": "random_integer",

@@ -11,16 +11,17 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from allotment import __version__
 from allotment.atomic import read_limited, write_bytes
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes.egg_lock import Wheels, is_sdist, plain_name, resolve, sdist, sdist_hash
 from allotment_recipes.engine import Recorded
 from allotment_recipes.option_error import ProfileError
 
@@ -55,6 +56,8 @@ class SourceLock:
         self._records = records
         self._known: dict[Pin, str] | None = None
         self._wanted: dict[Pin, str] = {}  # -> the section that wants it
+        self._wanted_eggs: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}  # -> section, and the versions
+        self._known_eggs: dict[tuple[str, ...], Wheels] = {}
 
     def complete(self, section: str, options: dict[str, str]) -> None:
         """Set ``sha256sum`` beside ``url``, and the sha256 of each of the ``patches``, where the profile has none."""
@@ -67,6 +70,26 @@ class SourceLock:
             lines = options["patches"].splitlines()
             options["patches"] = "\n".join(self._patch(section, line.strip()) for line in lines)
 
+    def eggs(self, section: str, eggs: Iterable[str], versions: Mapping[str, str]) -> Wheels:
+        """Return the wheels of eggs, and of all that they need, that is no part of the profile."""
+        key = tuple(sorted(eggs))
+        if self._records:
+            self._wanted_eggs.setdefault(key, (section, versions))
+            return {plain_name(egg): (versions.get(plain_name(egg), "0"), _UNKNOWN) for egg in key}
+        self._read()
+        found = self._known_eggs.get(key)
+        if found is None:
+            raise ProfileError(f"[{section}] eggs: {NAME} has no wheels for {' '.join(key)}", self._advice())
+        for name, (version, _) in found.items():
+            if versions.get(name, version) != version:
+                problem = f"[versions] {name}: it is {versions[name]}, and {NAME} has the wheel of {version}"
+                raise ProfileError(problem, self._advice())
+        return found
+
+    def sdist(self, section: str, egg: str, version: str) -> str:
+        """Return the sha256 of the source archive of a distribution."""
+        return self._pinned(section, "egg", Pin(sdist(egg, version)))
+
     def record(self, blobs: BlobStore) -> Recorded:
         """Fetch what is wanted and not known yet, and write the file; what is not wanted any more is left out.
 
@@ -74,7 +97,8 @@ class SourceLock:
         """
         before = self._read()
         missing = [pin for pin in self._wanted if pin not in before]
-        errors = []
+        errors: list[str] = []
+        eggs = self._record_eggs(errors)
         found = {pin: before[pin] for pin in self._wanted if pin in before}
         with ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="lock") as pool:
             running = {pin: pool.submit(_first_fetch, pin, blobs) for pin in missing}
@@ -83,11 +107,24 @@ class SourceLock:
                 found[pin] = future.result()
             except AllotmentError as error:
                 errors.append(f"[{self._wanted[pin]}] {pin.url}: {error.what}")
-        if found or before:
-            write_bytes(self._path, _text(found).encode())
+        if found or before or eggs:
+            write_bytes(self._path, _text(found, eggs).encode())
         if errors:
             raise AllotmentError("\n".join(errors), "Correct the addresses and checksums, or add the line yourself")
         return Recorded(len(found), len(missing), len(before.keys() - found.keys()))
+
+    def _record_eggs(self, errors: list[str]) -> dict[tuple[str, ...], Wheels]:
+        """Return the wheels of each set of eggs; what is known stays, unless ``[versions]`` says otherwise since."""
+        found: dict[tuple[str, ...], Wheels] = {}
+        for key, (section, versions) in self._wanted_eggs.items():
+            known = self._known_eggs.get(key)
+            try:
+                if known is None or any(versions.get(name, version) != version for name, (version, _) in known.items()):
+                    known = resolve(key, versions)
+                found[key] = known
+            except AllotmentError as error:
+                errors.append(f"[{section}] eggs: {error.what}")
+        return found
 
     def _patch(self, section: str, line: str) -> str:
         """Return a line of ``patches`` with a sha256; a file of the profile's tree may have an MD5."""
@@ -109,6 +146,9 @@ class SourceLock:
         pin = Pin(address, (md5.strip() or fragment).lower())
         if pin.md5 and not _MD5.fullmatch(pin.md5):
             raise ProfileError(f"[{section}] md5sum: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+        return self._pinned(section, option, pin)
+
+    def _pinned(self, section: str, option: str, pin: Pin) -> str:
         if self._records:
             self._wanted.setdefault(pin, section)
             return _UNKNOWN
@@ -116,10 +156,12 @@ class SourceLock:
         if sha256 is None:
             beside = f", and {NAME} has none for it" + (f" with the md5 {pin.md5}" if pin.md5 else "")
             raise ProfileError(
-                f"[{section}] {option}: {address} has no sha256{beside}",
-                f"Add 'sha256sum = ...', or run 'allot lock {self._path.parent.name}' once and commit {NAME}",
+                f"[{section}] {option}: {pin.url} has no sha256{beside}", f"{self._advice()}, or add 'sha256sum = ...'"
             )
         return sha256
+
+    def _advice(self) -> str:
+        return f"Run 'allot lock {self._path.parent.name}' once and commit {NAME}"
 
     def _is_given(self, file: Path) -> bool:
         """Whether it is a file of the profile's tree, and none that a part makes and may make anew."""
@@ -129,17 +171,22 @@ class SourceLock:
     def _read(self) -> dict[Pin, str]:
         if self._known is None:
             data = read_limited(self._path, _SIZE_LIMIT)
-            self._known = {} if data is None else _parse(data, self._path)
+            self._known = {} if data is None else _parse(data, self._path, self._known_eggs)
         return self._known
 
 
-def _text(pins: Mapping[Pin, str]) -> str:
-    lines = [{"format": _FORMAT}, *({"url": pin.url, "md5": pin.md5, "sha256": pins[pin]} for pin in sorted(pins))]
+def _text(pins: Mapping[Pin, str], eggs: Mapping[tuple[str, ...], Wheels]) -> str:
+    lines: list[dict[str, Any]] = [{"format": _FORMAT}]
+    lines += [{"url": pin.url, "md5": pin.md5, "sha256": pins[pin]} for pin in sorted(pins)]
+    lines += [{"eggs": key, "wheels": dict(sorted(eggs[key].items()))} for key in sorted(eggs)]
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
 
-def _parse(data: bytes, path: Path) -> dict[Pin, str]:
-    """Return what the file says; a damaged one is an error, and so are two lines that contradict each other."""
+def _parse(data: bytes, path: Path, eggs: dict[tuple[str, ...], Wheels]) -> dict[Pin, str]:
+    """Return what the file says of sources, and add to ``eggs`` what it says of them.
+
+    A damaged file is an error, and so are two lines that contradict each other.
+    """
     fix = f"Run 'git log {path.name}' to see who changed it; what was recorded must stay as it was"
     found: dict[Pin, str] = {}
     for number, line in enumerate(data.split(b"\n"), 1):
@@ -150,15 +197,25 @@ def _parse(data: bytes, path: Path) -> dict[Pin, str]:
             if number == 1:
                 _check_format(fields["format"], path)
                 continue
+            if "eggs" in fields:
+                eggs[tuple(fields["eggs"])] = _wheels(fields["wheels"])
+                continue
             pin, sha256 = Pin(fields["url"], fields["md5"]), fields["sha256"]
             is_right = isinstance(pin.url, str) and isinstance(pin.md5, str) and _SHA256.fullmatch(sha256)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             is_right = None
         if not is_right:
             raise AllotmentError(f"{path}, line {number}: it is no line of a lock file", fix)
         if found.setdefault(pin, sha256) != sha256:
             raise AllotmentError(f"{path}, line {number}: {pin.url} has two different sha256", fix)
     return found
+
+
+def _wheels(found: Any) -> Wheels:
+    wheels = {name: (version, sha256) for name, (version, sha256) in found.items()}
+    if not all(isinstance(version, str) and _SHA256.fullmatch(sha256) for version, sha256 in wheels.values()):
+        raise ValueError
+    return wheels
 
 
 def _check_format(found: object, path: Path) -> None:
@@ -168,6 +225,8 @@ def _check_format(found: object, path: Path) -> None:
 
 def _first_fetch(pin: Pin, blobs: BlobStore) -> str:
     """Return the sha256 of what a URL brings now; with another MD5 nothing of it is kept."""
+    if is_sdist(pin.url):
+        return sdist_hash(pin.url)
     request = urllib.request.Request(pin.url, headers={"User-Agent": f"allotment/{__version__}"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:

@@ -40,7 +40,7 @@ def test_what_has_an_md5_only_is_an_error_that_names_the_command(release: Any, s
     result = release.build(DOWNLOAD.format(url=served.url, md5=served.md5))
     assert result.error == (
         f"[one] url: {served.url} has no sha256, and allot.lock has none for it with the md5 {served.md5}. "
-        "Add 'sha256sum = ...', or run 'allot lock root' once and commit allot.lock."
+        "Run 'allot lock root' once and commit allot.lock, or add 'sha256sum = ...'."
     )
     assert sources.asked == []
 
@@ -157,6 +157,8 @@ GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
         ('{"format": 1}\nnonsense', "line 2: it is no line of a lock file"),
         ('{"format": 1}\n{"url": 1, "md5": "", "sha256": ""}', "line 2: it is no line"),
         ('{"format": 1}\n[]', "line 2: it is no line"),
+        ('{"format": 1}\n{"eggs": ["a"], "wheels": {"a": ["1.0", "short"]}}', "line 2: it is no line"),
+        ('{"format": 1}\n{"eggs": ["a"], "wheels": ["a"]}', "line 2: it is no line"),
         (f'{{"format": 1}}\n{GOOD}\n{GOOD.replace("aaa", "bbb")}', "line 3: http://localhost/x has two different"),
     ],
 )
@@ -166,15 +168,22 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, text: str, problem: str) -> 
         SourceLock(tmp_path / "allot.lock", tmp_path / "run", tmp_path).complete("x", {"url": "http://localhost/x"})
 
 
-@given(st.dictionaries(st.builds(Pin, st.text(), st.sampled_from(["", "0" * 32])), st.just("a" * 64)))
-def test_what_is_written_is_what_is_read(pins: dict[Pin, str]) -> None:
-    assert source_lock._parse(source_lock._text(pins).encode(), Path("x")) == pins
+@given(
+    st.dictionaries(st.builds(Pin, st.text(), st.sampled_from(["", "0" * 32])), st.just("a" * 64)),
+    st.dictionaries(
+        st.tuples(st.text(), st.text()), st.dictionaries(st.text(), st.tuples(st.text(), st.just("b" * 64)))
+    ),
+)
+def test_what_is_written_is_what_is_read(pins: dict[Pin, str], eggs: Any) -> None:
+    found: Any = {}
+    assert source_lock._parse(source_lock._text(pins, eggs).encode(), Path("x"), found) == pins
+    assert found == eggs
 
 
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
-        source_lock._parse(data, Path("x"))
+        source_lock._parse(data, Path("x"), {})
     except AllotmentError as error:
         assert "x" in str(error)
 

@@ -27,6 +27,7 @@ _TABLES: Final[Mapping[str, tuple[str, str]]] = {
     "slapos-recipe-build": ("slapos_recipes", "SLAPOS_RECIPE_BUILD"),
     "slapos-recipe-cmmi": ("slapos_recipes", "SLAPOS_RECIPE_CMMI"),
     "slapos-recipe-template": ("slapos_recipes", "SLAPOS_RECIPE_TEMPLATE"),
+    "zc-recipe-egg": ("zc_recipes", "ZC_RECIPE_EGG"),
 }
 
 
@@ -41,6 +42,7 @@ class Alias:
     results: Mapping[str, str] = field(default_factory=dict)  # what others read as their option -> ours
     instead: Mapping[str, str] = field(default_factory=dict)  # their option that is true -> our recipe then
     is_built: bool = False  # what names the part's own folder in parts-directory means where it is built to
+    has_eggs: bool = False  # they are pinned by version only: allot.lock has the hashes, and what they need
     is_pinned: bool = False  # its url is pinned by allot.lock although the recipe has no option sha256sum
     convert: Callable[[dict[str, str]], None] | None = None  # changes the options where a new name is not enough
 

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sections of a profile: upstream's ``Options``, subclassed, and what makes an alias' section one of ours."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import zc.buildout.buildout as upstream
+
+from allotment_recipes import recipe_loading
+from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
+from allotment_recipes.egg_lock import plain_name, plain_version
+from allotment_recipes.option_error import ProfileError
+from allotment_recipes.profiles import BASE_LOCATION
+
+LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
+
+
+class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no types
+    """A section: its recipe comes from what is installed, never from an index.
+
+    A section whose recipe is an alias has the options of ours; those of theirs stay readable beside them.
+    """
+
+    _raw: dict[str, str]
+    _cooked: dict[str, str]
+    _data: dict[str, str]
+
+    def __init__(self, buildout: Any, section: str, data: dict[str, str]) -> None:
+        super().__init__(buildout, section, data)
+        self._alias: Alias | None = None
+        self._theirs: dict[str, str] = {}  # what an alias' section says, every reference resolved
+        self.shows_theirs = False  # among the names: to other constructors, neither to its own nor to upstream's steps
+
+    def _initialize(self) -> None:
+        super()._initialize()
+        self.get(BASE_LOCATION)  # read, so that it is not reported as unused
+
+    def initialize(self) -> None:
+        spec = self["recipe"]
+        self._alias = recipe_loading.alias(spec)
+        if self._alias is not None:
+            spec = f"{DISTRIBUTION}:{self._alias.chosen(self)}"
+        recipe_class = recipe_loading.load(self.name, spec)
+        if self._alias is not None:
+            self._translate(self._alias, spec, recipe_class)
+        self.recipe = recipe_class(self.buildout, self.name, self)
+        if self._alias is not None:
+            self._show_theirs()
+
+    def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
+        """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
+        self._theirs = {**self._raw, **self._cooked}
+        options = alias.translated(self._theirs)
+        if alias.is_built:
+            own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
+            options = {option: text.replace(own, LOCATION) for option, text in options.items()}
+        if alias.has_eggs:
+            self._pin_eggs(options, recipe_class)
+        if alias.is_pinned or has(recipe_class, "sha256sum"):
+            lines = [self._own_source(line.strip()) for line in options.get("patches", "").splitlines()]
+            options |= {"patches": "\n".join(lines)} if lines else {}
+            self.buildout.lock.complete(self.name, options)
+        for option in alias.dropped.keys() & self._theirs.keys():
+            self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
+        self._raw = {
+            option: text for option, text in options.items() if option == BASE_LOCATION or takes(recipe_class, option)
+        }
+        self._raw["recipe"] = spec
+        self._cooked, self._data = dict(self._raw), {}  # every reference is resolved
+
+    def _pin_eggs(self, options: dict[str, str], recipe_class: type[Any]) -> None:
+        """Pin what ``[versions]`` pins by hash too, and add to ``eggs`` what these need."""
+        buildout = self.buildout
+        versions = {plain_name(egg): plain_version(text) for egg, text in buildout["versions"].items()}
+        if has(recipe_class, "setup-eggs"):
+            wanted = str(options.get("setup-eggs", "setuptools")).split()
+            options["setup-eggs"] = "\n".join(self._pinned_wheels(wanted, versions))
+        if has(recipe_class, "sha256sum"):
+            egg = str(options.get("egg", self.name)).strip()
+            version = versions.get(plain_name(egg), "")
+            if version:
+                buildout.pin_egg(egg, version, "")
+                options.setdefault("sha256sum", buildout.lock.sdist(self.name, egg, version))
+        if has(recipe_class, "eggs"):
+            parts = [buildout[name] for name in buildout.parts_of(self.name)]
+            built = {plain_name(part["egg"]) for part in parts if "egg" in part}
+            asked = [egg for egg in str(options.get("eggs", self.name)).split() if plain_name(egg) not in built]
+            wheels = self._pinned_wheels(asked, versions, built)
+            options["eggs"] = "\n".join([*wheels, *sorted(built)])
+
+    def _pinned_wheels(
+        self, eggs: list[str], versions: Mapping[str, str], others: Collection[str] = ()
+    ) -> dict[str, tuple[str, str]]:
+        """Return the wheels of eggs and of what they need, but ``others``; they are pinned then."""
+        wheels = self.buildout.lock.eggs(self.name, eggs, versions) if eggs else {}
+        wheels = {name: wheel for name, wheel in wheels.items() if name not in others}
+        for name, (version, sha256) in wheels.items():
+            self.buildout.pin_egg(name, version, sha256)
+        return wheels
+
+    def _own_source(self, line: str) -> str:
+        """Return a line of ``patches``; of a file that another part downloads, where that part has it from."""
+        address = line.partition("#")[0]
+        for name in self.buildout.parts_of(self.name):
+            recipe = self.buildout[name].recipe
+            if str(getattr(recipe, "target", "")) == address and recipe.source.urls:
+                return f"{recipe.source.urls[0].removeprefix('file://')}#{recipe.source.sha256}"
+        return line
+
+    def _show_theirs(self) -> None:
+        location = self._data.get("location")
+        if location is not None:
+            self._theirs = {option: text.replace(LOCATION, location) for option, text in self._theirs.items()}
+        self.shows_theirs = True
+
+    def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
+        """Return an option; of an alias' section, also by the name that it has there."""
+        if option not in self._data and option in self._cooked:  # upstream resolves what comes out of a value again:
+            self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
+        value = super().get(option, None, seen)
+        if value is None and self._alias is not None:
+            ours = self._alias.ours(option)
+            value = super().get(ours, None, seen) if ours is not None else None
+            value = self._theirs.get(option) if value is None else value
+        return default if value is None else value
+
+    def keys(self) -> list[str]:
+        """Return the names of the options, as whoever asks may see them."""
+        names: list[str] = super().keys()
+        if self.shows_theirs:
+            names += [option for option in self._theirs if option not in names]
+        return names
+
+    def barrier(self) -> None:
+        """Do nothing: inline Python says so where its options no longer depend on the sections that it has read."""
+
+    def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
+        """Merge the section's macros; upstream copies the history of every option several times to do so."""
+        if name == "buildout" or "<" not in data or any(option.endswith(("+", "-")) for option in data):
+            return super()._do_extend_raw(name, data, doing)
+        if name in doing:
+            raise ProfileError(f"[{name}] extends itself: {' -> '.join([*doing, name])}", "Take one of these '<' out")
+        merged: dict[str, str] = {}
+        for macro in filter(None, map(str.strip, data["<"].split("\n"))):
+            raw = self.buildout._raw.get(macro)
+            if raw is None:
+                raise ProfileError(f"[{name}] <: the section '{macro}' does not exist", self.buildout.nearest(macro))
+            merged.update(self._do_extend_raw(macro, raw, [*doing, name]))
+        merged.update(data)
+        del merged["<"]
+        return merged
+
+    def copy(self) -> dict[str, str]:
+        return {**self._raw, **self._cooked, **self._data}
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        paths = super()._call(function)
+        return [str(path) for path in paths] if isinstance(paths, Iterable) and not isinstance(paths, str) else paths
