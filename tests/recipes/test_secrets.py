@@ -238,6 +238,30 @@ def test_tokens_give_back_what_they_hid(value: str, other: Any) -> None:
     assert tokens.reveal(f"<{hidden['secret']}>") == f"<{value}>"
 
 
+@given(st.lists(st.text(min_size=1), max_size=3), st.text(), st.text())
+def test_what_was_revealed_too_early_is_concealed_again(values: list[str], before: str, after: str) -> None:
+    tokens = Tokens(b"key")
+    hidden = [tokens.token(Secret(value)) for value in values]
+    text = f"{before}{'|'.join(hidden)}{after}"
+    concealed = tokens.conceal(tokens.reveal(text))
+    assert tokens.reveal(concealed) == tokens.reveal(text)
+
+
+def test_a_secret_that_occurs_in_tokens_does_no_harm() -> None:
+    tokens = Tokens(b"key")
+    for value in ("allotment-secret", "allotment", "a longer password than these"):
+        tokens.token(Secret(value))
+    text = "allotment a longer password than these allotment-secret"
+    assert tokens.reveal(tokens.conceal(text)) == text
+
+
+def test_short_values_are_not_looked_for() -> None:
+    tokens = Tokens(b"key")
+    token = tokens.token(Secret("password"))
+    tokens.token(Secret("8080"))
+    assert tokens.conceal("port 8080 password") == f"port 8080 {token}"
+
+
 def test_the_key_is_made_once_and_private(tmp_path: Any) -> None:
     path = tmp_path / "deep" / "key"
     assert load_key(path) == load_key(path)

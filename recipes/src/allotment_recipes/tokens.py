@@ -68,10 +68,12 @@ class Tokens:
 
         Values under 8 characters stay: they may be there for another reason, such as a number that will be read.
         """
-        for token, value in sorted(self._values.items(), key=lambda item: len(item[1]), reverse=True):
-            if len(value) >= _LONG_ENOUGH:
-                text = text.replace(value, token)
-        return text
+        tokens = {value: token for token, value in self._values.items() if len(value) >= _LONG_ENOUGH}
+        if not tokens:
+            return text
+        longest_first = sorted(tokens, key=len, reverse=True)
+        found = re.compile("|".join(map(re.escape, longest_first)))  # in one pass: a value may occur in a token
+        return found.sub(lambda match: tokens[match[0]], text)
 
     def reveal(self, text: str) -> str:
         """Return ``text`` with the plain values in place: for a file that is used, never to show it."""
