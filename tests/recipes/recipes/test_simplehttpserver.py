@@ -194,6 +194,22 @@ def test_put_writes_a_file_whole_or_not_at_all(start: Start, tmp_path: Path) -> 
     assert sorted(path.name for path in www.rglob("*")) == ["a", "b", "c"]
 
 
+def test_what_comes_with_a_request_is_not_taken_for_another_one(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "www/x").write_text("x")
+    running = start(allow_write="true")
+    inner = b"PUT /smuggled HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    for head in (f"Content-Length: {len(inner)}", "Transfer-Encoding: chunked"):
+        with running.connect() as client:
+            client.sendall(f"GET /x HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n".encode() + inner)
+            received = b""
+            with contextlib.suppress(ConnectionError):
+                while piece := client.recv(1 << 16):
+                    received += piece
+        assert received.count(b"HTTP/1.1 ") <= 1
+    assert running.ask("PUT", "/new", b"x", Transfer_Encoding="chunked")[0] == 411
+    assert sorted(path.name for path in (tmp_path / "www").iterdir()) == ["x"]
+
+
 def test_more_connections_than_allowed_wait(start: Start, tmp_path: Path) -> None:
     (tmp_path / "www/x").write_text("x")
     running = start(max_connections="2")

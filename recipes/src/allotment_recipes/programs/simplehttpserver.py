@@ -149,6 +149,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Say nothing of clients that make mistakes: anybody could fill the log."""
 
     def _answer(self, respond: Any) -> None:
+        if self.command != "PUT" and ("Content-Length" in self.headers or "Transfer-Encoding" in self.headers):
+            self.close_connection = True  # nobody reads it: it must not be taken for the next request
         try:
             respond()
         except Refused as refused:
@@ -245,7 +247,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not steps or self.path.endswith("/"):
             raise Refused(HTTPStatus.CONFLICT)
         length = self.headers.get("Content-Length")
-        if length is None or not length.isascii() or not length.isdigit():
+        if "Transfer-Encoding" in self.headers or length is None or not length.isascii() or not length.isdigit():
             raise Refused(HTTPStatus.LENGTH_REQUIRED)
         if int(length) > _LARGEST:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
