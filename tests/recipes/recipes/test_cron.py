@@ -61,14 +61,15 @@ def test_a_clock_put_back_a_little_repeats_nothing() -> None:
     plan = Plan("UTC")
     plan.tick(START, [EACH_MINUTE])
     assert runs(plan, START + MINUTE, EACH_MINUTE) == [("beat", 0, True)]
-    assert runs(plan, START - 3600, EACH_MINUTE) == []
+    assert runs(plan, START - 500, EACH_MINUTE) == []
     assert runs(plan, START + MINUTE, EACH_MINUTE) == []
     assert runs(plan, START + 2 * MINUTE, EACH_MINUTE) == [("beat", 0, True)]
 
 
-def test_a_clock_that_was_years_ahead_stops_nothing() -> None:
+@pytest.mark.parametrize("ahead", [1000 * DAY, 660.0])
+def test_a_clock_that_was_ahead_stops_nothing(ahead: float) -> None:
     plan = Plan("UTC")
-    plan.tick(START + 1000 * DAY, [EACH_MINUTE])
+    plan.tick(START + ahead, [EACH_MINUTE])
     assert runs(plan, START, EACH_MINUTE) == []
     assert runs(plan, START + MINUTE, EACH_MINUTE) == [("beat", 0, True)]
 

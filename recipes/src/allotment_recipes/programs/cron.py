@@ -5,7 +5,7 @@
 
 Changes of the folder are seen within seconds. A run whose time has passed by less than five minutes (the machine slept,
 or this program was being restarted) is made late; one that was missed by more is told and not made up for. A clock that
-is put back by less than three hours repeats no run. SIGTERM ends the running jobs first.
+is put back by less than ten minutes repeats no run. SIGTERM ends the running jobs first.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from allotment_recipes.crontab import Job, read_entries
 
 _LOOK: Final = 5.0  # seconds between two looks at the folder and at the clock
 _PATIENCE: Final = 300.0  # seconds by which a run may be late
-_SET_BACK: Final = 3 * 3600.0  # seconds; a clock that goes back further was wrong before
+_SET_BACK: Final = 600.0  # seconds; a clock that goes back further was wrong before, and jobs can't wait so long
 _MOST: Final = 1000  # missed runs that are counted
 _SAVE: Final = 60.0  # seconds between two notes of how far we have come
 _GRACE: Final = 5.0  # seconds for jobs to end
