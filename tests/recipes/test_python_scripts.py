@@ -14,6 +14,7 @@ import pytest
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildRequest
+from allotment_recipes.python_programs import Programs
 from allotment_recipes.store import padded_root
 from allotment_recipes.wheels import Pin, pin, wheel_name
 
@@ -229,6 +230,7 @@ def test_the_part_goes_with_its_section(release: Any, wheel: str) -> None:
         ("arguments = )", "[app] arguments: is no Python: unmatched ')'"),
         ("scripts = gret", "[app] scripts: no egg has the script 'gret'. Did you mean 'greet'? Valid: greet."),
         ("scripts = greet=../x", "[app] interpreter, or scripts: '../x' is not a file's name. Write it without '/'."),
+        ("scripts = greet=", "[app] interpreter, or scripts: '' is not a file's name."),
         ("interpreter = a/b", "[app] interpreter, or scripts: 'a/b' is not a file's name."),
         ("relative-paths = maybe", "[app] relative-paths: 'maybe' is neither true nor false."),
     ],
@@ -244,3 +246,8 @@ def test_pins_are_asked_for_where_no_section_has_them(release: Any) -> None:
         release.build(profile).error
         == "[app] eggs: a 1 has no hash. Add 'a = sha256:<64 hexadecimal digits>' to [hashes]."
     )
+
+
+def test_a_hostile_entry_point_writes_nowhere_else(tmp_path: Path) -> None:
+    with pytest.raises(AllotmentError, match=r"'\.\./\.\./x' is not a script's name"):
+        Programs(tmp_path, tmp_path, []).add_entry_point("../../x", "os", "abort")

@@ -21,13 +21,20 @@ def filling(recipe: GenericBaseRecipe[Any], location: Path, version: str) -> Ite
     It gets its name in one step, at the end: of a run that fails or is killed nothing stays. In the store of all
     releases one run fills it and the others wait; it is read-only there.
     """
-    try:
+    with telling_disk_errors(recipe, location):
         if location.parent == recipe.run.store_root:
             with _filling_shared(recipe, location, version) as folder:
                 yield folder
         else:
             with recipe.building(location) as folder:
                 yield folder
+
+
+@contextlib.contextmanager
+def telling_disk_errors(recipe: GenericBaseRecipe[Any], location: Path) -> Iterator[None]:
+    """Say of a disk that refuses something where it is, and what becomes of what is there."""
+    try:
+        yield
     except OSError as error:
         reason = f"{error.filename or location}: {os.strerror(error.errno or 0)}"
         raise MachineError(f"[{recipe.name}] {reason}", "Mend that and build again: what is whole is kept") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from allotment.blobs import BlobStore
+from allotment.errors import AllotmentError
 from allotment_recipes import wheels
 
 ENTRY: Final = re.compile(r"([A-Za-z0-9][-A-Za-z0-9._]*)=([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)")
@@ -57,6 +58,8 @@ class Programs:
 
     def add_entry_point(self, name: str, module: str, attribute: str) -> None:
         """Make a program that calls a function."""
+        if "/" in name:
+            raise AllotmentError(f"{name!r} is not a script's name", "Don't use this distribution")
         first = attribute.partition(".")[0]
         fields = {"module": module, "first": first, "attribute": attribute, "arguments": self.arguments}
         self._write(name, _SCRIPT.format(**self._start(name), **fields))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The options that pin what a recipe fetches: the same names, checks and errors in each such recipe."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,5 +61,6 @@ def pinned_source(
 
 
 def file_name(url: str) -> str:
-    """Return the last word of a URL's path."""
+    """Return the last word of a URL's path; a server's name, perhaps with a password, is none."""
+    url = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", "", url)
     return url.partition("#")[0].partition("?")[0].rstrip("/").rpartition("/")[2]

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from allotment.blobs import BlobStore
+from allotment.errors import MachineError
 from allotment_recipes.engine import BuildRequest, BuildResult
+from allotment_recipes.recipes.download import Recipe
 from allotment_recipes.store import padded_root
 
 DATA = b"some bytes\n"
@@ -185,3 +187,15 @@ def test_a_password_in_a_url_is_in_no_error_and_no_log(downloads: Downloads) -> 
     assert "127.0.0.1" in error
     assert "hunter2" not in error
     assert "hunter2" not in (downloads.short / "built/build.log").read_text()
+
+
+def test_a_url_without_a_path_gives_no_name(downloads: Downloads) -> None:
+    error = downloads.build(f"url = https://user:hunter2@host\nsha256sum = {SHA256}").error
+    assert error == "[file] filename: '' is not a file's name. Write a name without '/'."
+
+
+def test_a_full_disk_is_told_and_nothing_half_stays(downloads: Downloads, make_recipe: Any, tmp_path: Path) -> None:
+    (tmp_path / "parts").write_text("a file where the folder should be")
+    recipe = make_recipe(Recipe, {"url": str(downloads.served / "data.bin"), "sha256sum": SHA256})
+    with pytest.raises(MachineError, match=r"\[part\] .*parts.* Mend that and build again: what is whole is kept"):
+        recipe.install()

@@ -12,7 +12,7 @@ from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.part_folder import filling, removable, unpack_into
+from allotment_recipes.part_folder import filling, removable, telling_disk_errors, unpack_into
 from allotment_recipes.source_options import NOT_INPUTS, DownloadOptions
 
 _MARK: Final = ".allotment-unpacked"  # in a destination that is ours: what was unpacked there
@@ -47,7 +47,8 @@ class Recipe(GenericBaseRecipe[Options]):
         """Unpack, unless that has been done; a destination that others have filled is never replaced."""
         blobs = BlobStore(self.run.sources)
         if self.options.destination is not None:
-            self._fill_destination(blobs)
+            with telling_disk_errors(self, self.location):
+                self._fill_destination(blobs)
             return [self.location]
         with filling(self, self.location, self.options.version) as folder:
             if folder is not None:

@@ -18,7 +18,7 @@ from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.git_repository import Git, GitError, check_address, check_branch
-from allotment_recipes.part_folder import filling, removable
+from allotment_recipes.part_folder import filling, removable, telling_disk_errors
 from allotment_recipes.providers.url import shown
 from allotment_recipes.shared_store import remove
 
@@ -85,7 +85,8 @@ class Recipe(GenericBaseRecipe[Options]):
         """Check out what is pinned, once; bring a working copy up to date, or leave it alone."""
         try:
             if not self.is_pinned:
-                self._install_working_copy()
+                with telling_disk_errors(self, self.location):
+                    self._install_working_copy()
                 return []  # else buildout would remove it, with what was changed by hand, when a build fails
             with filling(self, self.location, self.options.version) as folder:
                 if folder is not None:

@@ -54,8 +54,11 @@ class Recipe(GenericBaseRecipe[Options]):
                 raise OptionProblem(
                     "entry-points", f"{text!r} is not name=module:function", "Write it like serve=app:main"
                 )
-        for name in (self.options.interpreter, *(text.rpartition("=")[2] for text in self.options.scripts or ())):
-            if "/" in name or name in (".", ".."):
+        for name in (
+            self.options.interpreter or "py",
+            *(text.rpartition("=")[2] for text in self.options.scripts or ()),
+        ):
+            if "/" in name or name in ("", ".", ".."):
                 raise OptionProblem("interpreter, or scripts", f"{name!r} is not a file's name", "Write it without '/'")
         self._check_code()
         self.version = re.sub(r"[^A-Za-z0-9._+]", "_", self.pins[0].version if self.pins else "1")
