@@ -29,8 +29,10 @@ class Recipe(GenericBaseRecipe[Options]):
         require_cronsim(self.name)
         check_time_zone(self.options.time_zone)
         self.environment = read_environment(self, self.options.environment)
-        for option in ("cron-entries", "log", "cronstamps", "wrapper-path"):
-            self.publish_option(option, self.path(getattr(self.options, option.replace("-", "_"))))
+        self.publish_option("cron-entries", self.path(self.options.cron_entries))
+        self.publish_option("cronstamps", self.path(self.options.cronstamps))
+        self.publish_option("log", self.path(self.options.log))
+        self.publish_option("wrapper-path", self.path(self.options.wrapper_path))
 
     def install(self) -> list[Path]:
         """Write the service."""

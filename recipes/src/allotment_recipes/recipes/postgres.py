@@ -71,15 +71,11 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("socket-directory", f"{self.socket} is too long for a socket", "Choose a shorter path")
         self.password_file = self.path(f"etc/{self.name}.password")
         self.password = service_password("password", options.password, self.password_file)
-        tokens = self.run.tokens
-        for option, text in (
-            ("user", self.user),
-            ("password", tokens.token(self.password)),
-            ("url", tokens.token(Secret(self._url()))),
-            ("pgdata-directory", str(self.data)),
-            ("socket-directory", str(self.socket)),
-        ):
-            self.publish_option(option, text)
+        self.publish_option("user", self.user)
+        self.publish_option("password", self.run.tokens.token(self.password))
+        self.publish_option("url", self.run.tokens.token(Secret(self._url())))
+        self.publish_option("pgdata-directory", self.data)
+        self.publish_option("socket-directory", self.socket)
 
     def install(self) -> list[Path]:
         """Write configuration, service, what makes the database, and the promise."""
