@@ -22,7 +22,7 @@ from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
-from allotment_recipes.sections import Options
+from allotment_recipes.sections import SIGNATURE, Options
 from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.source_lock import NAME as LOCK
@@ -255,7 +255,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         for part in parts:
             options = self[part]
             options.shows_theirs = False  # or it would differ from what was recorded
-            options["__buildout_signature__"] = recipe_signature(type(options.recipe))
+            options[SIGNATURE] = recipe_signature(type(options.recipe))
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
         try:

@@ -11,7 +11,9 @@ from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.egg_lock import plain_name, plain_version
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION
+from allotment_recipes.signatures import recipe_signature
 
+SIGNATURE = "__buildout_signature__"  # option that tells when a part's recipe is another one
 LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
 
 
@@ -122,6 +124,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             ours = self._alias.ours(option)
             value = super().get(ours, None, seen) if ours is not None else None
             value = self._theirs.get(option) if value is None else value
+        if value is None and option == SIGNATURE and hasattr(self, "recipe"):
+            value = recipe_signature(type(self.recipe))
         return default if value is None else value
 
     def keys(self) -> list[str]:

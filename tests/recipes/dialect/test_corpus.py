@@ -153,3 +153,7 @@ def test_a_profile_in_the_dialect_does_what_it_says(
             check_told(partition, wanted)
     elif "error" not in wanted:
         check_files(release.folder, wanted, places)
+
+
+def test_the_corpus_has_a_profile_for_each_feature() -> None:
+    assert len(FEATURES) >= 60

@@ -26,12 +26,44 @@ def _simplelogger(options: dict[str, str]) -> None:
     options["command-line"] = shlex.join(["/bin/sh", "-c", _STAMPED_LOG, log])
 
 
+def _promise_plugin(options: dict[str, str]) -> None:
+    """Name the promise after its file, as ``name`` is a part of that name there."""
+    if options.get("output", "").strip():
+        options.pop("name", None)
+
+
+def _check_port(options: dict[str, str]) -> None:
+    """Make a promise of the executable check."""
+    options |= {"promise": "check_socket_listening", "config-host": options.pop("hostname", "")}
+    options["config-port"] = options.pop("port", "")
+
+
+def _check_url(options: dict[str, str]) -> None:
+    """Do so of the other one."""
+    options |= {"promise": "check_url_available", "config-url": options.pop("url", "")}
+    for theirs, ours in (("timeout", "config-timeout"), ("http_code", "config-http-code")):
+        if theirs in options:
+            options[ours] = options.pop(theirs)
+
+
+def _postgres(options: dict[str, str]) -> None:
+    """Listen on the addresses of both kinds."""
+    options["addresses"] = "\n".join(options.pop(kind, "") for kind in ("ipv4", "ipv6")).strip()
+
+
 _SLAPCONFIGURATION: Final = Alias("slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "xml"})
 _SERIALISED: Final = Alias("slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "json-in-xml"})
 _REQUEST: Final = Alias("request", dropped=_CONNECTION)
 _REQUEST_OPTIONAL: Final = Alias("request-optional", dropped=_CONNECTION)
 
 SLAPOS_COOKBOOK: Final = {
+    "check_port_listening": Alias("promise", renamed={"path": "output"}, convert=_check_port),
+    "check_url_available": Alias(
+        "promise",
+        renamed={"path": "output"},
+        dropped=dict.fromkeys(("dash_path", "curl_path"), "the node makes the request"),
+        convert=_check_url,
+    ),
     "copyfilelist": Alias("copyfiles"),
     "cron": Alias(
         "cron",
@@ -40,10 +72,15 @@ SLAPOS_COOKBOOK: Final = {
     ),
     "cron.d": Alias("cron.entry"),
     "free_port": Alias("free-port"),
+    "generic.mysql.wrap_update_mysql": Alias("mariadb.update"),
     "generate.mac": Alias("random.mac"),
     "generate.password": Alias("password", dropped={"user": "a hash needs no name"}),
     "logrotate.d": Alias("logrotate.entry"),
     "mkdirectory": Alias("mkdirectory"),
+    "postgres": Alias("postgres", convert=_postgres),
+    "promise.plugin": Alias(
+        "promise", dropped={"content": "the promise type is where the node is"}, convert=_promise_plugin
+    ),
     "publish": Alias("publish"),
     "publish-early": Alias("publish-early"),
     "publish.serialised": Alias("publish", defaults={"-serialisation": "json"}),
@@ -52,6 +89,11 @@ SLAPOS_COOKBOOK: Final = {
     "random.integer": Alias("random.integer"),
     "random.time": Alias("random.time"),
     "readline": Alias("readline"),
+    "redis.server": Alias(
+        "redis",
+        renamed={"ipv6": "address"},
+        dropped=dict.fromkeys(("pid-file", "log-file"), "the supervisor keeps both"),
+    ),
     "request": _REQUEST,
     "request.serialised": _REQUEST,
     "requestoptional": _REQUEST_OPTIONAL,
