@@ -35,6 +35,7 @@ TOGETHER = {
     "fastapi": {"starlette", "pydantic", "anyio"},
     "jinja2": {"markupsafe"},
     "jsonschema": {"jsonschema-specifications", "referencing"},
+    "pygls": {"lsprotocol"},
     "twisted": {"zope-interface"},
 }
 
