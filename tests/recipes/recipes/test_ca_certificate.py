@@ -20,7 +20,6 @@ from allotment_recipes.programs.certificate import Keeper, Settings
 from allotment_recipes.recipes import ca_certificate
 
 Make = Callable[..., Any]
-NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 OPTIONS = {"key-file": "etc/site.key", "cert-file": "etc/site.crt"}
 
 
@@ -36,6 +35,7 @@ class Partition:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
         self.key, self.cert = folder / "site.key", folder / "site.crt"
         self.settings: dict[str, Any] = {"ca_path": folder / "ca", "on_renew": f"echo renewed >> {folder}/note"}
 
@@ -43,7 +43,7 @@ class Partition:
         given = {**self.settings, **settings}
         names = given.pop("names", ("site.example", "127.0.0.1", "::1"))
         return Keeper(
-            Settings("site", self.key, self.cert, "site", names, **given), NOW + datetime.timedelta(days=days)
+            Settings("site", self.key, self.cert, "site", names, **given), self.now + datetime.timedelta(days=days)
         )
 
     def keep(self, days: float = 0.0, **settings: Any) -> str:
@@ -62,7 +62,7 @@ def kept(tmp_path: Path) -> Partition:
 
 def test_the_own_authority_signs_what_openssl_accepts(kept: Partition) -> None:
     assert kept.keeper().check() == f"{kept.cert} is not there yet"
-    assert kept.keep() == f"is new, until {NOW + datetime.timedelta(days=90):%Y-%m-%d %H:%M}"
+    assert kept.keep() == f"is new, until {kept.now + datetime.timedelta(days=90):%Y-%m-%d %H:%M}"
     for name in ("-verify_hostname site.example", "-verify_ip 127.0.0.1", "-verify_ip ::1"):
         verified = openssl(
             kept.folder,
@@ -192,6 +192,17 @@ def test_a_request_is_signed_by_somebody_else(kept: Partition, tmp_path: Path) -
     authority.sign(folder, 200)
     assert kept.keep(61).startswith("is new")
     assert (kept.keep(61), kept.notes) == (kept.keep(61), 1)
+
+
+def test_a_signer_whose_clock_is_a_little_ahead_is_believed(kept: Partition, tmp_path: Path) -> None:
+    authority, folder = Authority(tmp_path / "theirs", "theirs"), tmp_path / "requests"
+    kept.settings |= {"ca_path": None, "request_folder": folder}
+    kept.keep()
+    authority.sign(folder, 90)
+    minutes = 1 / 1440
+    assert kept.keep(-6 * minutes).startswith("waits for ")
+    authority.sign(folder, 90)
+    assert kept.keep(-4 * minutes).startswith("is new")
 
 
 def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from allotment.errors import AllotmentError
 
 _LIMIT: Final = 1 << 20  # bytes of a file
 _AUTHORITY_DAYS: Final = 3650
-_SKEW: Final = datetime.timedelta(minutes=5)  # by which clocks of clients may be behind
+_SKEW: Final = datetime.timedelta(minutes=5)  # by which the clocks of machines may differ
 _PATIENCE: Final = 300.0  # seconds for the command after a renewal
 
 
@@ -96,7 +96,7 @@ class Keeper:
         left = certificate.not_valid_after_utc - self._now
         if certificate.public_key() != key.public_key():
             return "it is not the certificate of the key"
-        if certificate.not_valid_before_utc > self._now:
+        if certificate.not_valid_before_utc > self._now + _SKEW:
             return f"it is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} only"
         if not set(self._names()) <= set(_names_of(certificate)):
             return "it is not for all names"
