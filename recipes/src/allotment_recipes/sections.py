@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sections of a profile: upstream's ``Options``, subclassed, and what makes an alias' section one of ours."""
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
@@ -54,11 +55,13 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         self._theirs = {**self._raw, **self._cooked}
         options = alias.translated(self._theirs)
         if alias.is_built:
-            own = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
-            options = {option: text.replace(own, LOCATION) for option, text in options.items()}
+            folder = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
+            own = re.compile(rf"{re.escape(folder)}(?![-\w.+])")  # and not another part whose name begins like this
+            options = {option: own.sub(LOCATION, text) for option, text in options.items()}
         if alias.has_eggs:
             self._pin_eggs(options, recipe_class)
-        if alias.is_pinned or has(recipe_class, "sha256sum"):
+        # Of inline Python an address may be for anything; with a checksum it is to be fetched.
+        if has(recipe_class, "sha256sum") or (alias.is_pinned and options.get("md5sum", "").strip()):
             lines = [self._own_source(line.strip()) for line in options.get("patches", "").splitlines()]
             options |= {"patches": "\n".join(lines)} if lines else {}
             self.buildout.lock.complete(self.name, options)

@@ -121,9 +121,10 @@ class SourceLock:
             try:
                 if known is None or any(versions.get(name, version) != version for name, (version, _) in known.items()):
                     known = resolve(key, versions)
-                found[key] = known
             except AllotmentError as error:
                 errors.append(f"[{section}] eggs: {error.what}")
+            if known is not None:
+                found[key] = known
         return found
 
     def _patch(self, section: str, line: str) -> str:

@@ -95,7 +95,7 @@ def check_parts(release: Release, wanted: Mapping[str, Any]) -> None:
             done = subprocess.run([f"{part}/{program}"], capture_output=True, text=True, check=True, timeout=60)
             assert done.stdout == printed, program
         for file, content in checks.get("files", {}).items():
-            assert Path(part, file).read_text() == content, file
+            assert Path(part, file).read_text() == named({"release": release.folder}, content), file
         for file in checks.get("holds", ()):
             assert Path(part, file).exists(), file
 

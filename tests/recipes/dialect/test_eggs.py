@@ -99,6 +99,15 @@ def test_other_versions_need_another_lock(eggs: Release) -> None:
     assert eggs.build().error == ""
 
 
+def test_what_was_recorded_stays_when_pip_finds_nothing_else(eggs: Release) -> None:
+    lock(eggs)
+    before = (eggs.root / "allot.lock").read_bytes()
+    eggs.profile.write_text(eggs.profile.read_text().replace("1.2+SlapOSPatched001", "3.0"))
+    with pytest.raises(AllotmentError, match="pip finds no wheels"):
+        lock(eggs)
+    assert (eggs.root / "allot.lock").read_bytes() == before
+
+
 def test_what_pip_does_not_find_is_an_error_that_names_the_section(eggs: Release) -> None:
     eggs.profile.write_text(eggs.profile.read_text().replace("1.0:whl", "3.0"))
     with pytest.raises(AllotmentError, match=r"(?s)\[app\] eggs: pip finds no wheels: .*greeter"):
