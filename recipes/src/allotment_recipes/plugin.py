@@ -4,6 +4,8 @@
 from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
+    "backup.export": "backup_export",
+    "backup.pull": "backup_pull",
     "backup.ssh-keys": "backup_ssh_keys",
     "ca.certificate": "ca_certificate",
     "cmmi": "cmmi",

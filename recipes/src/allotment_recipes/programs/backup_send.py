@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the SSH server of an exporting instance runs: it tells the status, or sends the last whole copy.
+
+python -m allotment_recipes.programs.backup_send --folder FOLDER --rsync PROGRAM
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from allotment.errors import AllotmentError
+from allotment_recipes.resilience import status
+from allotment_recipes.resilience.generations import names_in
+from allotment_recipes.resilience.locks import locked
+from allotment_recipes.resilience.program import LAST, STATUS, asked, finish, rsync_words
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the client asks for, if it is one of the two."""
+    parser = argparse.ArgumentParser(prog="backup_send", allow_abbrev=False)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--rsync", required=True)
+    options = parser.parse_args(arguments)
+    return finish(lambda: _serve(options.folder, options.rsync, asked()))
+
+
+def _serve(folder: Path, rsync: str, words: list[str]) -> None:
+    if words == ["status"]:
+        sys.stdout.write(status.dumps(status.read(folder / STATUS)))
+        return
+    sending = rsync_words(words, LAST)
+    if sending is None:
+        raise AllotmentError("this key can read the status and the last export only", "Ask for one of them")
+    names = names_in(folder)
+    if not names:
+        raise AllotmentError("there is no whole export yet", "Wait for the first one")
+    with locked(folder / names[-1], is_folder=True, is_shared=True, is_inherited=True):  # rsync holds it to its end
+        os.chdir(folder / names[-1])
+        os.execv(rsync, ["rsync", *sending])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell what a status file says; the exit code is 1 when the last attempt failed or the copy is too old.
+
+python -m allotment_recipes.programs.backup_status --file FILE --max-age SECONDS
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from allotment.errors import AllotmentError
+from allotment_recipes.resilience import status
+from allotment_recipes.resilience.program import finish
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print one line, for a promise."""
+    parser = argparse.ArgumentParser(prog="backup_status", allow_abbrev=False)
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--max-age", type=float, required=True)
+    options = parser.parse_args(arguments)
+    return finish(lambda: _tell(options.file, options.max_age))
+
+
+def _tell(file: Path, max_age: float) -> None:
+    found = status.read(file)
+    problem = found.problem(time.time(), max_age)
+    if problem:
+        raise AllotmentError(problem, f"See {file}")
+    sys.stdout.write(f"{found.result}: {found.generation}, {found.files} files, {found.bytes} bytes\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances that back each other up on this machine, with OpenSSH and rsync."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment_recipes.recipes import backup_export, backup_pull, backup_ssh_keys
+
+SSHD = Path("/usr/sbin/sshd")
+Done = subprocess.CompletedProcess[str]
+
+
+class Backups:
+    """An exporting instance in ``data`` and one that pulls in ``backup``; nothing but files connects them."""
+
+    def __init__(self, folder: Path, tools: dict[str, str]) -> None:
+        self.folder = folder
+        self.tools = tools
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.port = listening.getsockname()[1]
+        self.data = folder / "data"
+        self.backup = folder / "backup"
+        for place in (self.data, self.backup):
+            place.mkdir()
+        self.content = self.data / "content"
+        self.content.mkdir()
+        (self.content / "one").write_text("1\n")
+        keys = self.make(backup_ssh_keys.Recipe, self.backup, "key", {"keygen-binary": tools["ssh-keygen"]})
+        self.public_key = keys.raw["public-key"]
+
+    def make(self, recipe: Any, place: Path, name: str, options: dict[str, str]) -> Any:
+        """Process a section."""
+        made = recipe({"buildout": {"directory": str(place)}}, name, options)
+        made.paths = made.install()
+        return made
+
+    def server(self, **options: str) -> dict[str, str]:
+        """Return the options of a section that runs an SSH server."""
+        given = {
+            "host": "127.0.0.1",
+            "port": str(self.port),
+            "authorized-keys": self.public_key,
+            "sshd-binary": str(SSHD),
+            "keygen-binary": self.tools["ssh-keygen"],
+            "rsync-binary": self.tools["rsync"],
+        }
+        return {**given, **{name.replace("_", "-"): value for name, value in options.items()}}
+
+    def client(self, **options: str) -> dict[str, str]:
+        """Return the options of a section that goes to the server."""
+        given = {
+            "host": "127.0.0.1",
+            "port": str(self.port),
+            "key-file": "etc/ssh/key",
+            "ssh-binary": self.tools["ssh"],
+            "rsync-binary": self.tools["rsync"],
+        }
+        return {**given, **{name.replace("_", "-"): value for name, value in options.items()}}
+
+    def make_export(self, **options: str) -> Any:
+        copy = f"cp -a {self.content}/. ."
+        self.exporting = self.make(
+            backup_export.Recipe, self.data, "export", self.server(**{"commands": copy, **options})
+        )
+        return self.exporting
+
+    def make_pull(self, **options: str) -> Any:
+        told = {name: self.exporting.raw[name] for name in ("user", "host-key")}
+        self.pulling = self.make(
+            backup_pull.Recipe, self.backup, "pull", self.client(**{"retention": "14", **told, **options})
+        )
+        return self.pulling
+
+    def export(self) -> Done:
+        return run(self.data / "bin/export")
+
+    def pull(self) -> Done:
+        return run(self.backup / "bin/pull")
+
+    def ask(self, *words: str) -> Done:
+        return run(self.backup / "etc/pull/ssh", "peer", *words)
+
+    def exports(self) -> list[Path]:
+        return sorted((self.data / "srv/export").glob("2*"))
+
+    def pulled(self) -> list[Path]:
+        return sorted((self.backup / "srv/pull").glob("2*"))
+
+    @staticmethod
+    def status(folder: Path) -> dict[str, Any]:
+        return dict(json.loads((folder / "status.json").read_text()))
+
+    @contextmanager
+    def serving(self, service: Path | None = None) -> Iterator[None]:
+        """Run the SSH server."""
+        log = (self.folder / "sshd.log").open("ab")
+        process = subprocess.Popen([service or self.data / "etc/service/export"], stderr=log, stdout=log)
+        try:
+            await_true(lambda: answers(self.port))
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(10)
+            log.close()
+
+
+def run(*words: Any) -> Done:
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+def await_true(found: Callable[[], Any], seconds: float = 15.0) -> None:
+    end = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def tools() -> dict[str, str]:
+    """The programs that are needed, by name."""
+    found = {name: shutil.which(name) for name in ("ssh", "ssh-keygen", "rsync")}
+    if not SSHD.exists():
+        pytest.skip("needs openssh-server")
+    for name, path in found.items():
+        if path is None:
+            pytest.skip(f"needs {name}")
+    if os.geteuid() == 0:  # sshd asks for it when it is root, and the system's service would make it
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    return {name: path for name, path in found.items() if path is not None}
+
+
+@pytest.fixture
+def backups(tmp_path: Path, tools: dict[str, str]) -> Backups:
+    return Backups(tmp_path, tools)
+
+
+@pytest.fixture
+def until() -> Callable[..., None]:
+    """Wait until what is given returns something true."""
+    return await_true
