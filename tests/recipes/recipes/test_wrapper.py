@@ -119,10 +119,21 @@ def test_removing_the_section_removes_the_script(partition: Any) -> None:
     assert not (partition.folder / "etc/service/w").exists()
 
 
-@pytest.mark.parametrize("option", ["hash-files", "hash-existing-files"])
-def test_the_script_changes_when_a_hashed_file_does(script: Any, tmp_path: Path, option: str) -> None:
-    with pytest.raises(AllotmentError, match=rf"\[part\] {option}: .*/conf can't be read: No such file"):
+@pytest.mark.parametrize(
+    ("option", "fix"),
+    [
+        ("hash-files", "Let the part that writes it come first, by referring to it"),
+        (
+            "hash-existing-files",
+            "Correct the path; a file that a section of this profile writes belongs into hash-files",
+        ),
+    ],
+)
+def test_the_script_changes_when_a_hashed_file_does(script: Any, tmp_path: Path, option: str, fix: str) -> None:
+    with pytest.raises(AllotmentError) as caught:
         script("true", **{option: "conf"})
+    what = f"[part] {option}: {tmp_path}/conf can't be read: No such file or directory"
+    assert (caught.value.what, caught.value.fix) == (what, fix)
     texts = []
     for content in ("one", "two", "two"):
         (tmp_path / "conf").write_text(content)
@@ -144,6 +155,8 @@ def test_a_file_of_the_same_run_is_hashed(partition: Any) -> None:
         wrapper-path = etc/service/w
         hash-files = ${conf:output}
         """
+    existing = profile.replace("hash-files", "hash-existing-files")
+    assert "belongs into hash-files" in partition.run(existing.replace("CONTENT", "one")).error
     texts = []
     for content in ("one", "two"):
         assert partition.run(profile.replace("CONTENT", content)).error == ""
