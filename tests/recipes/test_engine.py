@@ -111,6 +111,22 @@ def test_the_zygote_ends_when_nothing_is_wanted_and_comes_back(partition: Any) -
         assert partition.run().outcome == "done"
 
 
+def test_a_recipe_that_can_not_be_imported_is_named_and_stops_nothing_else(
+    own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    metadata = tmp_path / "allotment_recipes-0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: allotment.recipes\nVersion: 0\n")
+    (metadata / "entry_points.txt").write_text("[zc.buildout]\nbroken = broken_recipe:Recipe\n")
+    (tmp_path / "broken_recipe.py").write_text("def\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    template = "recipe = allotment.recipes:template\ninline = x\noutput = x\n"
+    assert own.run(f"[buildout]\nparts = t\n[t]\n{template}").error == ""
+    assert "recipe allotment-recipes:broken can't be imported: SyntaxError: " in capfd.readouterr().err
+    result = own.run("[buildout]\nparts = b\n[b]\nrecipe = allotment.recipes:broken\n")
+    assert result.error.startswith("[b] recipe: allotment.recipes:broken can't be imported: invalid syntax")
+
+
 def test_a_zygote_that_is_killed_fails_the_run_and_not_the_engine(own: Any) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(own.run, SLEEPER)

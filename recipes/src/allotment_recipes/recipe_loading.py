@@ -68,7 +68,7 @@ def load(section: str, spec: str) -> Any:
     point = find(section, spec)
     try:
         return point.load()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         from allotment_recipes.option_error import ProfileError
 
         raise ProfileError(f"[{section}] recipe: {spec} can't be imported: {error}", "Install what it needs") from error

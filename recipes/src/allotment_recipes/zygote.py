@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib.util
 import json
+import logging
 import os
 import selectors
 import signal
@@ -183,12 +184,16 @@ def preload() -> None:
     import zc.buildout.buildout  # noqa: F401
 
     import allotment_recipes.runs  # noqa: F401
-    from allotment_recipes import recipe_loading
+    from allotment_recipes import aliases, recipe_loading
     from allotment_recipes.distributions import took_part
 
+    log = logging.getLogger(__name__)
     ours = [f"{owner}:{name}" for owner, name in recipe_loading.installed() if owner == "allotment-recipes"]
     for spec in ours:
-        recipe_loading.load("", spec)
+        try:
+            recipe_loading.find("", spec).load()
+        except Exception as error:  # whoever asks for it is told, all others go on
+            log.warning("recipe %s can't be imported: %s: %s", spec, type(error).__name__, error)
     took_part(ours)
     from allotment_recipes.recipes import template
 
