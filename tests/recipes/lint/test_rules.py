@@ -181,6 +181,13 @@ def test_a_recipe_by_its_name_in_slapos_takes_any_option_and_is_known_otherwise(
     )
 
 
+@pytest.mark.parametrize("option", ["-extends = early", "-init = password early:passwd", "default = early:output"])
+def test_a_section_that_a_recipe_finds_by_its_name_is_used(tmp_path: Path, option: str) -> None:
+    text = f"[buildout]\nparts = out\n[out]\nrecipe = allotment.recipes:publish\n{option}\n[early]\noutput = x\n"
+    assert found(tmp_path, text) == []
+    assert "[early] is used by no part" in found(tmp_path, text.replace(option, "url = early"))[0]
+
+
 def test_a_service_without_promise_is_told(tmp_path: Path) -> None:
     service = (
         "[buildout]\nparts = run{}\n[run]\nrecipe = allotment.recipes:wrapper\ncommand-line = true\n"

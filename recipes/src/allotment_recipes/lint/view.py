@@ -23,6 +23,7 @@ from allotment_recipes.lint.profile_text import (
 )
 
 BUILDOUT: Final = "buildout"
+_SECTIONS: Final = frozenset({"environment", "-extends"})  # options whose words may be names of sections
 _VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
 _TEMPLATES = {".in", ".jinja2", ".j2"}
 _DEPTH = 40  # references in references
@@ -172,10 +173,14 @@ class View:
             found.add(section)
             todo += [reference.section for reference in self.references(section)]
             todo += [name for name, _ in self.macros(section)]
-            options = self.options(section)
-            if environment := options.get("environment"):  # may be the name of a section
-                todo += [environment.value] if environment.value in self.written else []
+            todo += [name for option in self.options(section).values() for name in self._named_by(option)]
         return frozenset(found)
+
+    def _named_by(self, option: Option) -> list[str]:
+        """Return the sections that an option's words name, alone or as ``section:option``, where recipes read that."""
+        words = [word for line in option.lines for word in line.text.split()]
+        names = {word.partition(":")[0] for word in words if ":" in word or option.name in _SECTIONS}
+        return [name for name in names if name in self.written]
 
     def variables(self, section: str) -> frozenset[str]:
         """Return the options of a section that something refers to; all, when the whole section is taken."""
