@@ -24,6 +24,7 @@ from allotment.plugins import Contribution, load, plugins
 from allotment_recipes import aliases
 
 FOLDER = Path(__file__).parent / "reference"
+EXAMPLES = FOLDER / "examples"  # a profile for each recipe of ours
 HEAD = "<!-- SPDX-License-Identifier: Apache-2.0; made by docs/generate.py -->\n"
 FORMAT_MODULES = ("allotment.messages", "allotment_testfarm.wire")
 
@@ -102,48 +103,114 @@ def options_table(options: Iterable[OptionDescription]) -> str:
 
 
 def types_page(title: str, intro: str, hook: str, example: Callable[[Any], str]) -> str:
-    """One section for each recipe or promise type, with its options."""
+    """One section for each promise type, with its options."""
     page = [HEAD, f"# {title}\n", intro, "\n"]
-    for found in sorted(plugins().contributions(hook), key=lambda found: str(found.item.name)):
+    for found in contributed(hook):
         target = load(found.item.target)
-        options = options_of(target)
         page += [f"## {found.item.name}\n", text_of(target), "\n", f"`{example(found.item)}`, {origin(found)}\n"]
-        page += [options_table(describe_options(options) if options is not None else ())]
-        sets = published(target)
-        page += [f"Other sections may read {', '.join(f'`{name}`' for name in sets)}.\n"] if sets else []
+        page += [options_table(described(target))]
     return "\n".join(page)
 
 
+def contributed(hook: str) -> list[Contribution]:
+    return sorted(plugins().contributions(hook), key=lambda found: str(found.item.name))
+
+
+def described(target: Any) -> Sequence[OptionDescription]:
+    options = options_of(target)
+    return describe_options(options) if options is not None else ()
+
+
 def published(target: type) -> list[str]:
-    """Return the options that a recipe sets under a fixed name, for other sections."""
-    tree = ast.parse(inspect.getsource(sys.modules[target.__module__]))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
-    names = [call.args[0] for call in calls if call.func.attr == "publish_option" and call.args]  # type: ignore[attr-defined]
-    return sorted({name.value for name in names if isinstance(name, ast.Constant) and isinstance(name.value, str)})
+    """Return the options that a recipe sets for other sections: those of its code, and those that its text shows."""
+    own = [base for base in target.__mro__ if base.__module__ not in ("allotment_recipes.base", "typing", "builtins")]
+    trees = [ast.parse(inspect.getsource(sys.modules[module])) for module in {base.__module__ for base in own}]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    names = [call.args[0] for call in calls if getattr(call.func, "attr", "") == "publish_option"]
+    shown = re.findall(r"``\$\{section:([-\w]+)\}``", text_of(target))
+    return sorted({name for node in names if (name := option_set(node, target))} | set(shown))
+
+
+def option_set(node: ast.expr, target: type) -> str:
+    """Return the name that an expression gives an option; empty when only a run knows it."""
+    if isinstance(node, ast.Attribute):  # of the class
+        return str(getattr(target, node.attr, ""))
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "<key>" for part in node.values)
+    return str(node.value) if isinstance(node, ast.Constant) else ""
 
 
 def origin(found: Contribution) -> str:
     return f"from {found.origin.distribution} {found.origin.version}"
 
 
-def recipes_page() -> str:
-    intro = (
-        "`allot plugins` prints the same list, and `allot plugins --json` a JSON schema of each section's options, for"
+def recipe_pages() -> dict[str, str]:
+    """Return one page for each recipe, by its path, and the index that leads to them."""
+    found = contributed("allotment_recipe_types")
+    pages = {f"recipes/{item.item.name}": recipe_page(item) for item in found}
+    if len(pages) < len(found):
+        raise ValueError("two installed distributions have a recipe of the same name; uninstall one of them")
+    rows = [
+        (f"[{item.item.name}](recipes/{item.item.name}.md)", first_sentence(load(item.item.target))) for item in found
+    ]
+    index = [HEAD, "# Recipes\n"]
+    index += [
+        "`allot plugins` prints the same, and `allot plugins --json` a JSON schema of each section's options, for"
         " editors; {download}`all schemas <recipes.schema.json>` in one file. A wrong option is named with its section"
-        " and the nearest valid one."
-    )
-    return types_page(
-        "Recipes", intro, "allotment_recipe_types", lambda item: f"recipe = {item.distribution}:{item.name}"
-    )
+        " and the nearest valid one.\n"
+    ]
+    index += [table(("recipe", ""), rows), "```{toctree}", ":hidden:", *pages, "```\n"]
+    return {"recipes": "\n".join(index), **pages}
+
+
+def recipe_page(found: Contribution) -> str:
+    """What a recipe does, a profile that uses it, its options, what it sets, and its names elsewhere."""
+    target = load(found.item.target)
+    page = [HEAD, f"# {found.item.name}\n", text_of(target), "\n"]
+    page += [f"`recipe = {found.item.distribution}:{found.item.name}`, {origin(found)}\n"]
+    if (EXAMPLES / f"{found.item.name}.cfg").is_file():
+        page += ["## Example\n"]
+        page += [f"```{{literalinclude}} ../../examples/{found.item.name}.cfg\n:language: ini\n:lines: 2-\n```\n"]
+    page += ["## Options\n", options_table(described(target))]
+    sets = published(target)
+    if sets:
+        page += ["## Options that it sets\n"]
+        page += [f"Other sections may read {', '.join(f'`{name}`' for name in sets)}.\n"]
+    names = names_elsewhere(found.item.name) if found.item.distribution == aliases.DISTRIBUTION else []
+    if names:
+        page += ["## Its names in SlapOS\n", f"{', '.join(f'`{name}`' for name in names)}"]
+        page += ["\nHow options are called there, and which have no effect here: [Aliases](../aliases.md).\n"]
+    return "\n".join(page)
+
+
+def names_elsewhere(recipe: str) -> list[str]:
+    """Return every name, ``distribution:entry point``, that stands for one of our recipes."""
+    return [
+        written_there(distribution, name)
+        for distribution in aliases.distributions()
+        for name, alias in sorted(aliases.table(distribution).items())
+        if recipe in {alias.recipe, *alias.instead.values()}
+    ]
+
+
+def written_there(distribution: str, name: str) -> str:
+    """Return what stands after ``recipe =`` there."""
+    return distribution.replace("-", ".") + ("" if name == "default" else f":{name}")
+
+
+def first_sentence(thing: Any) -> str:
+    """Return the first sentence of a docstring; a full stop inside of code ends none."""
+    return re.match(r"((?:``.*?``|[^`])*?[.])(?=\s|$)|.*", text_of(thing), re.DOTALL)[0]  # type: ignore[index]
 
 
 def aliases_page() -> str:
     """Return every recipe of others that is known by the name it has there."""
     page = [HEAD, "# Aliases\n", text_of(aliases), "\n"]
     for distribution in aliases.distributions():
-        page += [f"## {distribution}\n"]
+        page += [f"## {distribution.replace('-', '.')}\n"]
         for name, alias in sorted(aliases.table(distribution).items()):
-            page += [f"### {distribution}:{name}\n", f"runs as `{aliases.DISTRIBUTION}:{alias.recipe}`.\n"]
+            ours = f"[`{aliases.DISTRIBUTION}:{alias.recipe}`](recipes/{alias.recipe}.md)"
+            page += [f"### {written_there(distribution, name)}\n", f"runs as {ours}.\n"]
             rows = [(f"`{theirs}`", f"`{ours}`") for theirs, ours in {**alias.renamed, **alias.results}.items()]
             rows += [(f"`{theirs}`", f"no effect: {reason}") for theirs, reason in alias.dropped.items()]
             rows += [(f"without `{ours}`", f"`{ours} = {value}`") for ours, value in alias.defaults.items()]
@@ -226,7 +293,6 @@ def settings_page() -> str:
 
 PAGES: dict[str, Callable[[], str]] = {
     "hooks": hooks_page,
-    "recipes": recipes_page,
     "aliases": aliases_page,
     "promises": promises_page,
     "commands": commands_page,
@@ -238,7 +304,7 @@ PAGES: dict[str, Callable[[], str]] = {
 def recipe_schemas() -> str:
     """Return the JSON schemas of all recipes' sections, chosen by what ``recipe`` says."""
     branches = []
-    for found in sorted(plugins().contributions("allotment_recipe_types"), key=lambda found: str(found.item.name)):
+    for found in contributed("allotment_recipe_types"):
         options = options_of(load(found.item.target))
         schema = schema_of_options(options) if options is not None else {"type": "object"}
         recipe = {"const": f"{found.item.distribution}:{found.item.name}"}
@@ -251,12 +317,16 @@ def recipe_schemas() -> str:
 def main(arguments: Sequence[str]) -> int:
     """Write every page; one whose text is unchanged keeps its time, so that sphinx does not read it again."""
     target = FOLDER / "generated"
-    target.mkdir(parents=True, exist_ok=True)
-    pages = {f"{name}.md": re.sub(r"\n{3,}", "\n\n", make()) for name, make in PAGES.items()}
+    (target / "recipes").mkdir(parents=True, exist_ok=True)
+    made = {**{name: make() for name, make in PAGES.items()}, **recipe_pages()}
+    pages = {f"{name}.md": re.sub(r"\n{3,}", "\n\n", text) for name, text in made.items()}
     for name, text in {**pages, "recipes.schema.json": recipe_schemas()}.items():
         path = target / name
         if not path.is_file() or path.read_text() != text:
             path.write_text(text)
+    for path in (target / "recipes").glob("*.md"):  # of recipes that are no more
+        if f"recipes/{path.name}" not in pages:
+            path.unlink()
     return 0
 
 

@@ -43,14 +43,25 @@ def test_every_plugin_loads_and_says_what_each_thing_is_for() -> None:
 
 
 def test_every_option_is_documented(generate: ModuleType) -> None:
-    pages = {"recipe": generate.recipes_page(), "promise": generate.promises_page()}
+    recipes, promises = generate.recipe_pages(), generate.promises_page()
     undocumented = []
     for item in describe_all()["items"]:
-        if item["kind"] not in pages:
+        if item["kind"] == "recipe":
+            assert f"(recipes/{item['name']}.md)" in recipes["recipes"]
+        elif item["kind"] != "promise":
             continue
-        assert f"## {item['name']}\n" in pages[item["kind"]]
+        page = recipes[f"recipes/{item['name']}"] if item["kind"] == "recipe" else promises
+        assert f"# {item['name']}\n" in page
+        assert [option["name"] for option in item["options"] if f"| `{option['name']}` |" not in page] == []
         undocumented += [f"{item['name']}: {option['name']}" for option in item["options"] if not option["doc"]]
     assert undocumented == [], "end the field's line with a comment"
+
+
+def test_the_page_of_a_recipe_has_all_that_its_user_asks(generate: ModuleType) -> None:
+    page = generate.recipe_pages()["recipes/password"]
+    assert "```{literalinclude} ../../examples/password.cfg" in page
+    assert re.search(r"Other sections may read .*`password`", page)
+    assert "`slapos.cookbook:generate.password`" in page
 
 
 def test_the_schemas_of_sections_find_a_mistake(generate: ModuleType) -> None:
@@ -68,7 +79,7 @@ def test_every_alias_is_documented(generate: ModuleType) -> None:
     page = generate.aliases_page()
     for distribution in aliases.distributions():
         for name in aliases.table(distribution):
-            assert f"### {distribution}:{name}\n" in page
+            assert f"### {generate.written_there(distribution, name)}\n" in page
 
 
 def test_every_command_is_documented_with_its_options(generate: ModuleType) -> None:
