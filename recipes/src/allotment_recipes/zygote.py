@@ -194,6 +194,8 @@ def preload() -> None:
             recipe_loading.find("", spec).load()
         except Exception as error:  # whoever asks for it is told, all others go on
             log.warning("recipe %s can't be imported: %s: %s", spec, type(error).__name__, error)
+    for distribution in aliases.distributions():
+        aliases.table(distribution)
     took_part(ours)
     from allotment_recipes.recipes import template
 
