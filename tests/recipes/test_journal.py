@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import json
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,79 @@ def test_a_note_that_was_cut_short_is_passed_over(journal: Journal, tmp_path: Pa
     (tmp_path / "note").write_text('["/a')
     Unfinished(tmp_path / "note").begin(journal, is_complete=True)
     assert (tmp_path / "note").read_text() == "[]"
+
+
+def test_a_file_that_is_reached_by_another_path_stays(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real/file").write_text("old")
+    journal.write(tmp_path / "real/file", b"new", 0o644, "part")
+    journal.remove(tmp_path / "link/file")
+    journal.remove(tmp_path / "real/../link/file")
+    journal.apply()
+    assert (tmp_path / "real/file").read_text() == "new"
+
+
+def test_a_file_gives_way_to_a_folder_and_a_folder_is_never_removed(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "conf").write_text("")
+    journal.remove(tmp_path / "conf")
+    journal.remove(tmp_path / "data")
+    journal.write(tmp_path / "conf/d/main", b"new", 0o644, "part")
+    (tmp_path / "data").mkdir()
+    journal.apply()
+    assert (tmp_path / "conf/d/main").read_text() == "new"
+    assert (tmp_path / "data").is_dir()
+
+
+def test_what_can_not_be_removed_is_named(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+
+    (tmp_path / "old").write_text("")
+    journal.remove(tmp_path / "old")
+    monkeypatch.setattr(Path, "unlink", refuse)  # root may remove everything
+    with pytest.raises(AllotmentError, match=r"/old can't be removed: Operation not permitted\. Check the owner"):
+        journal.apply()
+
+
+SECTIONS = """\
+    [buildout]
+    parts = {parts}
+    [once]
+    recipe = allotment.recipes:template.jinja2
+    inline = x
+    output = etc/once
+    once = etc/.once
+    [password]
+    recipe = allotment.recipes:password
+    storage-path = srv/password
+    [rarely]
+    recipe = allotment.recipes:template.jinja2
+    inline = {text}
+    output = etc/rarely
+    update = false
+    [fails]
+    recipe = allotment.recipes:command
+    command = false
+    """
+
+
+def test_a_run_that_fails_late_costs_no_file_that_outlives_it(partition: Any) -> None:
+    assert partition.run(SECTIONS.format(parts="password", text=1)).error == ""
+    password = partition.text("srv/password")
+    assert partition.run(SECTIONS.format(parts="once password rarely fails", text=1)).error
+    assert partition.text("etc/once") == "x"
+    assert partition.run(SECTIONS.format(parts="once", text=1)).error == ""
+    assert partition.text("etc/once") == "x", "rendered once, by the run that failed"
+    assert partition.text("srv/password") == password, "there before the run that failed"
+    assert "etc/rarely" not in partition.files()
+
+
+def test_a_part_keeps_what_it_does_not_write_at_each_run(partition: Any) -> None:
+    assert partition.run(SECTIONS.format(parts="rarely fails", text=1)).error
+    waits = "[waits]\nrecipe = allotment.recipes:request\nname = db\nrelease = db\nreturn = url\n[t]\n"
+    waits += "recipe = allotment.recipes:template\ninline = ${waits:connection-url}\noutput = t\n"
+    profile = textwrap.dedent(SECTIONS).format(parts="rarely t", text=1) + waits
+    assert partition.run(profile).outcome == "waiting"
+    assert partition.run(SECTIONS.format(parts="rarely", text=1)).outcome == "done"
+    assert partition.text("etc/rarely") == "1"

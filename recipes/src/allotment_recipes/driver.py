@@ -226,6 +226,11 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             text.write("\n")
         write_bytes(path, self.run.tokens.scrub(text.getvalue()).encode(), 0o600)
 
+    def recorded(self) -> list[str]:
+        """Return the paths of all installed parts, as ``save`` writes them."""
+        parts = self._parts_of(self._installed)
+        return [path for _, options in parts for path in options["__buildout_installed__"].split("\n") if path]
+
     @staticmethod
     def _parts_of(installed: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
         return [(part, installed[part].copy()) for part in installed["buildout"]["parts"].split()] if installed else []

@@ -6,7 +6,7 @@ import errno
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from allotment.atomic import write_bytes, write_link
@@ -26,6 +26,7 @@ class Journal:
         self.scrub: Callable[[str], str] = str  # blanks secrets out of what is said of changes
         self._entries: dict[Path, File | Link] = {}
         self._removals: set[Path] = set()
+        self._kept: set[Path] = set()
         self._actions: list[Callable[[], object]] = []
         self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
 
@@ -55,6 +56,14 @@ class Journal:
         elif path not in self._entries:
             self._removals.add(path)
 
+    def keep(self, path: Path) -> None:
+        """Let a file stay that no part owns, also when the run that made it fails or is killed."""
+        self._kept.add(path)
+
+    def is_leaving(self, path: Path) -> bool:
+        """Say whether ``path`` is removed at the end of the run."""
+        return path in self._removals
+
     def flush(self) -> None:
         """Write what is entered so far: a command that runs now needs it. It stays written when the run fails."""
         if not self.immediate:
@@ -79,6 +88,11 @@ class Journal:
     def paths(self) -> frozenset[Path]:
         """Every file and link that is written."""
         return frozenset(self._entries)
+
+    @property
+    def made(self) -> frozenset[Path]:
+        """The files and links that are not there yet, without those to be kept: what goes when the run fails."""
+        return frozenset(path for path in self._entries if path not in self._kept and not os.path.lexists(path))
 
     def read(self, path: Path) -> bytes:
         """Return what ``path`` holds once the journal is applied; links are followed."""
@@ -115,13 +129,17 @@ class Journal:
                 self._put(path, entry)
         while self._actions:
             self._actions.pop(0)()
+        written = {_real(path) for path in self._entries} if self._removals else set()
         for path in sorted(self._removals):
-            _remove(path)
+            if _real(path) not in written:  # the same file by another path
+                _remove(path)
 
     def _put(self, path: Path, entry: File | Link) -> None:
         change = compare(path, entry, self.scrub)
         if change is None:
             return
+        for parent in path.parents:
+            self.release(parent)  # what was a file is a folder now
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(entry, Link):
@@ -137,15 +155,25 @@ class Journal:
 
 
 def _remove(path: Path) -> None:
-    if os.path.lexists(path):
+    """Remove a file or link; what has become a folder is somebody else's."""
+    if not os.path.lexists(path) or (path.is_dir() and not path.is_symlink()):
+        return
+    try:
         path.unlink()
-        logging.getLogger("zc.buildout").info("%s", Change("removed", path, ""))
+    except OSError as error:
+        raise AllotmentError(f"{path} can't be removed: {error.strerror}", "Check the owner of its folder") from error
+    logging.getLogger("zc.buildout").info("%s", Change("removed", path, ""))
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 class Unfinished:
     """The note of a run that is applying its journal: what a killed run has written is known to the next one.
 
-    Without it a file that was written, but not yet recorded in ``.installed.cfg``, would stay when its part goes.
+    Without it a file that was written, but not yet recorded in ``.installed.cfg``, would stay when its part goes. What
+    was there before is not noted: it is recorded, or it is data that no part owns.
     """
 
     def __init__(self, path: Path) -> None:
@@ -153,16 +181,20 @@ class Unfinished:
         self._earlier: list[str] = []
         with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: cut short by a loss of power
             self._earlier = json.loads(path.read_bytes())
+        self._noted = set(self._earlier)
         self._is_kept = False
 
-    def begin(self, journal: Journal, *, is_complete: bool) -> None:
-        """Note what is about to be written; a complete run removes what a killed one left and nobody writes now."""
-        paths = {str(path) for path in journal.paths}
+    def begin(self, journal: Journal, recorded: Collection[str] = (), *, is_complete: bool) -> None:
+        """Note what is about to be written; a complete run removes what a killed one left and nobody writes now.
+
+        The paths that are ``recorded`` as some part's stay: a part need not write its files at each run.
+        """
+        self._noted.update(map(str, journal.made))
         if is_complete:
-            for name in self._earlier:
+            for name in set(self._earlier).difference(recorded):
                 journal.remove(Path(name))
         self._is_kept = not is_complete and bool(self._earlier)
-        write_bytes(self._path, json.dumps(sorted(paths | set(self._earlier))).encode(), 0o600, sync=False)
+        write_bytes(self._path, json.dumps(sorted(self._noted)).encode(), 0o600, sync=False)
 
     def end(self) -> None:
         """Forget: all is recorded. A partial run keeps the note of a killed one for a complete run."""

@@ -121,9 +121,11 @@ def _process(folder: Path, given: InstanceInput, request: Mapping[str, Any]) -> 
         waiting = (*buildout.waiting_parts(), *waiting_of_subprofiles(context))
         if not waiting:
             uninstall_subprofiles(buildout)
-        unfinished.begin(context.journal, is_complete=not waiting)
+        profile_runs = (buildout, *context.subprofiles)
+        recorded = {path for profile_run in profile_runs for path in profile_run.recorded()}
+        unfinished.begin(context.journal, recorded, is_complete=not waiting)
         context.journal.apply()
-        for profile_run in (buildout, *context.subprofiles):
+        for profile_run in profile_runs:
             if profile_run._installed:
                 profile_run.save()
         tell(state, context, waiting)

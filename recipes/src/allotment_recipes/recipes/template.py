@@ -64,9 +64,11 @@ class Recipe(TemplateRecipe[Options]):
         """Render; the file is private when a secret is among the variables."""
         once = None if self.options.once is None else self.path(self.options.once)
         if once is not None:
-            self.run.journal.release(once)  # if the section was another one before, it is not rendered yet
-            if once.exists():
+            kept, journal = (once, self.output), self.run.journal
+            if once.exists() and not any(map(journal.is_leaving, kept)):  # they leave with the section as it was before
                 return []
+            for path in kept:
+                journal.keep(path)
         try:
             self.write_output(self._render(), self.options.encoding, private=self.holds_secret)
         except OptionProblem as problem:
