@@ -5,7 +5,9 @@ from allotment.hookspecs import Command, RecipeType, SourceProvider, hookimpl
 
 RECIPES = {
     "backup.export": "backup_export",
+    "backup.import": "backup_import",
     "backup.pull": "backup_pull",
+    "backup.push": "backup_push",
     "backup.ssh-keys": "backup_ssh_keys",
     "ca.certificate": "ca_certificate",
     "cmmi": "cmmi",

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from allotment_recipes.recipes import backup_export, backup_pull, backup_ssh_keys
+from allotment_recipes.recipes import backup_export, backup_import, backup_pull, backup_push, backup_ssh_keys
 
 SSHD = Path("/usr/sbin/sshd")
 Done = subprocess.CompletedProcess[str]
 
 
 class Backups:
-    """An exporting instance in ``data`` and one that pulls in ``backup``; nothing but files connects them."""
+    """An instance in ``data``, its backup in ``backup`` and one in ``standby``; nothing but files connects them."""
 
     def __init__(self, folder: Path, tools: dict[str, str]) -> None:
         self.folder = folder
@@ -31,7 +31,8 @@ class Backups:
             self.port = listening.getsockname()[1]
         self.data = folder / "data"
         self.backup = folder / "backup"
-        for place in (self.data, self.backup):
+        self.standby = folder / "standby"
+        for place in (self.data, self.backup, self.standby):
             place.mkdir()
         self.content = self.data / "content"
         self.content.mkdir()
@@ -82,14 +83,29 @@ class Backups:
         )
         return self.pulling
 
+    def make_import(self, **options: str) -> Any:
+        restore = f"rm -rf {self.standby}/restored\ncp -a . {self.standby}/restored"
+        self.importing = self.make(
+            backup_import.Recipe, self.standby, "import", self.server(**{"commands": restore, **options})
+        )
+        return self.importing
+
+    def make_push(self, **options: str) -> Any:
+        told = {name: self.importing.raw[name] for name in ("user", "host-key")}
+        given = self.client(**{"generations": "srv/pull", **told, **options})
+        return self.make(backup_push.Recipe, self.backup, "push", given)
+
+    def push(self) -> Done:
+        return run(self.backup / "bin/push")
+
     def export(self) -> Done:
         return run(self.data / "bin/export")
 
     def pull(self) -> Done:
         return run(self.backup / "bin/pull")
 
-    def ask(self, *words: str) -> Done:
-        return run(self.backup / "etc/pull/ssh", "peer", *words)
+    def ask(self, *words: str, section: str = "pull") -> Done:
+        return run(self.backup / f"etc/{section}/ssh", "peer", *words)
 
     def exports(self) -> list[Path]:
         return sorted((self.data / "srv/export").glob("2*"))

@@ -16,11 +16,14 @@ from allotment_recipes.resilience.locks import BUSY, Busy
 NEW: Final = ".new"  # folder of a copy that is not whole yet
 LOCK: Final = "lock"
 STATUS: Final = "status.json"
+WAITING, RUNNING = "waiting", "running"  # folders of a queue
 PEER: Final = "peer"  # the other side's name for ssh, whatever its address
 LAST, RECEIVED = "last/", "received/"  # the only paths that one side can name on the other
 SILENCE: Final = 600  # seconds without a byte after which rsync gives up
 _FLAGS: Final = re.compile(r"-[rtpv]+e[0-9.]*\.[A-Za-z]*")  # recursive, times, permissions; then what rsync can do
-_SETTINGS: Final = re.compile(r"--(timeout=[0-9]{1,6}|delete|delete-during|delete-before|delete-after|delete-delay)")
+_SETTINGS: Final = re.compile(
+    r"--(timeout=[0-9]{1,6}|partial|delete|delete-during|delete-before|delete-after|delete-delay)"
+)
 
 
 def finish(work: Callable[[], None]) -> int:
