@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe ``backup.takeover``: a standby instance takes over, once, and tells it."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment.errors import AllotmentError
+from allotment_recipes.recipes import backup_takeover
+from allotment_recipes.resilience.generations import Generation, name_at
+from allotment_recipes.resilience.locks import locked
+from allotment_recipes.resilience.status import noted
+
+Make = Callable[..., Any]
+LAST = name_at(1e9)
+
+
+def take_over(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([folder / "bin/part", *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def restore(folder: Path) -> None:
+    with noted(folder / "srv/import/status.json") as whole:
+        whole(Generation(LAST, 1, 2))
+
+
+def test_a_takeover_is_told_and_stays_as_it_was(make_recipe: Make, tmp_path: Path) -> None:
+    made = make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"})
+    assert made.install() == [tmp_path / "bin/part"] == made.update()
+    assert (made.raw["is-taken-over"], made.raw["moment"], made.raw["generation"]) == ("false", "", "")
+    restore(tmp_path)
+    done = take_over(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(rf"taken over at 20\d\d-\S+Z with the data of {re.escape(LAST)}\n", done.stdout)
+    found = json.loads((tmp_path / "srv/takeover.json").read_text())
+    with noted(tmp_path / "srv/import/status.json") as whole:
+        whole(Generation(name_at(2e9), 1, 2))
+    assert take_over(tmp_path).stdout == done.stdout
+    after = make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"})
+    told = [after.raw[option] for option in ("is-taken-over", "moment", "generation")]
+    assert told == ["true", found["moment"], LAST]
+    assert backup_takeover.Recipe.kept(after.raw) == [str(tmp_path / "srv/takeover.json")]
+
+
+def test_a_restore_that_did_not_end_stops_it_unless_forced(make_recipe: Make, tmp_path: Path) -> None:
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import", "takeover-file": "over"}).install()
+    fix = "Push again; or add --force to go on with what is there."
+    assert take_over(tmp_path).stderr == f"error: the last restore is never begun. {fix}\n"
+    restore(tmp_path)
+    with pytest.raises(OSError, match="full"), noted(tmp_path / "srv/import/status.json"):
+        raise OSError("the disk is full")
+    assert take_over(tmp_path).stderr == f"error: the last restore is failed: the disk is full. {fix}\n"
+    assert not (tmp_path / "over").exists()
+    assert take_over(tmp_path, "--force").stdout.endswith(f" with the data of {LAST}\n")
+    assert (tmp_path / "over").exists()
+
+
+def test_nobody_takes_over_in_the_middle_of_a_restore(make_recipe: Make, tmp_path: Path) -> None:
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
+    restore(tmp_path)
+    with locked(tmp_path / "srv/import/lock"):
+        assert take_over(tmp_path, "--force").returncode == 75
+    assert not (tmp_path / "srv/takeover.json").exists()
+    assert take_over(tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "moment": "a", "generation": "b"}'])
+def test_a_strange_takeover_file_is_an_error(make_recipe: Make, tmp_path: Path, text: str) -> None:
+    (tmp_path / "over").write_text(text)
+    message = f"{tmp_path}/over is not a takeover of format 1. Look who wrote it before removing it."
+    with pytest.raises(AllotmentError, match=re.escape(message)):
+        make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import", "takeover-file": "over"})
+
+
+PROFILE = """\
+    [buildout]
+    parts = takeover publish
+
+    [takeover]
+    recipe = allotment.recipes:backup.takeover
+    import-folder = srv/import
+
+    [publish]
+    recipe = allotment.recipes:publish
+    is-taken-over = ${takeover:is-taken-over}
+    generation = ${takeover:generation}
+"""
+
+
+def test_what_the_requester_has_to_know_is_published(partition: Any) -> None:
+    assert partition.run(PROFILE).outcome == "done"
+    assert partition.published.values["is-taken-over"] == "false"
+    restore(partition.folder)
+    subprocess.run([partition.folder / "bin/takeover"], check=True, capture_output=True)
+    assert partition.run().outcome == "done"
+    assert partition.published.values == {"is-taken-over": "true", "generation": LAST}
