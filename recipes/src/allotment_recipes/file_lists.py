@@ -4,7 +4,7 @@
 import os
 import re
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from allotment.options import OptionProblem
 
@@ -27,6 +27,12 @@ def read_file_list(lines: Iterable[str], option: str) -> dict[str, str]:
             fix = f"Give one another name: other = {path}"
             raise OptionProblem(option, f"{found[name]} and {path} are both called '{name}'", fix)
     return found
+
+
+def refuse_same(option: str, path: Path, target: Path) -> None:
+    """Raise when what is made at ``target`` would take the place of what it is made of."""
+    if os.path.realpath(path) == os.path.join(os.path.realpath(target.parent), target.name):  # noqa: PTH118
+        raise OptionProblem(option, f"{path} is in target-directory itself", f"Give it another name: other = {path}")
 
 
 def _split(line: str) -> tuple[str, str]:

@@ -95,3 +95,14 @@ def test_what_is_no_file_is_not_read(make_recipe: Make, tmp_path: Path) -> None:
         recipe = make_recipe(copyfiles.Recipe, {"target-directory": "to", "file-list": f"x = {name}"})
         with pytest.raises(AllotmentError, match=rf"\[part\] file-list: .*{name} is neither a file nor a link to one"):
             recipe.install()
+
+
+def test_a_copy_takes_the_place_of_its_file_never(make_recipe: Make, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("precious")
+    (tmp_path / "link").symlink_to("data")
+    for line in ("data", "data = link"):
+        with pytest.raises(AllotmentError, match=r"\[part\] file-list: .* is in target-directory itself\. Give it"):
+            make_recipe(copyfiles.Recipe, {"target-directory": ".", "file-list": line})
+    make_recipe(copyfiles.Recipe, {"target-directory": ".", "file-list": "link = data"}).install()
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "link").read_text() == "precious"

@@ -82,7 +82,7 @@ def test_what_the_run_writes_is_not_missing(partition: Any) -> None:
 
 def test_a_folder_in_the_way_is_named(make_recipe: Make, tmp_path: Path) -> None:
     (tmp_path / "bin/sh").mkdir(parents=True)
-    with pytest.raises(AllotmentError, match=r"\[part\] can't write .*/bin/sh: Is a directory"):
+    with pytest.raises(AllotmentError, match=r"\[part\] link-binary: .*/bin/sh is there already and no link"):
         make_recipe(symlink.Recipe, {"target-directory": "bin", "link-binary": "/bin/sh"}).install()
 
 
@@ -103,10 +103,10 @@ def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], mess
         make_recipe(symlink.Recipe, options)
 
 
-PATHS = st.from_regex(r"(/[\w .'\"=-]*\w)+", fullmatch=True)
+PATHS = st.from_regex(r"(/[\w .'\"=-]*\w){1,3}", fullmatch=True)
 
 
-@given(st.dictionaries(st.from_regex(r"\w[\w .'\"-]*\w|\w", fullmatch=True), PATHS))
+@given(st.dictionaries(st.from_regex(r"\w[\w .'\"-]*\w|\w", fullmatch=True), PATHS, max_size=3))
 def test_named_files_are_read_again(files: dict[str, str]) -> None:
     assert read_file_list([f"{name} = {path}" for name, path in files.items()], "o") == files
 
@@ -120,3 +120,28 @@ def test_no_name_leads_out_of_the_folder(lines: list[str]) -> None:
     for name in found:
         assert not name.startswith("/")
         assert ".." not in name.split("/")
+
+
+def test_a_link_takes_the_place_of_no_file_that_it_does_not_own(make_recipe: Make, tmp_path: Path) -> None:
+    for name in ("bin/tool", "real/data"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("precious")
+    (tmp_path / "also").symlink_to("bin")
+    for path in ("bin/tool", "also/tool", "bin/../bin/tool"):
+        with pytest.raises(AllotmentError, match=r"\[part\] link-binary: .*/tool is in target-directory itself\. Give"):
+            make_recipe(symlink.Recipe, {"target-directory": "bin", "link-binary": path})
+    recipe = make_recipe(symlink.Recipe, {"target-directory": "bin", "link-binary": "tool = /bin/sh"})
+    with pytest.raises(AllotmentError, match=r"\[part\] link-binary: .*/bin/tool is there already and no link\. Move"):
+        recipe.install()
+    assert (tmp_path / "bin/tool").read_text() == "precious"
+
+
+def test_a_link_follows_a_file_of_the_section_before(partition: Any) -> None:
+    for section in ("template\ninline = x\noutput = o", "symlink\nlink-binary = o = /bin/sh\ntarget-directory = ."):
+        assert partition.run(f"[buildout]\nparts = t\n[t]\nrecipe = allotment.recipes:{section}\n").error == ""
+    assert (partition.folder / "o").readlink() == Path("/bin/sh")
+
+
+def test_a_path_that_is_too_long_is_named(make_recipe: Make) -> None:
+    with pytest.raises(AllotmentError, match=r"\[part\] can't write .*: File name too long"):
+        make_recipe(symlink.Recipe, {"target-directory": "bin", "link-binary": "x = /" + "y/" * 3000}).install()

@@ -8,7 +8,7 @@ from pathlib import Path
 from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.file_lists import read_file_list
+from allotment_recipes.file_lists import read_file_list, refuse_same
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Recipe(GenericBaseRecipe[Options]):
     def prepare(self) -> None:
         self.directory = self.path(self.options.target_directory)
         self.files = read_file_list(self.options.file_list, "file-list")
+        for name, path in self.files.items():
+            refuse_same("file-list", self.path(path), self.directory / name)
         self.publish_option("target-directory", self.directory)
 
     def install(self) -> list[Path]:
