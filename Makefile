@@ -6,6 +6,8 @@ PYTHON ?= python3
 demo_options = $(if $(filter-out 0,$(ONCE)),--once)
 # which checks `make test` runs: all of tox.ini, or ENV=lint,types
 tox_options = $(if $(ENV),-e $(ENV))
+# what `allot nightly` takes: STAY=1 goes on with what is committed
+nightly_options = $(if $(filter-out 0,$(STAY)),--stay)
 UV = uv==0.13.9
 
 .PHONY: help setup demo test nightly lock clean python
@@ -15,6 +17,7 @@ help:
 	@echo "make demo ONCE=1   the same, verified and shut down; the last line is one JSON object"
 	@echo "make test          every check: lint, types, unit, e2e, docs, dropped (ENV=lint,unit for some)"
 	@echo "make nightly       every release and component built from an empty store, a table of parts; may take an hour"
+	@echo "make nightly STAY=1  then goes on testing what is committed; Ctrl-C ends it"
 	@echo "make setup         only prepare both virtualenvs"
 	@echo "make lock          write requirements/*.lock anew from the pyproject.toml files (UPGRADE=1: newest versions)"
 	@echo "make clean         remove what the commands above have made"
@@ -38,7 +41,7 @@ test: python
 
 nightly: python
 	@$(PYTHON) requirements/environment.py demo
-	@var/env/demo/bin/python -m allotment nightly
+	@var/env/demo/bin/python -m allotment nightly $(nightly_options)
 
 lock: python
 	@test -x var/env/lock/bin/uv || { $(PYTHON) -m venv var/env/lock && \

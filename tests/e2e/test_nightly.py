@@ -3,6 +3,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
@@ -91,6 +93,38 @@ def test_a_green_night_tells_how_long_each_part_took(
     assert len(said) == len(set(said)), "something is said twice"
     assert done.stdout.splitlines()[-1] == str(scratch / "night/summary.json")
     assert list((scratch / "sources").glob("??/*")), "the source cache is kept"
+    assert left(scratch) == []
+
+
+def test_a_night_that_stays_goes_on_with_what_is_committed(
+    scratch: Path, small: Path, commit: Callable[[Path, str], str]
+) -> None:
+    add_component(small, "pebble", "echo pebble > @@LOCATION@@/pebble")
+    commit(small, "components: add pebble")
+    with (scratch / "output").open("wb") as output:
+        night = psutil.Popen([*arguments(scratch, small), "--stay"], stdout=output, stderr=subprocess.STDOUT)
+
+    def said() -> str:
+        return (scratch / "output").read_text()
+
+    def wait(what: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 200
+        while not what():
+            assert time.monotonic() < deadline and night.poll() is None, said()
+            time.sleep(0.1)
+
+    try:
+        wait(lambda: "Ctrl-C stops everything" in said())
+        (url,) = re.findall(r"goes on with what is committed: (\S+)", said())
+        (small / "software/helloworld/README.md").write_text("Another text.\n")
+        revision = commit(small, "software: say more of helloworld")
+        with httpx2.Client(base_url=url) as client:
+            found = lambda: client.get("/api/v1/jobs", params={"revision": revision}).json()["items"]  # noqa: E731
+            wait(lambda: [job for job in found() if job["ended"]])
+            assert [job["verdict"]["colour"] for job in found()] == ["green"]
+    finally:
+        night.send_signal(signal.SIGINT)
+        assert night.wait(60) == 0, said()
     assert left(scratch) == []
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole path on one machine: commit, farm, verdict, signed manifest, master, node, promises, URL."""
 
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,12 +78,6 @@ class Demo(LocalFarm):
             with self._phase("verify"):
                 urls[instance.name] = self.verify(instance, info)
         return {"releases": list(self._releases), "verdicts": verdicts, "urls": urls, "seconds": self._seconds}
-
-    def watch(self) -> None:
-        """Stay until interrupted; a program that ends by itself is an error."""
-        while True:
-            self.programs.check()
-            time.sleep(0.5)
 
     def start(self) -> None:
         """Start every program; each is ready when this returns."""

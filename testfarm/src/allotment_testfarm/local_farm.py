@@ -92,6 +92,12 @@ class LocalFarm:
         self.look()
         return all(watch.is_there for watch in self._watches.values())
 
+    def watch(self) -> None:
+        """Stay until interrupted; a program that ends by itself is an error."""
+        while True:
+            self.programs.check()
+            time.sleep(0.5)
+
     def look(self) -> dict[str, dict[str, Any]]:
         """Say what has happened in the jobs since the last call; return those that have ended, by release."""
         for watch in self._watches.values():

@@ -24,13 +24,17 @@ _INTERVAL = 0.5
 class Nightly(LocalFarm):
     """One run: first the farm tests every release, then every component is built. The store is to be a new one."""
 
-    def run(self) -> dict[str, Any]:
-        """Build and test everything; return the summary, which is in ``summary.json`` too."""
+    def run(self, *, stays: bool = False) -> dict[str, Any]:
+        """Build and test everything; return the summary, which is in ``summary.json`` too.
+
+        A farm that ``stays`` goes on with the commits that come, beside the components and after them.
+        """
         with self._phase("start"):
             releases = self.start()
         with self._phase("releases"):
             jobs = self._finish(releases)
-        self.programs.stop()  # the components get the whole machine
+        if not stays:
+            self.programs.stop()  # the components get the whole machine
         with self._phase("components"):
             components = self._build_components()
         summary = {
