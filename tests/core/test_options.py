@@ -13,6 +13,8 @@ from allotment.options import (
     OptionDescription,
     OptionProblem,
     Words,
+    check_given_together,
+    check_one_given,
     describe_options,
     options_of,
     parse_options,
@@ -62,6 +64,40 @@ class Pair:
     def __post_init__(self) -> None:
         if self.low > self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
+
+
+@dataclass(frozen=True)
+class Listener:
+    host: str = ""
+    unix_socket: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_one_given(host=self.host, unix_socket=self.unix_socket)
+        check_given_together(cert_file=self.cert_file, key_file=self.key_file)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ({"host": "h"}, ""),
+        ({"unix-socket": "s", "cert-file": "c", "key-file": "k"}, ""),
+        ({}, "host, unix-socket: none of them is given. Give one of them."),
+        (
+            {"host": "h", "unix-socket": "s"},
+            "host, unix-socket: host and unix-socket can't go together. Give one of them.",
+        ),
+        ({"host": "h", "key-file": "k"}, "cert-file, key-file: cert-file is missing. Give all of them, or none."),
+    ],
+)
+def test_options_that_need_one_another_are_named_with_a_fix(raw: dict[str, str], message: str) -> None:
+    said = ""
+    try:
+        parse_options(Listener, raw)
+    except OptionProblem as problem:
+        said = str(problem)
+    assert said == message
 
 
 def _value(option: str, value: Any) -> Any:

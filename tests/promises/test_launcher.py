@@ -149,7 +149,7 @@ def test_exception_is_an_error(launcher: Launcher, partition: Path, promise: Wri
         (
             "check_socket_listening",
             {"host": "127.0.0.1", "port": 0},
-            "etc/promise/web.json: options: port 0 is not between 1 and 65535.",
+            "etc/promise/web.json: port: 0 is no TCP port. Write one between 1 and 65535.",
         ),
         (
             "gone",

@@ -183,15 +183,13 @@ def test_certificate_is_verified(sense: Sense, https_url: str, certificate: Path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "ftp://host/"}, "options: url 'ftp://host/' is not like https://host/path."),
-        ({"url": "http:///path"}, "options: url 'http:///path' is not like https://host/path."),
-        (
-            {"url": "http://me:word@host/"},
-            "options: url holds a user or password, which would be shown; leave it out.",
-        ),
+        ({"url": "ftp://host/"}, "url: 'ftp://host/' is no such address. Write it like https://host/path."),
+        ({"url": "http:///path"}, "url: 'http:///path' is no such address. Write it like https://host/path."),
+        ({"url": "http://me:word@host/"}, "url: holds a user or password, which would be shown. Leave it out."),
+        ({"url": "ftp://me:word@host/"}, "url: holds a user or password, which would be shown. Leave it out."),
         (
             {"url": "https://host/", "ca": "x.pem", "verify": "false"},
-            "options: ca is of no use with verify = false; remove one of the two.",
+            "ca, verify: ca is of no use with verify = false. Remove one of the two.",
         ),
     ],
 )

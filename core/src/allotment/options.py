@@ -32,7 +32,10 @@ T = TypeVar("T")
 
 
 class OptionProblem(AllotmentError):
-    """An option is missing, unknown or wrong; whoever knows the section or file names it in a new error."""
+    """An option is missing, unknown or wrong; whoever knows the section or file names it in a new error.
+
+    A dataclass of options raises it in ``__post_init__`` too. When several options are meant, commas part their names.
+    """
 
     def __init__(self, option: str, problem: str, fix: str) -> None:
         super().__init__(f"{option}: {problem}", fix)
@@ -56,6 +59,26 @@ def rest(prefix: str = "") -> Any:
     The prefix is cut from the keys; with an empty prefix the section accepts any option.
     """
     return dataclasses.field(default_factory=dict, metadata={"rest": prefix})
+
+
+def check_one_given(**options: object) -> None:
+    """Raise unless exactly one of these options, called as their fields, has a value: for ``__post_init__``."""
+    given = [option_name(name) for name, value in options.items() if value]
+    if not given:
+        raise OptionProblem(_names(options), "none of them is given", "Give one of them")
+    if len(given) > 1:
+        raise OptionProblem(_names(options), f"{' and '.join(given)} can't go together", "Give one of them")
+
+
+def check_given_together(**options: object) -> None:
+    """Raise when some of these options, called as their fields, have a value and some have none."""
+    missing = [option_name(name) for name, value in options.items() if not value]
+    if missing and len(missing) < len(options):
+        raise OptionProblem(_names(options), f"{' and '.join(missing)} is missing", "Give all of them, or none")
+
+
+def _names(options: Iterable[str]) -> str:
+    return ", ".join(map(option_name, options))
 
 
 def option_name(field_name: str) -> str:
@@ -83,7 +106,7 @@ def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
             raise OptionProblem(name, "missing option", f"Add '{name} = ...'")
     try:
         return cls(**values)
-    except ValueError as error:  # a check of several options together, in __post_init__
+    except ValueError as error:  # raised in __post_init__ in place of an OptionProblem, which names option and fix
         raise OptionProblem("options", str(error), "") from error
 
 
@@ -257,24 +280,32 @@ def _mode(value: Any, name: str) -> Mode:
 
 
 def _path(value: Any, name: str) -> Path:
-    text = _text(value, name)
+    text = _argument(value, name)
     if not text:
         raise OptionProblem(name, "is empty", "Write a path")
     return Path(text)
 
 
+def _argument(value: Any, name: str) -> str:
+    """Return a text that can be a path or a program's argument."""
+    text = _text(value, name)
+    if "\0" in text:
+        raise OptionProblem(name, "holds a NUL character", "Take it out")
+    return text
+
+
 def _items(value: Any, name: str, split: Callable[[str], list[str]]) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
-        return tuple(_text(item, name) for item in value)
-    return tuple(item.strip() for item in split(_text(value, name)) if item.strip())
+        return tuple(_argument(item, name) for item in value)
+    return tuple(item.strip() for item in split(_argument(value, name)) if item.strip())
 
 
 def _arguments(value: Any, name: str) -> tuple[str, ...]:
     if isinstance(value, list | tuple):
-        found = [_text(item, name) for item in value]
+        found = [_argument(item, name) for item in value]
     else:
         try:
-            found = shlex.split(_text(value, name))
+            found = shlex.split(_argument(value, name))
         except ValueError as error:
             raise OptionProblem(name, f"{error} in {value!r}", "Close the quotation") from None
     if not found or not found[0]:

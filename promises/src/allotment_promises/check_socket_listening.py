@@ -4,6 +4,7 @@
 import socket
 from dataclasses import dataclass
 
+from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise, Measurement
 
 
@@ -15,7 +16,7 @@ class Options:
 
     def __post_init__(self) -> None:
         if not 0 < self.port < 65536:
-            raise ValueError(f"port {self.port} is not between 1 and 65535")
+            raise OptionProblem("port", f"{self.port} is no TCP port", "Write one between 1 and 65535")
 
 
 class CheckSocketListening(GenericPromise[Options]):

@@ -10,6 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise, Measurement
 
 
@@ -24,12 +25,12 @@ class Options:
 
     def __post_init__(self) -> None:
         parts = urllib.parse.urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"url {self.url!r} is not like https://host/path")
         if parts.username is not None:
-            raise ValueError("url holds a user or password, which would be shown; leave it out")
+            raise OptionProblem("url", "holds a user or password, which would be shown", "Leave it out")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise OptionProblem("url", f"{self.url!r} is no such address", "Write it like https://host/path")
         if self.ca is not None and not self.verify:
-            raise ValueError("ca is of no use with verify = false; remove one of the two")
+            raise OptionProblem("ca, verify", "ca is of no use with verify = false", "Remove one of the two")
 
 
 class CheckUrlAvailable(GenericPromise[Options]):

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, nearest
-from allotment.options import Mode, OptionProblem
+from allotment.options import Mode, OptionProblem, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 
 _INTERPRETER = re.compile(r"#!\s*(\S+)")
@@ -34,8 +34,7 @@ class TemplateRecipe(GenericBaseRecipe[O]):
 
     def locate(self) -> None:
         """Tell others where the file will be; call it in ``prepare``."""
-        if bool(self.options.url) == ("inline" in self.raw):
-            raise OptionProblem("options", "give one of url and inline", "")
+        check_one_given(url=self.options.url, inline="inline" in self.raw)
         self.output = self.path(self.options.output)
         self.publish_option("output", self.output)
         self.publish_option("location", self.output.parent)

@@ -188,6 +188,15 @@ def test_a_section_that_a_recipe_finds_by_its_name_is_used(tmp_path: Path, optio
     assert "[early] is used by no part" in found(tmp_path, text.replace(option, "url = early"))[0]
 
 
+def test_options_that_need_one_another_are_told_when_all_of_them_are_known(tmp_path: Path) -> None:
+    text = "[buildout]\nparts = job\n[job]\nrecipe = allotment.recipes:cron.entry\ncommand = true\n"
+    assert found(tmp_path, text) == [
+        "software.cfg:4: [job] frequency, time: none of them is given. Give one of them. [option]"
+    ]
+    assert found(tmp_path, text + "frequency = ${:often}\noften = @daily\n") == []
+    assert found(tmp_path, text.replace("parts = job", "parts = day\n[day]\n<= job\ntime = 3:00")) == []
+
+
 def test_a_service_without_promise_is_told(tmp_path: Path) -> None:
     service = (
         "[buildout]\nparts = run{}\n[run]\nrecipe = allotment.recipes:wrapper\ncommand-line = true\n"

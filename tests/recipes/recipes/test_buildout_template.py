@@ -148,8 +148,11 @@ def test_an_option_that_is_missing_is_named(partition: Any) -> None:
     ("options", "message"),
     [
         ({"inline": "x"}, "[part] output: missing option. Add 'output = ...'."),
-        ({"output": "o"}, "[part] options: give one of url and inline."),
-        ({"output": "o", "inline": "a", "url": "b"}, "[part] options: give one of url and inline."),
+        ({"output": "o"}, "[part] url, inline: none of them is given. Give one of them."),
+        (
+            {"output": "o", "inline": "a", "url": "b"},
+            "[part] url, inline: url and inline can't go together. Give one of them.",
+        ),
         ({"output": "o", "url": "b"}, "/b can't be read: No such file or directory. Correct the path."),
         ({"output": "o", "url": "."}, "can't be read: Is a directory."),
         ({"output": "o", "inline": "a", "mode": "rw"}, "[part] mode: 'rw' is not an octal number."),

@@ -247,8 +247,8 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "[part] options: give one of ca-path and request-folder."),
-        ({"ca-path": "a", "ca-file": "c"}, "[part] options: ca-file goes with request-folder."),
+        ({}, "[part] ca-path, request-folder: none of them is given. Give one of them."),
+        ({"ca-path": "a", "ca-file": "c"}, "[part] ca-file: is that of whoever signs the request, and ca-path signs here. Remove it, or give request-folder in place of ca-path."),
         ({"ca-path": "a", "name": "a/b"}, "[part] name: 'a/b' is not a name. Use letters, digits, '-', '.', '_'."),
         ({"ca-path": "a", "common-name": "x" * 65, "names": "a"}, f"[part] common-name: '{'x' * 65}' has not 1 to 64 characters. Shorten it."),
         ({"ca-path": "a", "names": "a_b -x"}, "[part] names: '-x' is neither a host's name nor an address. Correct it."),

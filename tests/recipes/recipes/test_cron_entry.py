@@ -73,8 +73,8 @@ def test_once_a_day_is_stable_and_differs_between_instances() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"command": "true"}, "[part] options: give one of frequency and time."),
-        ({"command": "true", "time": "daily", "frequency": "@daily"}, "[part] options: give one of frequency and time."),
+        ({"command": "true"}, "[part] frequency, time: none of them is given. Give one of them."),
+        ({"command": "true", "time": "daily", "frequency": "@daily"}, "[part] frequency, time: frequency and time can't go together. Give one of them."),
         ({"frequency": "@daily"}, "[part] command: missing option. Add 'command = ...'."),
         ({"frequency": "@daily", "command": " "}, "[part] command: is not one line of text. Write more than one line to a script."),
         ({"frequency": "@daily", "command": "a\nb"}, "[part] command: is not one line of text."),

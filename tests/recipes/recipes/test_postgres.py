@@ -211,7 +211,7 @@ def test_a_change_of_the_configuration_restarts_the_service(make_recipe: Make, t
         ({"port": "99999"}, "[part] port: 99999 is not a port. Write a number from 1 to 65535."),
         ({"addresses": "here"}, "[part] addresses: 'here' is none. Write it like 127.0.0.1."),
         ({"addresses": "0.0.0.0"}, "[part] addresses: 0.0.0.0 is open to others. Add cert-file and key-file."),
-        ({"key-file": "k"}, "[part] options: give both of cert-file and key-file, or none."),
+        ({"key-file": "k"}, "[part] cert-file, key-file: cert-file is missing. Give all of them, or none."),
         ({"password": "a\nb"}, "[part] password: holds characters that can't be typed. Use letters, digits and signs."),
         ({"socket-directory": f"/{'x' * 100}"}, f"[part] socket-directory: /{'x' * 100} is too long for a socket. Choose a shorter path."),
     ],

@@ -52,9 +52,9 @@ def test_counts_of_failures(make_recipe: Make) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "[part] options: give one of promise and module."),
-        ({"promise": "a", "module": "b"}, "[part] options: give one of promise and module."),
-        ({"promise": "a", "name": "a", "output": "b"}, "[part] options: give one of name and output."),
+        ({}, "[part] promise, module: none of them is given. Give one of them."),
+        ({"promise": "a", "module": "b"}, "[part] promise, module: promise and module can't go together. Give one of them."),
+        ({"promise": "a", "name": "a", "output": "b"}, "[part] name, output: both name the promise. Give one of them."),
         ({"file": "check.py"}, "[part] file: Python files are not loaded into the node. Make it an executable in etc/promise, or a promise type of a plugin."),
         ({"module": "a", "class": "Other"}, "[part] class: 'Other' is not RunPromise. Leave it out."),
         ({"module": "a", "output": "etc/plugin/a b.py"}, "[part] output: 'a b' is not a promise's name."),

@@ -218,7 +218,7 @@ def test_a_mistake_in_a_template_is_named_with_its_line(
         ({"context": "alone"}, "[part] context: 'alone' is not 'kind name expression'."),
         ({"import-list": "rawfile x"}, "[part] import-list: 'rawfile x' is not one of file, rawfile, folder, rawfolder, a name and a path. Write it like: rawfile lib lib.j2."),
         ({"import-list": "fiel a b"}, "[part] import-list: 'fiel a b' is not one of"),
-        ({"url": "b"}, "[part] options: give one of url and inline."),
+        ({"url": "b"}, "[part] url, inline: url and inline can't go together. Give one of them."),
         ({"mode": "rw"}, "[part] mode: 'rw' is not an octal number. Write it like 0644."),
     ],
 )  # fmt: skip

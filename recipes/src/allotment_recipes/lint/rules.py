@@ -61,27 +61,31 @@ def options(view: View) -> Iterator[Problem]:
                     yield Problem(option.path, option.number, "option", what, fix)
             elif not {"$", UNKNOWN} & set(option.value) and option.operator == "=":
                 static[name] = option.value
-        yield from _values(section, written, recipe, static)
-        is_used = section in view.used  # a macro leaves it to who inherits it
-        for name in recipe.required if is_used and view.is_complete else ():
-            if name not in written and section in {part for part, _, _ in view.parts()}:
+        is_whole = view.is_complete and section in {part for part, _, _ in view.parts()}
+        yield from _values(section, written, recipe, static, is_whole)
+        for name in recipe.required if is_whole else ():  # a macro leaves it to who inherits it
+            if name not in written:
                 place = view.written[section][-1]
                 what = f"[{section}] {name}: missing option"
                 yield Problem(place.path, place.number, "option", what, f"Add '{name} = ...'")
 
 
 def _values(
-    section: str, written: Mapping[str, Option], recipe: KnownRecipe, static: dict[str, Any]
+    section: str, written: Mapping[str, Option], recipe: KnownRecipe, static: dict[str, Any], is_whole: bool
 ) -> Iterator[Problem]:
-    """Let the recipe's own parser judge the options that hold no variable."""
+    """Let the recipe's own parser judge the options that hold no variable; ``is_whole``: there are no others."""
     if recipe.options is None:
         return
     for _ in range(len(static)):
         try:
             parse_options(recipe.options, static)
         except OptionProblem as problem:
+            names = problem.option.split(", ")
+            if len(names) > 1 and is_whole and all(name in static or name not in written for name in names):
+                place = written["recipe"]
+                yield Problem(place.path, place.number, "option", f"[{section}] {problem.what}", problem.fix)
             if problem.option not in static:
-                return  # one that is missing, or a rule for several: told by the run, which sees all of them
+                return  # one that is missing, or several of which some are told by the run only
             option = written[problem.option]
             yield Problem(option.path, option.number, "option", f"[{section}] {problem.what}", problem.fix)
             del static[problem.option]

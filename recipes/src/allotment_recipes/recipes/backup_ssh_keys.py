@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment.options import Lines, OptionProblem
+from allotment.options import Lines, OptionProblem, check_given_together
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.resilience.keys import authorized, check_program, kept_or_made, read_public
@@ -21,8 +21,7 @@ class Options:
     authorized_keys_file: Path | None = None  # what is written for an SSH server; default: key-file.authorized
 
     def __post_init__(self) -> None:
-        if bool(self.authorized_keys) != bool(self.command.strip()):
-            raise ValueError("give both of authorized-keys and command, or none")
+        check_given_together(authorized_keys=self.authorized_keys, command=self.command.strip())
 
 
 class Recipe(GenericBaseRecipe[Options]):

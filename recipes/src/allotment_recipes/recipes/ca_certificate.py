@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.errors import AllotmentError
-from allotment.options import OptionProblem, Words
+from allotment.options import OptionProblem, Words, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.crontab import entry, read_schedule
 from allotment_recipes.recipes.cron import require_cronsim
@@ -34,10 +34,10 @@ class Options:
     cron_entries: Path = Path("etc/cron.d")  # folder of cron's jobs: the recipe cron runs them
 
     def __post_init__(self) -> None:
-        if (self.ca_path is None) == (self.request_folder is None):
-            raise ValueError("give one of ca-path and request-folder")
+        check_one_given(ca_path=self.ca_path, request_folder=self.request_folder)
         if self.ca_file is not None and self.request_folder is None:
-            raise ValueError("ca-file goes with request-folder")
+            problem = "is that of whoever signs the request, and ca-path signs here"
+            raise OptionProblem("ca-file", problem, "Remove it, or give request-folder in place of ca-path")
 
 
 class Recipe(GenericBaseRecipe[Options]):

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment.options import OptionProblem
+from allotment.options import OptionProblem, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.crontab import ScheduleError, entry, read_schedule
 from allotment_recipes.recipes.cron import check_time_zone, require_cronsim
@@ -25,8 +25,7 @@ class Options:
     cron_entries: Path = Path("etc/cron.d")  # folder of the jobs
 
     def __post_init__(self) -> None:
-        if bool(self.frequency.strip()) == bool(self.time.strip()):
-            raise ValueError("give one of frequency and time")
+        check_one_given(frequency=self.frequency.strip(), time=self.time.strip())
 
 
 class Recipe(GenericBaseRecipe[Options]):

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from allotment.codec import dumps
 from allotment.messages.promise import PromiseFile
-from allotment.options import OptionProblem, Words, rest
+from allotment.options import OptionProblem, Words, check_given_together, rest
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.service_password import keep, service_password
@@ -39,8 +39,7 @@ class Options:
     config: dict[str, str] = rest("config-")  # config-<name>: a setting of postgresql.conf, such as config-work_mem
 
     def __post_init__(self) -> None:
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("give both of cert-file and key-file, or none")
+        check_given_together(cert_file=self.cert_file, key_file=self.key_file)
 
 
 class Recipe(GenericBaseRecipe[Options]):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from allotment.codec import dumps
 from allotment.messages.promise import PromiseFile
-from allotment.options import Lines, Mode, OptionProblem, rest
+from allotment.options import Lines, Mode, OptionProblem, check_one_given, rest
 from allotment_recipes.base import GenericBaseRecipe
 
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9._]*")
@@ -34,10 +34,9 @@ class Options:
     config: dict[str, str] = rest("config-")  # config-<option>: an option of the promise type
 
     def __post_init__(self) -> None:
-        if bool(self.promise) == bool(self.module or self.file):
-            raise ValueError("give one of promise and module")
+        check_one_given(promise=self.promise, module=self.module or self.file)
         if self.name and self.output is not None:
-            raise ValueError("give one of name and output")
+            raise OptionProblem("name, output", "both name the promise", "Give one of them")
 
 
 class Recipe(GenericBaseRecipe[Options]):
