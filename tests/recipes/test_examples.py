@@ -13,8 +13,19 @@ from allotment_recipes.testing import Partition
 FOLDER = Path(__file__).parents[2] / "docs/reference/examples"
 # They fetch sources, or start programs that not every machine has.
 ELSEWHERE = {
-    *("backup.export", "backup.import", "backup.pull", "backup.push", "backup.ssh-keys", "cmmi", "download"),
-    *("download-unpacked", "gitclone", "mariadb.update", "npm", "postgres", "python.develop", "python.eggs"),
+    *("backup.export", "backup.import", "backup.pull", "backup.push", "backup.queue", "backup.ssh-keys"),
+    *(
+        "backup.takeover",
+        "cmmi",
+        "download",
+        "download-unpacked",
+        "gitclone",
+        "mariadb.update",
+        "npm",
+        "postgres",
+        "python.develop",
+        "python.eggs",
+    ),
     *("python.extension", "python.scripts", "redis", "source"),
 }
 
