@@ -39,6 +39,19 @@ def test_a_part_that_goes_takes_its_files_along(partition: Any) -> None:
     assert list(partition.files()) == []
 
 
+@pytest.mark.parametrize(
+    "name", ["a\n[buildout]\nparts = x", "a = 1\n__buildout_installed__", "[x]", " a", "", "a:b", "%41", "é", "a+", "#"]
+)
+def test_names_that_others_choose_stay_names(partition: Any, name: str) -> None:
+    partition.parameters = {name: "value"}
+    profile = "[buildout]\nparts = slap\n[slap]\nrecipe = allotment.recipes:slapconfiguration\n"
+    for _ in range(2):
+        assert partition.run(profile).error == ""
+    assert "Updating slap" in partition.log.read_text(), "what was recorded is what is there"
+    assert "Uninstalling" not in partition.log.read_text()
+    assert "damaged" not in partition.log.read_text()
+
+
 def test_a_changed_option_changes_the_file(partition: Any) -> None:
     partition.run(ECHO.format(text="hello"))
     partition.run(ECHO.format(text="goodbye"))

@@ -117,6 +117,7 @@ def test_install_is_made_of_the_steps_that_are_overridden() -> None:
     steps = (
         "_update_sys_path",
         "_setup_directories",
+        "_develop",
         "_read_installed_part_options",
         "_compute_part_signatures",
         "_uninstall_part",
@@ -127,6 +128,7 @@ def test_install_is_made_of_the_steps_that_are_overridden() -> None:
     for step in steps:
         assert f"self.{step}(" in text, step
     assert "saved_options['__buildout_installed__'" in text
+    assert "if installed_develop_eggs:" in text, "this keeps an empty list of parts from being removed"
     assert "uninstall_missing = False" in text, "named parts uninstall nothing else"
 
 

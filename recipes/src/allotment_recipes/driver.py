@@ -8,6 +8,7 @@ import contextlib
 import functools
 import io
 import os
+import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -222,7 +223,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             return
         text = io.StringIO()
         for section, options in (("buildout", self._installed["buildout"]), *parts):
-            upstream._save_options(section, options, text)
+            upstream._save_options(section, {_quoted(option): value for option, value in options.items()}, text)
             text.write("\n")
         write_bytes(path, self.run.tokens.scrub(text.getvalue()).encode(), 0o600)
 
@@ -242,6 +243,10 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _update_sys_path(self) -> None:
         """Recipes come from the environment that runs buildout; there are no develop eggs."""
+
+    def _develop(self) -> str:
+        """Return what counts as an egg and is none: without any, upstream removes a list of no parts too early."""
+        return super()._develop() or "\n"
 
     def _load_extensions(self) -> None:
         """Load no extension of SlapOS: what it does the driver does, or what it helps is not there."""
@@ -267,6 +272,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             found, exists = super()._read_installed_part_options()
             for part in found["buildout"]["parts"].split():
                 _ = found[part]["recipe"], found[part]["__buildout_installed__"]
+                raw = {urllib.parse.unquote(option): value for option, value in found[part]._raw.items()}
+                found[part] = self.Options(self, part, raw)
         except (KeyError, upstream.zc.buildout.configparser.Error, UnicodeDecodeError) as error:
             self._logger.warning("%s is damaged (%s): all parts are made again", self["buildout"]["installed"], error)
             found, exists = {"buildout": self.Options(self, "buildout", {"parts": ""})}, False
@@ -294,3 +301,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                 remove(path)
             else:
                 self.run.journal.remove(path)
+
+
+def _quoted(option: str) -> str:
+    """Return an option's name as ``.installed.cfg`` can hold it: a tenant's parameter is called as the tenant likes."""
+    return urllib.parse.quote(option, safe="<>/+", errors="replace")

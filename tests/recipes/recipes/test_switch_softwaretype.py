@@ -9,6 +9,7 @@ from allotment.errors import AllotmentError
 from allotment.messages.instance import ChildAnswer, InstanceState
 from allotment.secret import Secret
 from allotment_recipes.recipes.switch_softwaretype import Recipe
+from allotment_recipes.testing import given_instance
 
 OUTER = """\
     [buildout]
@@ -149,6 +150,17 @@ def test_an_error_within_is_named_and_nothing_is_applied(switched: Switched) -> 
     assert switched.files == {"inner.cfg", "etc/page"}
 
 
+def test_a_run_that_fails_forgets_nothing_of_what_is_installed(switched: Switched) -> None:
+    switched.run("small")
+    record = switched.partition.text(".installed-switch.cfg")
+    switched.write("small.cfg", "[buildout]\nparts =\n")
+    broken = "[broken]\n    recipe = allotment.recipes:command\n    command = false\n"
+    assert switched.run("small", more="broken", added=broken).error.startswith("[broken] ")
+    assert switched.partition.text(".installed-switch.cfg") == record
+    assert switched.run("small").error == ""
+    assert list(switched.partition.files()) == [".installed.cfg"]
+
+
 CHILD = """\
 [child]
 recipe = allotment.recipes:request
@@ -234,9 +246,7 @@ def test_what_is_wrong_is_named(switched: Switched, software_type: str, added: s
     assert error.startswith(message.format(folder=switched.partition.folder)), error
 
 
-def test_upstreams_buildout_is_told_that_it_can_not(
-    make_recipe: Callable[..., Any], given_instance: Callable[..., Any]
-) -> None:
+def test_upstreams_buildout_is_told_that_it_can_not(make_recipe: Callable[..., Any]) -> None:
     with pytest.raises(AllotmentError) as caught:
         make_recipe(Recipe, {"default": "a.cfg"}, given_instance())
     assert str(caught.value) == (
