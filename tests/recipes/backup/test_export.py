@@ -9,6 +9,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pytest
 from allotment.errors import AllotmentError
 from allotment_recipes.crontab import Job, read_entries
 from allotment_recipes.recipes import backup_export
+from allotment_recipes.resilience.generations import Generation, name_at
 from allotment_recipes.resilience.program import rsync_words
+from allotment_recipes.resilience.status import noted
 
 Until = Callable[..., None]
 
@@ -31,6 +34,8 @@ def promise(place: Path, name: str) -> "subprocess.CompletedProcess[str]":
 
 def test_each_export_is_whole_listed_and_told(backups: Any) -> None:
     backups.make_export(commands="echo $WORD > two\npwd > three", environment="WORD=it is", keep="2")
+    assert promise(backups.data, "export").stdout == "not begun: no copy yet, 0 files, 0 bytes\n"
+    os.utime(backups.data / "bin/export", (1e9, 1e9))  # for long nobody has made one
     assert (
         promise(backups.data, "export").stderr
         == f"error: there is no whole copy yet. See {backups.data}/srv/export/status.json.\n"
@@ -101,6 +106,30 @@ def test_old_exports_are_refused_by_the_promise(backups: Any) -> None:
     backups.make_export(max_age="0.001")
     backups.export()
     assert "error: the last whole copy is 0.0 hours old. See" in promise(backups.data, "export").stderr
+
+
+def test_exports_from_the_future_are_refused_by_the_promise(backups: Any) -> None:
+    backups.make_export()
+    with noted(backups.data / "srv/export/status.json") as whole:
+        whole(Generation(name_at(time.time() + 7200 + 36), 1, 2))
+    assert (
+        "error: the last whole copy comes from the future, by 2.0 hours: look at the clocks. "
+        in promise(backups.data, "export").stderr
+    )
+
+
+def test_on_a_full_disk_the_last_export_stays(backups: Any) -> None:
+    backups.make_export()
+    backups.export()
+    (kept,) = backups.exports()
+    script = backups.data / "bin/export"
+    script.write_text(script.read_text().replace("exec ", "ulimit -f 64\nexec ", 1))
+    (backups.content / "large").write_bytes(bytes(1 << 20))
+    done = backups.export()
+    assert done.returncode == 1
+    assert backups.exports() == [kept]
+    assert not (backups.data / "srv/export/.new").exists()
+    assert backups.status(backups.data / "srv/export")["result"] == "failed"
 
 
 def test_files_of_any_name_are_listed(backups: Any) -> None:

@@ -43,7 +43,7 @@ def _push(options: argparse.Namespace) -> None:
                 words = [options.rsync, "-rtp", "--delete", "--partial", f"--timeout={SILENCE}"]
                 words += ["-e", shlex.quote(str(options.ssh)), f"{newest}/", f"{PEER}:{RECEIVED}"]
                 run(words, "rsync", options.generations, options.timeout)
-                ask(options.ssh, ["restore", pulled.generation], options.timeout)
+                sys.stdout.write(ask(options.ssh, ["restore", pulled.generation], options.timeout))
         whole(Generation(pulled.generation, pulled.files, pulled.bytes))
 
 

@@ -64,4 +64,4 @@ class Recipe(GenericBaseRecipe[Options]):
         served = self.server.write(words, self.environment)
         if takeover.read(self.takeover) is not None:
             return served
-        return [*served, write_promise(self, self.received / STATUS, options.max_age)]
+        return [*served, write_promise(self, self.received / STATUS, options.max_age, served[0])]

@@ -109,6 +109,7 @@ def verify(folder: Path) -> Generation:
     if hashlib.sha256(data).hexdigest() != head.get("checksums"):
         raise _broken(listed, "is not the list that was made with the copy")
     expected = set(data.splitlines(keepends=True))
+    count = len(expected)
     total = 0
     for path in _files(folder / FILES):
         with path.open("rb") as file:
@@ -119,10 +120,9 @@ def verify(folder: Path) -> Generation:
         expected.remove(line)
     for line in sorted(expected):
         raise _broken(folder / os.fsdecode(line.strip()[66:]), "is missing")
-    found = Generation(head["generation"], head["files"], total)
-    if head["bytes"] != total:
+    if (head["files"], head["bytes"]) != (count, total):
         raise _broken(folder / HEAD, "tells another size")
-    return found
+    return Generation(head["generation"], count, total)
 
 
 def _head(folder: Path) -> dict[str, Any]:

@@ -46,12 +46,16 @@ class Job:
         script = write_script(recipe, f"bin/{recipe.name}", words, environment)
         text = entry(self._schedule, shlex.quote(str(script)), {}, options.time_zone)
         job = recipe.write(recipe.path(options.cron_entries) / recipe.name, text, 0o600)
-        return [script, job, write_promise(recipe, status, options.max_age)]
+        return [script, job, write_promise(recipe, status, options.max_age, script)]
 
 
-def write_promise(recipe: GenericBaseRecipe[Any], status: Path, max_age: float) -> Path:
-    """Write the promise that fails when the last attempt failed, or the copy is too old."""
-    command = shlex.join([*program("backup_status"), "--file", str(status), "--max-age", str(max_age)])
+def write_promise(recipe: GenericBaseRecipe[Any], status: Path, max_age: float, script: Path) -> Path:
+    """Write the promise that fails when the last attempt failed, or the copy is too old.
+
+    There need be none until ``script``, which makes it, is as old as that.
+    """
+    words = [*program("backup_status"), "--file", str(status), "--max-age", str(max_age), "--since", str(script)]
+    command = shlex.join(words)
     promise = PromiseFile("check_command_execute", {"command": command})
     return recipe.write(f"etc/promise/{recipe.name}.json", dumps(promise).decode() + "\n")
 

@@ -41,18 +41,20 @@ def finish(work: Callable[[], None]) -> int:
 
 
 def ask(ssh: Path, words: Sequence[str], seconds: float) -> str:
-    """Let the other side do what the words say; return what it prints. Its errors go where ours go, and end ours."""
+    """Let the other side do what the words say; return what it prints. Its errors go where ours go."""
     try:
         done = subprocess.run(
             [str(ssh), PEER, *words],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AllotmentError(f"{words[0]}: the other side can't be asked: {error}", "Look whether it runs") from error
+    sys.stderr.write(done.stderr)
     if done.returncode:
         last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:1000]
         raise AllotmentError(

@@ -16,6 +16,7 @@ from allotment_recipes.resilience.generations import Generation, is_name, made_a
 
 FORMAT: Final = 1
 _LIMIT: Final = 1 << 16  # bytes
+_AHEAD: Final = 3600.0  # seconds by which the other side's clock may be ahead
 _LONGEST: Final = 4000  # characters of an error
 
 WORKING, DONE, FAILED = "working", "done", "failed"
@@ -33,20 +34,25 @@ class Status:
     files: int = 0  # in that copy
     bytes: int = 0  # in that copy
 
-    def problem(self, now: float, max_age: float) -> str:
-        """Say what is wrong, or nothing: the last attempt failed, or the copy is older than ``max_age`` seconds."""
+    def problem(self, now: float, max_age: float, since: float) -> str:
+        """Say what is wrong, or nothing: the last attempt failed, or the copy is older than ``max_age`` seconds.
+
+        ``since`` (UTC epoch) is when somebody was first told to make one: until then there need be none.
+        """
         if self.result == FAILED:
             return f"failed: {self.error}"
         if not self.generation:
-            return "there is no whole copy yet"
+            return "there is no whole copy yet" if now - since > max_age else ""
         age = now - made_at(self.generation)
+        if age < -_AHEAD:
+            return f"the last whole copy comes from the future, by {-age / 3600:.1f} hours: look at the clocks"
         return f"the last whole copy is {age / 3600:.1f} hours old" if age > max_age else ""
 
 
 def parse(text: str | bytes, source: str) -> Status:
     """Return the status that a text says; ``source`` is named in errors."""
     fields: Any = None
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         fields = json.loads(text)
     if not isinstance(fields, dict):
         raise AllotmentError(f"{source} is not a status", "Remove the file, or look what the other side runs")
