@@ -21,7 +21,7 @@ from allotment_recipes.references import variables_of
 O = TypeVar("O")  # noqa: E741 (the recipe's Options)
 
 # Options of every section that are buildout's business, not the recipe's.
-_FRAMEWORK = frozenset({"recipe", "<", "<part-dependencies>", "_profile_base_location_", "_buildout_section_name_"})
+FRAMEWORK = frozenset({"recipe", "<", "<part-dependencies>", "_profile_base_location_", "_buildout_section_name_"})
 
 
 class GenericBaseRecipe(Generic[O]):
@@ -170,7 +170,7 @@ class GenericBaseRecipe(Generic[O]):
 
     def _parse(self) -> O:
         known, prefixes, secrets = _known(self.options_class)
-        raw: dict[str, Any] = {option: value for option, value in self.raw.items() if option not in _FRAMEWORK}
+        raw: dict[str, Any] = {option: value for option, value in self.raw.items() if option not in FRAMEWORK}
         others = {option for option in raw if option not in known and not option.startswith(prefixes)}
         if others:  # rarely; it takes a search of the whole profile to know its variables
             for option in others & variables_of(self.buildout, self.name, self.raw):

@@ -167,3 +167,20 @@ def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], mess
 def test_a_command_that_is_too_long_is_named(make_recipe: Make) -> None:
     with pytest.raises(AllotmentError, match=r"\[part\] command can't be run: Argument list too long\. Shorten it"):
         make_recipe(command.Recipe, {"command": "true " + "x" * (1 << 18)}).install()
+
+
+def test_another_value_in_the_named_section_is_another_command(partition: Any) -> None:
+    profile = (
+        "[buildout]\nparts = c\n[c]\nrecipe = allotment.recipes:command\ncommand = echo $A >> out\nenvironment = v\n"
+    )
+    for value in ("1", "1", "2"):
+        assert partition.run(f"{profile}[v]\nA = {value}\n").error == ""
+    assert partition.text("out") == "1\n2\n"
+
+
+@pytest.mark.parametrize("path", [".", "..", "etc/..", "link", "/"])
+def test_what_goes_with_the_part_is_never_the_whole_folder(make_recipe: Make, tmp_path: Path, path: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(AllotmentError, match=r"\[part\] location: /.* holds all that is here.*\. Name what is made\."):
+        make_recipe(command.Recipe, {"command": "true", "location": path})

@@ -65,3 +65,8 @@ def test_what_is_in_the_way_is_named(make_recipe: Make, tmp_path: Path) -> None:
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(mkdirectory.Recipe, options)
+
+
+def test_a_path_that_can_be_none_is_named(make_recipe: Any) -> None:
+    with pytest.raises(AllotmentError, match=r"\[part\] a: holds a NUL character\. Write a path\."):
+        make_recipe(mkdirectory.Recipe, {"a": "x\0y"})

@@ -24,6 +24,7 @@ from allotment.secret import Secret
 from allotment_recipes.engine import BuildRequest
 from allotment_recipes.recipes import script
 from allotment_recipes.script_tools import ScriptOptions, _inserted, guess_platform, multiarch
+from allotment_recipes.testing import given_instance
 
 Make = Callable[..., Any]
 
@@ -153,7 +154,7 @@ def test_distributions_are_there_for_the_snippets(release: Any) -> None:
     assert release.build(profile.replace("= 1.0", "= 1.1")).error.startswith("[s] init: ")
 
 
-def test_a_download_needs_a_pin_and_no_instance(make_recipe: Make, given_instance: Make) -> None:
+def test_a_download_needs_a_pin_and_no_instance(make_recipe: Make) -> None:
     code = {"update": "self.download('http://127.0.0.1:9/x')"}
     with pytest.raises(AllotmentError, match=r"\[part\] update, line 1: sha256sum: missing option"):
         make_recipe(script.Recipe, code).install()
@@ -404,3 +405,29 @@ def test_a_shared_part_is_made_for_all_releases(release: Any, tmp_path: Path) ->
     release.write("software.cfg", "[buildout]\nparts =\n")
     assert release.engine.build(request, release.log).error == ""
     assert (part / "f").exists(), "it is not one release's to remove"
+
+
+@pytest.mark.parametrize("options", [{"location": "."}, {"init": "options['location'] = '..'"}])
+def test_what_goes_with_the_part_is_never_the_whole_folder(make_recipe: Make, options: dict[str, str]) -> None:
+    with pytest.raises(AllotmentError, match=r"\[part\] location: /.* holds all that is here.*\. Name what is made\."):
+        make_recipe(script.Recipe, {"install": "pass", **options})
+
+
+def test_without_code_to_run_nothing_is_written_early(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = t s c
+        [t]
+        recipe = allotment.recipes:template
+        inline = x
+        output = etc/t
+        [s]
+        recipe = allotment.recipes:script
+        init = options['a'] = 'b'
+        [c]
+        recipe = allotment.recipes:copyfiles
+        file-list = missing
+        target-directory = etc
+        """
+    assert "missing can't be read" in partition.run(profile).error
+    assert "etc/t" not in partition.files()

@@ -86,3 +86,9 @@ def test_what_was_put_together_is_taken_apart(
     user, password, path = (quote(text.encode("utf-8", "replace"), safe="") for text in (user, password, path))
     recipe = make_recipe(urlparse.Recipe, {"url": f"http://{user}:{password}@host:{port}/{path}"})
     assert pieces(recipe) == ("http", "host", str(port), user, password, f"/{path}", "", "")
+
+
+def test_a_password_is_in_no_error(make_recipe: Any) -> None:
+    with pytest.raises(AllotmentError) as caught:
+        make_recipe(urlparse.Recipe, {"url": "http://user:pl4nted@host:port/"})
+    assert str(caught.value) == "[part] url: the URL can't be read. Write it like http://[::1]:8080/."

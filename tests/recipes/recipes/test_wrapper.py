@@ -101,6 +101,38 @@ def test_the_environment_may_be_a_section(make_recipe: Make) -> None:
     assert subprocess.run([path], capture_output=True, text=True, timeout=10, check=True).stdout == "1\nt w o\n"
 
 
+@pytest.mark.parametrize("name", ["configuration.x", "ipv4-random", "A;touch evil"])
+def test_a_section_of_other_things_is_no_environment(make_recipe: Make, name: str) -> None:
+    options = {"command-line": "true", "wrapper-path": "w", "environment": "slap"}
+    with pytest.raises(AllotmentError, match=rf"\[part\] environment: '{name}' can't be the name of a variable\."):
+        make_recipe(wrapper.Recipe, options, slap={"recipe": "x", name: "1"})
+
+
+def test_a_parameter_brings_no_variable_of_its_own(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = w
+        [slap]
+        recipe = allotment.recipes:slapconfiguration
+        [more]
+        variables =
+          B=b
+          C=c
+        [w]
+        recipe = allotment.recipes:wrapper
+        command-line = true
+        wrapper-path = w
+        environment =
+          LEVEL=${slap:configuration.level}
+        """
+    partition.parameters = {"level": "1\nLD_PRELOAD=/evil.so"}
+    fix = "Put it into a section, and name that here"
+    assert partition.run(profile).error == f"[w] environment: a value has more than one line. {fix}."
+    partition.parameters = {"level": "1"}
+    assert partition.run(profile + "  ${more:variables}\n").error == ""
+    assert "export LEVEL=1\nexport B=b\nexport C=c\n" in partition.text("w")
+
+
 def test_a_second_run_writes_nothing(script: Any) -> None:
     before = script("true", pidfile="p").stat()
     assert script("true", pidfile="p").stat().st_ino == before.st_ino
@@ -444,6 +476,8 @@ def test_a_refused_namespace_is_said_with_its_fix(monkeypatch: pytest.MonkeyPatc
         ({"command-line": " "}, "[part] command-line: is empty."),
         ({"environment": "1A=b"}, "[part] environment: '1A=b' is not NAME=value."),
         ({"environment": "nothing"}, "[part] environment: there is no section 'nothing'."),
+        ({"environment": "A=a\0b"}, "[part] environment: A holds a NUL character."),
+        ({"environment": "é=1"}, "[part] environment: 'é=1' is not NAME=value."),
         ({"environment": "a b"}, "[part] environment: 'a b' is neither NAME=value nor a section."),
         ({"sig-ign": "SIGHPU"}, "[part] sig-ign: 'SIGHPU' is not a signal that a program can handle. Did you mean 'HUP'?"),
         ({"sig-ign": "KILL"}, "[part] sig-ign: 'KILL' is not a signal that a program can handle."),

@@ -8,7 +8,7 @@ from pathlib import Path
 from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.scripts import read_environment, refuse_secrets
+from allotment_recipes.scripts import read_environment, refuse_secrets, refuse_whole_folder
 from allotment_recipes.shell import run_command
 
 
@@ -35,6 +35,8 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("command", "is empty", "Write a shell command")
         self.environment = read_environment(self, self.options.environment)
         self.made = [self.path(line) for line in self.options.location]
+        for path in self.made:
+            refuse_whole_folder(self, "location", path)
         if self.made:
             self.publish_option("location", "\n".join(map(str, self.made)))
 

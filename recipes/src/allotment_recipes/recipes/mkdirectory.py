@@ -22,8 +22,9 @@ class Recipe(GenericBaseRecipe[Options]):
     def prepare(self) -> None:
         self.folders = {}
         for option, text in self.options.folders.items():
-            if not text.strip():
-                raise OptionProblem(option, "is empty", "Write a path")
+            if not text.strip() or "\0" in text:
+                problem = "holds a NUL character" if text.strip() else "is empty"
+                raise OptionProblem(option, problem, "Write a path")
             self.folders[option] = self.path(text.strip().rstrip("/"))
             self.publish_option(option, self.folders[option])
 
@@ -36,7 +37,7 @@ class Recipe(GenericBaseRecipe[Options]):
         for option, folder in self.folders.items():
             try:
                 if not folder.is_dir():
-                    folder.mkdir(parents=True)
+                    folder.mkdir(self.options.mode, parents=True)  # never open to more, not even for a moment
                     folder.chmod(self.options.mode)  # whatever the umask is
             except OSError as error:
                 raise AllotmentError(

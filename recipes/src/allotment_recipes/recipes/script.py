@@ -24,7 +24,7 @@ from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.python_programs import pins_of
 from allotment_recipes.script_tools import ScriptTools, in_place, scope
-from allotment_recipes.scripts import read_environment
+from allotment_recipes.scripts import read_environment, refuse_whole_folder
 from allotment_recipes.shared_store import Store, remove, seal
 from allotment_recipes.source_options import file_name, pinned_source
 from allotment_recipes.waiting import Waiting
@@ -73,6 +73,8 @@ class Recipe(GenericBaseRecipe[Options]):
             md5sum = values.get("md5sum", "")
             self.source = pinned_source(file_name(values["url"]), values["sha256sum"], md5sum, (values["url"],))
         self._execute("init")
+        if text := self.raw.get("location", ""):
+            refuse_whole_folder(self, "location", self.path(text))
         if self.options.shared and self.raw.get("location") != str(self.own_location):
             raise OptionProblem("location", "is another one, and a shared part can't choose", "Leave it as it is")
 
@@ -83,7 +85,6 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def install(self) -> list[Path]:
         """Run ``install``, unless the part is in the store; without it, run ``update``."""
-        self.run.journal.flush()
         if not self.code["install"]:
             return self._execute("update")
         text = self.raw.get("location", "")
@@ -103,7 +104,6 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def update(self) -> list[Path]:
         """Run ``update``; what ``install`` made stays this part's."""
-        self.run.journal.flush()
         written = self._execute("update")
         text = self.raw.get("location", "") if self.code["install"] else ""
         location = self.path(text) if text else None
@@ -137,6 +137,8 @@ class Recipe(GenericBaseRecipe[Options]):
         code = self.code[option]
         if code is None:
             return []
+        if option != "init":
+            self.run.journal.flush()
         tools = ScriptTools(self, self.variables)
         try:
             with self._importing(), in_place(self.folder):

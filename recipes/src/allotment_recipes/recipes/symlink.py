@@ -46,4 +46,5 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _is_there(self, target: Path) -> bool:
         written = self.run.journal.paths
-        return os.path.exists(target) or target in written or any(target in path.parents for path in written)
+        is_there = os.path.exists(target)  # noqa: PTH110 (Path raises when the path is too long)
+        return is_there or target in written or any(target in path.parents for path in written)

@@ -24,12 +24,13 @@ class Recipe(GenericBaseRecipe[Options]):
     def prepare(self) -> None:
         is_secret = self.run.tokens.found_in(self.raw["url"])
         url = self.options.url.reveal()
-        shown = "the URL" if is_secret else f"{url!r}"
+        is_shown = not is_secret and "@" not in url  # before that may be a password
+        shown = f"{url!r}" if is_shown else "the URL"
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            problem = f"{shown} can't be read" + ("" if is_secret else f": {error}")
+            problem = f"{shown} can't be read" + (f": {error}" if is_shown else "")
             raise OptionProblem("url", problem, "Write it like http://[::1]:8080/") from None
         if not parts.scheme or not parts.hostname:
             raise OptionProblem("url", f"{shown} has no scheme or no host", "Write it like http://[::1]:8080/")
