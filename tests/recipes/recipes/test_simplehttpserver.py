@@ -81,7 +81,7 @@ def start(make_recipe: Make, tmp_path: Path) -> Iterator[Start]:
     def start(connect: Callable[[], socket.socket] | None = None, **options: str) -> Running:
         given = {"base-path": "www", **{name.replace("_", "-"): value for name, value in options.items()}}
         if connect is None:
-            given["abstract"] = f"allotment-test-{os.getpid()}-{id(given)}"
+            given["abstract"] = f"-allotment-test-{os.getpid()}-{id(given)}"
             connect = unix(f"\0{given['abstract']}")
         (script,) = make_recipe(simplehttpserver.Recipe, given).install()
         started.append(Running(script, connect))
@@ -225,6 +225,40 @@ def test_more_connections_than_allowed_wait(start: Start, tmp_path: Path) -> Non
     assert answers == [200]
 
 
+def test_a_slow_client_is_cut_off(start: Start, tmp_path: Path) -> None:
+    """However slowly it sends or takes, as long as that is slower than allowed; who is fast enough is served."""
+    (tmp_path / "www/large").write_bytes(bytes(8 << 20))
+    running = start(max_connections="2", allow_write="true", timeout="0.2")
+    head = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
+    for first in (b"GET /lar", b"PUT /half HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nh", head):
+        with running.connect() as one, running.connect() as two:
+            for client in (one, two):
+                client.sendall(first)
+            assert running.ask("HEAD", "/large")[0] == 200, "after both were cut off"
+            with pytest.raises(ConnectionError):
+                for _ in range(1000):
+                    one.sendall(b"x")
+                    time.sleep(0.001)
+    with running.connect() as client:
+        client.sendall(head)
+        received = 0
+        while received < 8 << 20:  # in pieces, with as much time for each
+            time.sleep(0.02)
+            received += len(client.recv(1 << 18))
+    assert [path.name for path in (tmp_path / "www").iterdir()] == ["large"]
+
+
+def test_requests_that_are_none_are_refused(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "www" / os.fsdecode(b"\xff")).mkdir()
+    running = start(allow_write="true")
+    assert running.ask("GET", "http://[/")[0] == 400
+    assert running.ask("PUT", "/n", Content_Length="9" * 5000)[0] == 413
+    assert running.ask("GET", "/%ff")[0] == 301
+    assert running.headers["Location"] == "%FF/"
+    running.process.terminate()
+    assert running.process.communicate(timeout=10)[1] == "", "anybody could fill the log"
+
+
 def test_it_listens_on_an_address_and_on_a_socket_file(start: Start, tmp_path: Path, short_path: Path) -> None:
     (tmp_path / "www/front").write_text("x")
     port = free_port()
@@ -249,7 +283,7 @@ def test_a_busy_port_is_said(make_recipe: Make, tmp_path: Path) -> None:
         done = subprocess.run([script], capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("simplehttpserver: ")
-    assert "Address already in use" in done.stderr
+    assert f"127.0.0.1 {port}: Address already in use" in done.stderr
 
 
 def certificate(folder: Path, name: str) -> None:
@@ -288,12 +322,16 @@ def test_https_and_a_renewed_certificate(start: Start, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"abstract": "a"}, "[part] base-path: missing option. Add 'base-path = ...'."),
-        ({"base-path": "w"}, "[part] options: give one of host, socketpath and abstract."),
-        ({"base-path": "w", "host": "::1", "abstract": "a"}, "[part] options: give one of host, socketpath and abstract."),
-        ({"base-path": "w", "abstract": "a", "key-file": "k"}, "[part] options: give both of cert-file and key-file, or none."),
+        ({"base-path": "w"}, "[part] host, socketpath, abstract: none of them is given. Give one of them."),
+        ({"base-path": "w", "host": "::1", "abstract": "a"}, "[part] host, socketpath, abstract: host and abstract can't go together. Give one of them."),
+        ({"base-path": "w", "abstract": "a", "key-file": "k"}, "[part] cert-file, key-file: cert-file is missing. Give all of them, or none."),
         ({"base-path": "w", "host": "localhost", "port": "80"}, "[part] host: 'localhost' is not an address. Write it like 127.0.0.1."),
         ({"base-path": "w", "host": "::1"}, "[part] port: 0 is not a port. Write a number from 1 to 65535."),
         ({"base-path": "w", "abstract": "a", "index": "a/b"}, "[part] index: 'a/b' is not a file's name. Write it like index.html."),
+        ({"base-path": "w", "abstract": "a", "timeout": "nan"}, "[part] timeout: 'nan' is not a number. Write it like 2.5."),
+        ({"base-path": "w", "abstract": "a", "timeout": "0"}, "[part] timeout: 0 is not from 0 to 3600. Write seconds, like 30."),
+        ({"base-path": "w", "abstract": "a\nb"}, "[part] abstract: 'a\\nb' is not a name. Write up to 107 characters."),
+        ({"base-path": "w", "socketpath": f"/{'x' * 107}"}, f"[part] socketpath: /{'x' * 107} is too long for a socket. Choose a shorter path."),
         ({"base-path": "w", "abstract": "a", "max-connections": "0"}, "[part] max-connections: 0 is not above zero. Write it like 64."),
         (
             {"base-path": "w", "host": "0.0.0.0", "port": "80", "allow-write": "true"},
@@ -313,7 +351,7 @@ def test_others_refer_to_where_it_listens(make_recipe: Make, tmp_path: Path) -> 
 
     assert url(host="::1", port="80") == "http://[::1]:80/"
     assert url(host="::1", port="80", **{"cert-file": "c", "key-file": "k"}) == "https://[::1]:80/"
-    assert url(abstract="a") == "http+unix://%00a/"
+    assert url(abstract="-a b") == "http+unix://%00-a%20b/"
     assert url(socketpath="s") == f"http+unix://{str(tmp_path).replace('/', '%2F')}%2Fs/"
     made = make_recipe(simplehttpserver.Recipe, {"base-path": "w", "abstract": "a", "wrapper": "bin/serve"})
     assert made.install() == [tmp_path / "bin/serve"] == made.update()

@@ -3,9 +3,11 @@
 
     python -m allotment_recipes.programs.simplehttpserver --base-path FOLDER (--listen HOST PORT | --socket PATH |
         --abstract NAME) [--cert-file FILE --key-file FILE] [--allow-write] [--index NAME] [--connections N]
+        [--timeout SECONDS]
 
-Each connection has a thread; those over the limit wait. Links are not followed, so that nothing outside the folder is
-reached, whatever stands in it. SIGHUP reads the certificate anew.
+Each connection has a thread; those over the limit wait. A client that needs longer than the timeout for a request's
+head, or for 256 KiB of a file, is cut off: slow ones can't keep all threads. Links are not followed, so that nothing
+outside the folder is reached, whatever stands in it. SIGHUP reads the certificate anew.
 """
 
 import argparse
@@ -13,7 +15,6 @@ import contextlib
 import errno
 import html
 import http.server
-import io
 import mimetypes
 import os
 import secrets
@@ -24,7 +25,9 @@ import ssl
 import stat
 import sys
 import threading
+import time
 import urllib.parse
+from collections.abc import Iterable, Iterator
 from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
@@ -35,7 +38,8 @@ _LARGEST: Final = 4 << 30  # bytes that are taken
 _PIECE: Final = 1 << 18  # bytes
 _LINGER: Final = 2.0  # seconds to wait for the rest of what is refused
 _PATIENCE: Final = 64  # pieces of it that are read
-_SECONDS: Final = 30.0  # that a client may be silent
+_LONGEST: Final = 19  # digits of a length
+_LOOK: Final = 0.1  # seconds between two looks for those who need longer
 
 
 class Refused(Exception):
@@ -57,19 +61,14 @@ class Folder:
         with self._folder(steps[:-1]) as parent:
             return _open_at(steps[-1] if steps else ".", os.O_RDONLY | os.O_NONBLOCK, parent)
 
-    def put(self, steps: list[str], source: io.BufferedIOBase, size: int) -> bool:
-        """Write a file from ``size`` bytes of ``source``, whole or not at all; return whether it is new."""
+    def put(self, steps: list[str], pieces: Iterable[bytes]) -> bool:
+        """Write a file, whole or not at all; return whether it is new."""
         with self._folder(steps[:-1], make=True) as parent:
             temporary = f"{_UPLOAD}{secrets.token_hex(8)}"
             handle = _open_at(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent)
             try:
                 with os.fdopen(handle, "wb") as file:
-                    while size:
-                        piece = source.read(min(size, _PIECE))
-                        if not piece:
-                            raise ConnectionError("the client went away")
-                        file.write(piece)
-                        size -= len(piece)
+                    file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
                 is_new = not _exists(steps[-1], parent)
@@ -109,7 +108,10 @@ def _exists(name: str, parent: int) -> bool:
 
 def steps_of(target: str) -> list[str]:
     """Return the names on the way to what a request asks for; what would leave the folder is refused."""
-    path = urllib.parse.unquote(urllib.parse.urlsplit(target).path, errors="surrogateescape")
+    try:
+        path = urllib.parse.unquote(urllib.parse.urlsplit(target).path, errors="surrogateescape")
+    except ValueError as error:  # such as http://[/
+        raise Refused(HTTPStatus.BAD_REQUEST) from error
     if not path.startswith("/") or "\0" in path:
         raise Refused(HTTPStatus.BAD_REQUEST)
     steps = [step for step in path.split("/") if step not in ("", ".")]
@@ -125,13 +127,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "allotment"
     sys_version = ""
-    timeout = _SECONDS
 
     def setup(self) -> None:
-        self.request.settimeout(_SECONDS)
+        self.server.give_time(self.request)
         if isinstance(self.request, ssl.SSLSocket):
             self.request.do_handshake()  # here, in the connection's own thread
         super().setup()
+
+    def handle_one_request(self) -> None:
+        self.server.give_time(self.request)
+        super().handle_one_request()
 
     def do_GET(self) -> None:
         self._answer(self._get)
@@ -199,7 +204,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _send_folder(self, handle: int, steps: list[str]) -> None:
         parts = urllib.parse.urlsplit(self.path)
         if not parts.path.endswith("/"):
-            self._send_head(HTTPStatus.MOVED_PERMANENTLY, {"Location": f"{urllib.parse.quote(steps[-1])}/"})
+            location = f"{urllib.parse.quote(os.fsencode(steps[-1]))}/"
+            self._send_head(HTTPStatus.MOVED_PERMANENTLY, {"Location": location})
             return
         with contextlib.suppress(FileNotFoundError):
             index = _open_at(self.server.index, os.O_RDONLY | os.O_NONBLOCK, handle)
@@ -237,6 +243,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             piece = os.read(handle, min(left, _PIECE))
             if not piece:  # it became shorter; the client sees that something is missing
                 raise ConnectionError("the file was cut")
+            self.server.give_time(self.request)
             self.wfile.write(piece)
             left -= len(piece)
 
@@ -249,10 +256,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length")
         if "Transfer-Encoding" in self.headers or length is None or not length.isascii() or not length.isdigit():
             raise Refused(HTTPStatus.LENGTH_REQUIRED)
-        if int(length) > _LARGEST:
+        if len(length) > _LONGEST or int(length) > _LARGEST:
             raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        is_new = self.server.folder.put(steps, self.rfile, int(length))
+        is_new = self.server.folder.put(steps, self._body(int(length)))
         self._send_head(HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+    def _body(self, left: int) -> Iterator[bytes]:
+        while left:
+            self.server.give_time(self.request)
+            piece = self.rfile.read(min(left, _PIECE))
+            if not piece:
+                raise ConnectionError("the client went away")
+            yield piece
+            left -= len(piece)
 
     def _send_head(self, status: HTTPStatus, headers: dict[str, str] | None = None, length: int = 0) -> None:
         self.send_response(status)
@@ -279,6 +295,8 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.index: str = options.index
         self.is_writable: bool = options.allow_write
         self._slots = threading.BoundedSemaphore(options.connections)
+        self._timeout: float = options.timeout
+        self._ends: dict[socket.socket, float] = {}  # when a connection is cut off, on the monotonic clock
         self._certificate = (options.cert_file, options.key_file)
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if options.cert_file else None
         self.read_certificate()
@@ -292,8 +310,21 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
     def fileno(self) -> int:
         return self.socket.fileno()
 
+    def give_time(self, connection: socket.socket) -> None:
+        """Let a client go on, for a while: it begins a request, or a piece of a file."""
+        self._ends[connection] = time.monotonic() + self._timeout
+
+    def service_actions(self) -> None:
+        """Cut off who had too much time; its thread sees the end of the connection."""
+        now = time.monotonic()
+        for connection, end in list(self._ends.items()):
+            if end <= now:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, which the thread is using
+
     def get_request(self) -> tuple[socket.socket, Any]:
-        self._slots.acquire()
+        while not self._slots.acquire(timeout=_LOOK):
+            self.service_actions()
         try:
             connection, _ = self.socket.accept()
             if self._tls:
@@ -307,6 +338,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self._ends.pop(request, None)
             self._slots.release()
 
     def shutdown_request(self, request: Any) -> None:
@@ -350,11 +382,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--allow-write", action="store_true")
     parser.add_argument("--index", default="index.html")
     parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--timeout", type=float, default=30.0)
     options = parser.parse_args(arguments)
     try:
         server = Server(options)
     except (OSError, ssl.SSLError) as error:
-        sys.stderr.write(f"simplehttpserver: {error.filename or options.listen or ''} {error.strerror}\n")
+        where = " ".join(options.listen or [options.socket or f"@{options.abstract}"])
+        sys.stderr.write(f"simplehttpserver: {error.filename or where}: {error.strerror}\n")
         return 1
 
     def reload(number: int, frame: object) -> None:

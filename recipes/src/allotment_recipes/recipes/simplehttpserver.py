@@ -4,10 +4,13 @@
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
-from allotment.options import OptionProblem
+from allotment.options import OptionProblem, check_given_together, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.scripts import program, write_script
+
+_LONGEST = 107  # bytes of a unix socket's name
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,12 @@ class Options:
     allow_write: bool = False  # take files by PUT, from whoever reaches the server
     index: str = "index.html"  # file that answers for its folder; else the answer is a list of names
     max_connections: int = 64  # at once; more have to wait
+    timeout: float = 30.0  # seconds that a client may need for a request's head, or for 256 KiB of a file
     wrapper: Path | None = None  # the service; default: etc/service/ and the section's name
 
     def __post_init__(self) -> None:
-        if sum((bool(self.host), self.socketpath is not None, bool(self.abstract))) != 1:
-            raise ValueError("give one of host, socketpath and abstract")
-        if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("give both of cert-file and key-file, or none")
+        check_one_given(host=self.host, socketpath=self.socketpath, abstract=self.abstract)
+        check_given_together(cert_file=self.cert_file, key_file=self.key_file)
 
 
 class Recipe(GenericBaseRecipe[Options]):
@@ -46,6 +48,8 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("index", f"{options.index!r} is not a file's name", "Write it like index.html")
         if options.max_connections < 1:
             raise OptionProblem("max-connections", f"{options.max_connections} is not above zero", "Write it like 64")
+        if not 0 < options.timeout <= 3600:
+            raise OptionProblem("timeout", f"{options.timeout:g} is not from 0 to 3600", "Write seconds, like 30")
         scheme = "https" if options.cert_file else "http"
         if options.host:
             self.place: tuple[str, ...] = ("--listen", options.host, str(options.port))
@@ -54,18 +58,23 @@ class Recipe(GenericBaseRecipe[Options]):
             self.publish_option("url", f"{scheme}://{shown}:{options.port}/")
         elif options.socketpath is not None:
             socket = self.path(options.socketpath)
-            self.place = ("--socket", str(socket))
+            if len(str(socket).encode()) > _LONGEST:
+                raise OptionProblem("socketpath", f"{socket} is too long for a socket", "Choose a shorter path")
+            self.place = (f"--socket={socket}",)
             self.publish_option("socketpath", socket)
-            self.publish_option("url", f"{scheme}+unix://{str(socket).replace('/', '%2F')}/")
+            self.publish_option("url", f"{scheme}+unix://{quote(str(socket), safe='')}/")
         else:
-            self.place = ("--abstract", options.abstract)
-            self.publish_option("url", f"{scheme}+unix://%00{options.abstract}/")
+            if len(options.abstract.encode()) > _LONGEST or not options.abstract.isprintable():
+                raise OptionProblem("abstract", f"{options.abstract!r} is not a name", "Write up to 107 characters")
+            self.place = (f"--abstract={options.abstract}",)
+            self.publish_option("url", f"{scheme}+unix://%00{quote(options.abstract, safe='')}/")
 
     def install(self) -> list[Path]:
         """Write the service."""
         options = self.options
         words = [*program("simplehttpserver"), "--base-path", str(self.path(options.base_path)), *self.place]
-        words += ["--index", options.index, "--connections", str(options.max_connections)]
+        words += [f"--index={options.index}", "--connections", str(options.max_connections)]
+        words += ["--timeout", f"{options.timeout:g}"]
         if options.cert_file and options.key_file:
             words += ["--cert-file", str(self.path(options.cert_file)), "--key-file", str(self.path(options.key_file))]
         if options.allow_write:
