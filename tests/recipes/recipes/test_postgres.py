@@ -13,7 +13,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ def server(short_path: Path, binaries: Path) -> Server:
 
 
 def test_a_database_is_made_once_and_kept(server: Server) -> None:
-    made = server.make(addresses="127.0.0.1", config_work_mem="5MB", max_connections="17")
+    made = server.make(addresses="127.0.0.1", config_work_mem="5MB", config_cluster_name="a\\'b", max_connections="17")
     assert server.url.startswith("postgresql://shop:")
     assert server.url.endswith(f"@127.0.0.1:{server.port}/shop")
     password = (server.folder / "etc/pg.password").read_text().strip()
@@ -124,8 +124,8 @@ def test_a_database_is_made_once_and_kept(server: Server) -> None:
             connection.execute("CREATE TABLE stock (name text)")
             connection.execute("INSERT INTO stock VALUES ('apples')")
             assert connection.execute(
-                "SELECT current_setting('work_mem'), current_setting('max_connections')"
-            ).fetchone() == ("5MB", "17")
+                "SELECT current_setting('work_mem'), current_setting('max_connections'), current_setting('cluster_name')"
+            ).fetchone() == ("5MB", "17", "a\\'b")
             assert connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone() == (
                 False,
             )
@@ -148,9 +148,12 @@ def test_a_database_is_made_once_and_kept(server: Server) -> None:
     assert password not in str(made.raw)
     # A password that is given from now on replaces the one that was made, and the data is still there.
     server.make(password=AWKWARD, user="shop")
-    with server.running(signal.SIGQUIT), psycopg.connect(server.url) as connection:
+    with server.running(signal.SIGQUIT) as process, closing(psycopg.connect(server.url)) as connection:
         assert connection.execute("SELECT name FROM stock").fetchone() == ("apples",)
         assert connection.info.host == str(server.folder / "s")
+        process.send_signal(signal.SIGHUP)  # reads its configuration anew
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0, "it does not wait for clients to leave"
 
 
 def test_data_of_somebody_else_is_left_alone(server: Server) -> None:
@@ -207,6 +210,9 @@ def test_a_change_of_the_configuration_restarts_the_service(make_recipe: Make, t
         ({"superuser": "a b"}, "[part] superuser: 'a b' is not a name. Use small letters, digits and '_'."),
         ({"user": "postgres"}, "[part] user: is the superuser. Let clients be somebody with fewer rights."),
         ({"config-a b": "x"}, "[part] config-a b: is not a setting's name. Write it like config-work_mem."),
+        ({"config-work_mem": "1MB'\nport = 1"}, "[part] config-work_mem: is not one line of text. Write one line."),
+        ({"config-listen_addresses": "*"}, "[part] config-listen_addresses: is what other options set. Use those, such as addresses."),
+        ({"config-ssl": "off"}, "[part] config-ssl: is what other options set. Use those, such as addresses."),
         ({"max-connections": "0"}, "[part] max-connections: 0 is not above zero. Write it like 100."),
         ({"port": "99999"}, "[part] port: 99999 is not a port. Write a number from 1 to 65535."),
         ({"addresses": "here"}, "[part] addresses: 'here' is none. Write it like 127.0.0.1."),

@@ -19,6 +19,24 @@ from allotment_recipes.service_password import keep, service_password
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SETTING = re.compile(r"[a-z_][a-z0-9_.]*")
+_OWN = {
+    "config_file",
+    "data_directory",
+    "hba_file",
+    "ident_file",
+    "include",
+    "include_dir",
+    "include_if_exists",
+    "listen_addresses",
+    "max_connections",
+    "password_encryption",
+    "port",
+    "ssl",
+    "ssl_cert_file",
+    "ssl_key_file",
+    "unix_socket_directories",
+    "unix_socket_permissions",
+}  # settings that decide who is let in, or that an option has
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,13 @@ class Recipe(GenericBaseRecipe[Options]):
                 raise OptionProblem(option, f"{name!r} is not a name", "Use small letters, digits and '_'")
         if self.user == options.superuser:
             raise OptionProblem("user", "is the superuser", "Let clients be somebody with fewer rights")
-        for option in options.config:
+        for option, value in options.config.items():
             if not _SETTING.fullmatch(option):
                 raise OptionProblem(f"config-{option}", "is not a setting's name", "Write it like config-work_mem")
+            if option in _OWN:
+                raise OptionProblem(f"config-{option}", "is what other options set", "Use those, such as addresses")
+            if not value.isprintable():
+                raise OptionProblem(f"config-{option}", "is not one line of text", "Write one line")
         if options.max_connections < 1:
             raise OptionProblem("max-connections", f"{options.max_connections} is not above zero", "Write it like 100")
         self._check_addresses()
@@ -123,7 +145,13 @@ if [ ! -e "$data/PG_VERSION" ]; then
   {shlex.join(make)}
   mv -T "$data.new" "$data"
 fi
-exec {shlex.join(words)}
+{shlex.join(words)} &
+server=$!
+for name in HUP INT QUIT; do trap "kill -$name $server" $name; done
+trap "kill -INT $server" TERM  # else it would wait until the last client has left
+until wait $server; do
+  kill -0 $server 2>/dev/null || exit 1
+done
 """
 
     def _make_database(self, sql: Path) -> str:
@@ -147,6 +175,7 @@ exec {shlex.join([*self._client(), "-v", "ON_ERROR_STOP=1", "-f", str(sql)])}
         return f"""\
 SET log_min_error_statement = panic;
 SET log_statement = none;
+SET standard_conforming_strings = on;
 SELECT 'CREATE ROLE "{user}"' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{user}') \\gexec
 ALTER ROLE "{user}" LOGIN NOSUPERUSER NOCREATEROLE PASSWORD {password};
 SELECT 'CREATE DATABASE "{name}" OWNER "{user}"'
@@ -170,7 +199,7 @@ REVOKE ALL ON DATABASE "{name}" FROM PUBLIC;
             settings |= {"ssl": "on", "ssl_cert_file": str(self.path(options.cert_file))}
             settings["ssl_key_file"] = str(self.path(options.key_file))
         settings |= options.config
-        return "".join(f"{name} = {_literal(value)}\n" for name, value in settings.items())
+        return "".join(f"{name} = {_setting(value)}\n" for name, value in settings.items())
 
     def _who_is_let_in(self) -> str:
         options = self.options
@@ -216,5 +245,10 @@ _FILES = (("config", "postgresql.conf"), ("hba", "pg_hba.conf"), ("ident", "pg_i
 
 
 def _literal(text: str) -> str:
-    """Return a text as SQL and postgresql.conf want it."""
+    """Return a text as SQL wants it."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _setting(text: str) -> str:
+    """Return a text as postgresql.conf wants it, where a backslash has a meaning too."""
+    return _literal(text.replace("\\", "\\\\"))
