@@ -13,6 +13,7 @@ from allotment.errors import AllotmentError, nearest
 from allotment.messages.manifest import DEFAULT_TYPE
 from allotment.options import OptionProblem
 from allotment.secret import resolve
+from allotment_recipes.values import strict_json
 
 _ROOT_TYPE: Final = "RootSoftwareInstance"  # what SlapOS's clients call the default software type
 ALIASES: Final = {_ROOT_TYPE: (DEFAULT_TYPE,), DEFAULT_TYPE: (_ROOT_TYPE,)}  # software type -> what else may be meant
@@ -106,7 +107,7 @@ def unstringified(value: Any, schema: Mapping[str, Any]) -> Any:
         if not isinstance(item, str) or not names or "string" in names:
             return item
         try:
-            found = json.loads(item, parse_constant=_refuse)
+            found = strict_json(item)
         except (ValueError, RecursionError):
             return item
         fits = any(
@@ -115,10 +116,6 @@ def unstringified(value: Any, schema: Mapping[str, Any]) -> Any:
         return found if fits else item
 
     return _transformed(value, schema, read)
-
-
-def _refuse(word: str) -> None:
-    raise ValueError(f"{word} is no JSON number")
 
 
 def _transformed(value: Any, schema: Mapping[str, Any], step: Step) -> Any:

@@ -168,7 +168,7 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
         before = read_limited(state / "published.json", INPUT_LIMIT)
         earlier = loads(InstancePublished, before) if before is not None else InstancePublished()
         values = {**earlier.values, **values}
-        shared = {**{key: dict(item) for key, item in earlier.shared.items()}, **shared}
+        shared = {key: {**earlier.shared.get(key, {}), **shared.get(key, {})} for key in {**earlier.shared, **shared}}
     scrub = context.tokens.scrub
     shared_errors = {name: tuple(map(scrub, texts)) for name, texts in context.shared_errors.items()}
     published = InstancePublished(values, shared, tuple(map(scrub, context.errors)), shared_errors)

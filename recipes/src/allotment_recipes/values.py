@@ -8,6 +8,13 @@ from allotment.options import OptionProblem
 from allotment_recipes import typed_options
 
 
+def strict_json(text: str) -> Any:
+    """Return what a text of JSON holds; what no file could hold again, NaN or half a character, is a ValueError."""
+    value = json.loads(text)
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    return value
+
+
 def value_of(text: str) -> Any:
     """Return what an option holds as JSON: a text, or another value that is marked as in profiles of SlapOS.
 
@@ -17,7 +24,7 @@ def value_of(text: str) -> Any:
         return text
     try:
         value = typed_options.loads(text)
-        return json.loads(json.dumps(sorted(value) if isinstance(value, set) else value, allow_nan=False))
+        return strict_json(json.dumps(sorted(value) if isinstance(value, set) else value))
     except (TypeError, ValueError, RecursionError):
         return text
 
@@ -30,7 +37,7 @@ def text_of(value: Any) -> str:
 def json_object(option: str, text: str) -> dict[str, Any]:
     """Return an option that must be a JSON object."""
     try:
-        found = json.loads(text)
+        found = strict_json(text)
     except (ValueError, RecursionError) as error:
         raise OptionProblem(option, f"is not JSON: {error}", "Write a JSON object") from error
     if not isinstance(found, dict):

@@ -10,16 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
-from allotment.messages.instance import InstanceInput, SharedInstance
+from allotment.messages.instance import SharedInstance
 from allotment.secret import Secret
 from allotment_recipes import typed_options, values
 from allotment_recipes.recipes.publish import Recipe
+from allotment_recipes.testing import given_instance
 
 Publish = Callable[..., Any]
 
 
 @pytest.fixture
-def publish(make_recipe: Callable[..., Any], given_instance: Callable[..., InstanceInput]) -> Publish:
+def publish(make_recipe: Callable[..., Any]) -> Publish:
     """Make the recipe in an instance that has one shared instance, and install it."""
 
     def make(options: dict[str, str], **sections: Any) -> Any:
@@ -49,6 +50,11 @@ def test_several_sections_speak_for_one(partition: Any) -> None:
     }
     assert partition.run(profile.replace("parts = a b", "parts = b")).error == ""
     assert dict(partition.published.shared["tenant"]) == {"user": "me"}, "what is not published any more goes"
+    waiting = profile.replace("user = me", "user = ${child:connection-user}")
+    waiting += "[child]\nrecipe = allotment.recipes:request\nname = b\nrelease = shop\nreturn = user\n"
+    assert partition.run(profile).error == ""
+    assert partition.run(waiting).outcome == "waiting"
+    assert dict(partition.published.shared["tenant"]) == {"url": "http://t/", "user": "me"}, "this is no complete run"
     twice = profile.replace("user = me", "url = http://u/")
     assert partition.run(twice).error == "[b] url: another section publishes another value. Publish each value once."
 
@@ -71,13 +77,13 @@ def test_what_is_no_text_is_published_as_it_is(publish: Publish) -> None:
     assert recipe.run.published == {"a": [1, {"b": None}], "s": ["x", "y"], "t": "8080"}
 
 
-@pytest.mark.parametrize("text", ["!py!{1, 'a'}", "!py!((", "!py!1e999", "!py!" + "[" * 100_000])
+@pytest.mark.parametrize("text", ["!py!{1, 'a'}", "!py!((", "!py!1e999", r"!py!'\ud800'", "!py!" + "[" * 100_000])
 def test_what_only_looks_like_a_value_is_a_text(publish: Publish, text: str) -> None:
     assert publish({"a": text}).run.published == {"a": text}
 
 
 def test_texts_that_are_json_become_values_on_demand(publish: Publish) -> None:
-    options = {"port": "8080", "list": "[1]", "name": "shop", "odd": "NaN", "deep": "[" * 100_000}
+    options = {"port": "8080", "list": "[1]", "name": "shop", "odd": "NaN", "half": r'"\ud800"', "deep": "[" * 100_000}
     assert publish({**options, "-serialisation": "json"}).run.published == {**options, "port": 8080, "list": [1]}
     assert publish({**options, "-serialisation": "text"}).run.published == options
 

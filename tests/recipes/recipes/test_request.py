@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from allotment.errors import AllotmentError
-from allotment.messages.instance import ChildAnswer, InstanceInput, InstanceState
+from allotment.messages.instance import ChildAnswer, InstanceState
 from allotment.secret import Secret
 from allotment_recipes.recipes import request, request_optional
+from allotment_recipes.testing import given_instance
 from allotment_recipes.waiting import Waiting
 
 Make = Callable[..., Any]
@@ -18,7 +19,7 @@ BASIC = {"name": "b", "release": "shop"}
 
 
 @pytest.fixture
-def ask(make_recipe: Make, given_instance: Callable[..., InstanceInput]) -> Make:
+def ask(make_recipe: Make) -> Make:
     """Make the recipe with options beside a name and a release; ``published`` is what the child has said."""
 
     def make(options: dict[str, str], published: dict[str, Any] | None = None, recipe: type = request.Recipe) -> Any:
@@ -56,7 +57,9 @@ def test_the_answer_is_read(ask: Make) -> None:
 
 
 def test_without_an_answer_its_options_are_empty(ask: Make) -> None:
-    raw = ask({}).raw
+    recipe = ask({})
+    raw = recipe.raw
+    assert recipe.run.requests["b"].shared is False
     assert (raw["instance-guid"], raw["instance-state"]) == ("", "")
 
 
@@ -102,12 +105,16 @@ def test_a_child_of_slapos_gets_one_text_of_json_and_answers_so(ask: Make) -> No
     options = {"serialisation": "json-in-xml", "config-a": "x", "parameters": '{"n": 1}', "return": "url"}
     recipe = ask(options, {"_": '{"url": "http://b/", "n": 1}'})
     (child,) = recipe.run.requests.values()
-    assert {key: json.loads(value) for key, value in child.parameters.items()} == {"_": {"a": "x", "n": 1}}
+    assert dict(child.parameters) == {"_": '{"a": "x", "n": 1}'}, "the same text at each run"
     assert (recipe.raw["connection-url"], recipe.raw["connection-n"]) == ("http://b/", "1")
     assert ask(options, {"url": "plain"}).raw["connection-url"] == "plain"
-    for odd in ("{", "[]", 7, [1]):
+    for odd in ("{", "[]", 7, [1], r'{"url": "\ud800"}', '{"url": NaN}'):
         with pytest.raises(Waiting):
             ask(options, {"_": odd})
+
+
+def test_a_child_of_ours_may_publish_a_value_of_that_name(ask: Make) -> None:
+    assert ask({"return": "_"}, {"_": '{"url": "x"}'}).raw["connection-_"] == '{"url": "x"}'
 
 
 def test_a_secret_in_one_text_of_json_stays_one(ask: Make) -> None:
@@ -143,6 +150,9 @@ def test_a_secret_parameter_in_one_text_of_json_makes_it_secret(partition: Any) 
     [
         ({"confg-x": "1"}, "[part] confg-x: unknown option. Did you mean 'config-'?"),
         ({"parameters": "{"}, "[part] parameters: is not JSON"),
+        ({"parameters": '{"a": NaN}'}, "[part] parameters: is not JSON: Out of range float values"),
+        ({"parameters": r'{"a": "\ud800"}'}, "[part] parameters: is not JSON: "),
+        ({"name": ""}, "[part] name: is empty. Write what the child is to be called."),
         ({"parameters": "[]"}, "[part] parameters: is not a JSON object."),
         ({"state": "strated"}, "[part] state: 'strated' is not one of its values. Did you mean 'started'?"),
         ({"shared": "maybe"}, "[part] shared: 'maybe' is neither true nor false."),

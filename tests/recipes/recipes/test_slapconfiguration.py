@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
-from allotment.messages.instance import InstanceInput, SharedInstance
+from allotment.messages.instance import SharedInstance
 from allotment.secret import Secret
 from allotment_recipes import parameters as schemas
 from allotment_recipes.recipes.slapconfiguration import Recipe
+from allotment_recipes.testing import given_instance
 
 SCHEMA: dict[str, Any] = {
     "properties": {
@@ -38,21 +39,20 @@ SHARED: dict[str, Any] = {
 class Make:
     """Makes the recipe for an input and options; each schema given by name is written to ``<name>.json``."""
 
-    def __init__(self, make_recipe: Callable[..., Any], instance: Callable[..., InstanceInput], folder: Path) -> None:
+    def __init__(self, make_recipe: Callable[..., Any], folder: Path) -> None:
         self._make = make_recipe
-        self._instance = instance
         self.folder = folder
 
     def __call__(self, options: dict[str, str] | None = None, /, **fields: Any) -> Any:
         for name in ("schema", "shared_schema"):
             if name in fields:
                 (self.folder / f"{name}.json").write_text(json.dumps(fields.pop(name)))
-        return self._make(Recipe, options or {}, self._instance(**fields))
+        return self._make(Recipe, options or {}, given_instance(**fields))
 
 
 @pytest.fixture
-def make(make_recipe: Callable[..., Any], given_instance: Callable[..., InstanceInput], tmp_path: Path) -> Make:
-    return Make(make_recipe, given_instance, tmp_path)
+def make(make_recipe: Callable[..., Any], tmp_path: Path) -> Make:
+    return Make(make_recipe, tmp_path)
 
 
 def read(recipe: Any, option: str) -> Any:
@@ -62,7 +62,7 @@ def read(recipe: Any, option: str) -> Any:
 def test_it_sets_what_the_world_says(make: Make) -> None:
     shared = (SharedInstance("tenant", {"domain": "example.org"}),)
     parameters = {"text": "a", "number": 3, "flag": True, "deep": {"x": [1]}}
-    recipe = make(parameters=parameters, shared=shared)
+    recipe = make(parameters=parameters, shared=shared, tree="root")
     assert recipe.install() == []
     raw = recipe.raw
     assert (raw["address"], raw["addresses"]) == ("127.0.0.9", "127.0.0.9\n127.0.1.9")
@@ -245,7 +245,7 @@ def test_with_another_serialisation_that_parameter_is_like_others(make: Make) ->
         assert make({"serialisation": serialisation}, parameters={"_": "{}"}).raw["configuration._"] == "{}"
 
 
-@pytest.mark.parametrize("value", ["{", "[]", "", 7, "[" * 100_000])
+@pytest.mark.parametrize("value", ["{", "[]", "", 7, "[" * 100_000, '{"a": NaN}', r'{"a": "\ud800"}'])
 def test_one_parameter_that_is_no_object_is_refused(make: Make, value: Any) -> None:
     with pytest.raises(AllotmentError) as caught:
         make({"serialisation": "json-in-xml"}, parameters={"_": value})

@@ -11,7 +11,7 @@ from allotment.errors import AllotmentError, nearest
 from allotment.options import OptionProblem, rest
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe, unknown_option
-from allotment_recipes.values import value_of
+from allotment_recipes.values import strict_json, value_of
 
 _OWN: Final = ("-shared", "-slave-reference", "-extends", "-publish", "-serialisation", "-error-status-file")
 _SERIALISATIONS: Final = ("text", "json", "json-in-xml")
@@ -118,12 +118,10 @@ class Recipe(GenericBaseRecipe[Options]):
 
 
 def _as_json(value: Any) -> Any:
-    """Return what a text is as JSON; one that is none, or holds no finite number, stays."""
+    """Return what a text is as JSON; one that is none stays."""
     if not isinstance(value, str):
         return value
     try:
-        found = json.loads(value)
-        json.dumps(found, allow_nan=False)
+        return strict_json(value)
     except (ValueError, RecursionError):
         return value
-    return found

@@ -11,7 +11,7 @@ from allotment.messages.manifest import DEFAULT_TYPE
 from allotment.options import OptionProblem, Words, rest
 from allotment.secret import Secret, mark
 from allotment_recipes.base import GenericBaseRecipe, unknown_option
-from allotment_recipes.values import json_object, text_of, value_of
+from allotment_recipes.values import json_object, strict_json, text_of, value_of
 from allotment_recipes.waiting import Waiting
 
 CONFIG = "config-"
@@ -50,6 +50,8 @@ class Recipe(GenericBaseRecipe[Options]):
     def prepare(self) -> None:
         given = self.run.need_instance(self.name)
         options = self.options
+        if not options.name:
+            raise OptionProblem("name", "is empty", "Write what the child is to be called")
         if bool(options.release) == bool(options.software_url):
             raise OptionProblem("release", "is asked for once, as release or as software-url", "Write one of them")
         config, sla = self._split()
@@ -110,7 +112,7 @@ class Recipe(GenericBaseRecipe[Options]):
             return published
         try:
             text = published["_"]
-            found = json.loads(self.run.tokens.reveal(text))
+            found = strict_json(self.run.tokens.reveal(text))
         except (TypeError, ValueError, RecursionError):
             return published
         if not isinstance(found, dict):

@@ -15,6 +15,7 @@ from allotment.options import OptionProblem
 from allotment.secret import Secret, mark, revealed, unwrap
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.parameters import completed, is_checked, read_schema, schemas_of, unstringified
+from allotment_recipes.values import strict_json
 
 _LONGEST_ERROR: Final = 500  # characters: thousands of tenants' errors must fit into one file of 1 MB
 _VALID: Final = ("shared-instances", "slave-instance-list")
@@ -179,7 +180,7 @@ class Recipe(GenericBaseRecipe[Options]):
             return parameters
         whole = parameters[_WHOLE]
         try:
-            found = json.loads(revealed(whole))
+            found = strict_json(revealed(whole))
         except (TypeError, ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
