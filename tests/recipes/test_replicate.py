@@ -58,7 +58,8 @@ def test_with_fewer_the_last_ones_go(partition: Any) -> None:
 @pytest.mark.parametrize(
     ("count", "message"),
     [
-        (-1, "[children] count: -1 is less than 0. Write how many children you want."),
+        (-1, "[children] count: -1 is not from 0 to 1000. Write how many children you want."),
+        (1001, "[children] count: 1001 is not from 0 to 1000."),
         ("many", "[children] count: 'many' is not"),
     ],
 )
@@ -67,6 +68,20 @@ def test_a_count_that_is_none_is_refused(partition: Any, count: object, message:
     result = partition.run(PROFILE)
     assert result.outcome == "failed"
     assert result.error.startswith(message), result.error
+
+
+def test_what_is_no_text_is_listed_as_json(partition: Any) -> None:
+    partition.parameters = {"replicas": 1}
+    partition.answers = {"site-1": ChildAnswer(InstanceState.STARTED, {"url": {"a": [True, None]}})}
+    assert partition.run(PROFILE).error == ""
+    assert partition.published.values["urls"] == '{"a": [true, null]}'
+
+
+@pytest.mark.parametrize("option", ["name", "release"])
+def test_an_empty_option_is_named(partition: Any, option: str) -> None:
+    partition.parameters = {"replicas": 1}
+    lines = [f"    {option} =" if line.startswith(f"    {option} =") else line for line in PROFILE.splitlines()]
+    assert partition.run("\n".join(lines)).error == f"[children] {option}: is empty. Write it."
 
 
 def test_two_sections_can_not_request_the_same_names(partition: Any) -> None:

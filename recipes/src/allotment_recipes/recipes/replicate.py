@@ -2,12 +2,16 @@
 """Recipe ``replicate``: ask for several instances that differ in nothing but their name."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from allotment.messages.instance import ChildRequest, InstanceState
 from allotment.messages.manifest import DEFAULT_TYPE
 from allotment.options import OptionProblem, Words, rest
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.values import text_of
 from allotment_recipes.waiting import Waiting
+
+_MOST: Final = 1000  # children; a tenant's parameter may say how many
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,13 @@ class Recipe(GenericBaseRecipe[Options]):
     def prepare(self) -> None:
         given = self.run.need_instance(self.name)
         options = self.options
-        if options.count < 0:
-            raise OptionProblem("count", f"{options.count} is less than 0", "Write how many children you want")
+        for option, text in (("name", options.name), ("release", options.release)):
+            if not text:
+                raise OptionProblem(option, "is empty", "Write it")
+        if not 0 <= options.count <= _MOST:
+            raise OptionProblem(
+                "count", f"{options.count} is not from 0 to {_MOST}", "Write how many children you want"
+            )
         names = [f"{options.name}-{number}" for number in range(1, options.count + 1)]
         for name in names:
             child = ChildRequest(
@@ -50,4 +59,4 @@ class Recipe(GenericBaseRecipe[Options]):
         answer = self.run.need_instance(self.name).answers.get(name)
         if answer is None or key not in answer.published:
             raise Waiting(f"child '{name}' has not published '{key}' yet")
-        return str(self.run.tokens.hide(answer.published[key]))
+        return text_of(self.run.tokens.hide(answer.published[key]))
