@@ -90,6 +90,15 @@ def test_a_password_outlives_its_section(partition: Any) -> None:
     assert process(partition) == first
 
 
+def test_a_file_is_read_up_to_4096_bytes(make_recipe: Callable[..., Any], tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_text("a" * 4095 + "\n")
+    assert make_recipe(password.Recipe, {"file": "kept"}).password == "a" * 4095
+    kept.write_text("a" * 4096 + "\n")
+    with pytest.raises(AllotmentError, match=re.escape(str(kept))):
+        make_recipe(password.Recipe, {"file": "kept"})
+
+
 @pytest.mark.parametrize("data", [b"", b"\n", b"two\nlines\n", b"\xff\xfe"])
 def test_a_file_that_holds_no_password_is_refused(data: bytes, make_recipe: Callable[..., Any], tmp_path: Path) -> None:
     kept = tmp_path / "kept"
@@ -106,8 +115,12 @@ def test_without_a_file_it_is_kept_among_the_parts(partition: Any) -> None:
     kept = partition.folder / ".allotment/parts/password"
     assert partition.run(profile).error == ""
     first = kept.read_text()
+    assert len(first) == 2 * 20 + 1
     assert partition.run(profile).error == ""
     assert kept.read_text() == first
+    assert partition.run("[buildout]\nparts =\n").error == ""
+    assert kept.read_text() == first
+    assert f"kept {kept}: it holds data" in partition.log.read_text()
 
 
 def test_options_have_their_names_in_slapos_too(make_recipe: Callable[..., Any], tmp_path: Path) -> None:
@@ -115,6 +128,7 @@ def test_options_have_their_names_in_slapos_too(make_recipe: Callable[..., Any],
     recipe.install()
     value = (tmp_path / "kept").read_text().strip()
     assert len(value) == 16
+    assert len(make_recipe(password.Recipe, {"file": "long", "bytes": "1024"}).password) == 2048
     assert recipe.raw["passwd"] == recipe.raw["password"]
     assert recipe.run.tokens.reveal(recipe.raw["passwd"]) == value
     assert recipe.raw["storage-path"] == str(tmp_path / "kept")
@@ -145,6 +159,7 @@ def test_a_file_may_go_with_its_section(partition: Any) -> None:
         ({"bytes": "many"}, "[part] bytes: 'many' is not a whole number."),
         ({"create-once": "once"}, "[part] create-once: 'once' is neither true nor false."),
         ({"passwd": "two\nlines"}, "[part] passwd: can't be kept in one line of a file."),
+        ({"passwd": "padded "}, "[part] passwd: can't be kept in one line of a file."),
         ({"passwd": " padded"}, "[part] passwd: can't be kept in one line of a file."),
         ({"fiel": "a"}, "[part] fiel: unknown option. Did you mean 'file'?"),
     ],

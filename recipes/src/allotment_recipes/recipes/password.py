@@ -66,7 +66,7 @@ class Recipe(GenericBaseRecipe[Options]):
         """Write the password, also when it is there: then only its permissions may change."""
         if self.given:
             return []
-        path = self.write(self.file, f"{self.password}\n", 0o600, private=True)
+        path = self.write(self.file, f"{self.password}\n", private=True)
         return [] if self.options.create_once else [path]
 
     def _publish_hash(self, option: str) -> None:
