@@ -12,8 +12,10 @@ from typing import Final
 from allotment.errors import AllotmentError, MachineError, UnreachableError
 from allotment.options import OptionProblem
 from allotment_recipes.providers.url import shown
+from allotment_recipes.time_limits import run_for
 
-_PROTOCOLS: Final = "file:git:http:https:ssh"  # not ext, which is a command
+REMOTE: Final = "git:http:https:ssh"  # protocols; not ext, which is a command
+_PROTOCOLS: Final = f"file:{REMOTE}"
 _PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+@-]*")  # of branches
 _AWAY: Final = re.compile(
     r"Could not (resolve|read from remote)|unable to access|Connection|timed out|early EOF|hung up", re.IGNORECASE
@@ -47,21 +49,12 @@ class Git:
     program: str = "git"
     timeout: float = 600.0  # seconds
     settings: Mapping[str, str] = field(default_factory=dict)
+    protocols: str = _PROTOCOLS  # that are spoken, with colons between
 
     def run(self, folder: Path, *arguments: str) -> str:
         """Run a command in ``folder`` and return what it prints; what it says of a failure is the error."""
         try:
-            done = subprocess.run(
-                [self.program, *arguments],
-                cwd=folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.timeout,
-                check=False,
-            )
+            done = run_for([self.program, *arguments], folder, self._environment(), self.timeout)
         except FileNotFoundError as error:
             raise MachineError(f"{self.program} is not installed on this machine", "apt-get install git") from error
         except subprocess.TimeoutExpired as error:
@@ -81,7 +74,7 @@ class Git:
             found |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return found | {
             "GIT_CONFIG_COUNT": str(len(settings)),
-            "GIT_ALLOW_PROTOCOL": _PROTOCOLS,
+            "GIT_ALLOW_PROTOCOL": self.protocols,
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_ASKPASS": "/bin/false",
             "SSH_ASKPASS": "/bin/false",

@@ -11,7 +11,7 @@ from typing import Any
 
 from allotment.errors import MachineError
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.shared_store import Store
+from allotment_recipes.shared_store import Store, remove
 
 
 @contextlib.contextmanager
@@ -55,6 +55,37 @@ def _filling_shared(recipe: GenericBaseRecipe[Any], location: Path, version: str
             fields = {"part": recipe.name, "version": version, "seconds": round(seconds, 1), "bytes": size}
             store.note(location, {**fields, "references": [part.name for part in recipe.referred_parts()]})
     recipe.run.tell_part(recipe.name, version, started, seconds, is_reused=is_reused)
+
+
+@contextlib.contextmanager
+def replacing(location: Path) -> Iterator[Path]:
+    """Give an empty folder that takes the place of ``location`` at the end, whatever that held.
+
+    Nothing changes when the block raises.
+    """
+    from allotment.atomic import sync_file_system
+
+    clear_beside(location)
+    aside = _beside(location)
+    new = aside / "new"
+    new.mkdir(parents=True)
+    try:
+        yield new
+        sync_file_system(new)
+        if location.is_dir():
+            location.rename(aside / "old")
+        new.rename(location)
+    finally:
+        remove(aside)
+
+
+def clear_beside(location: Path) -> None:
+    """Remove what a killed ``replacing`` of this folder has left beside it."""
+    remove(_beside(location))
+
+
+def _beside(location: Path) -> Path:
+    return location.with_name(f".{location.name}.replacing")
 
 
 def removable(recipe: GenericBaseRecipe[Any], location: Path) -> list[Path]:

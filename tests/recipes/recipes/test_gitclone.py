@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe gitclone with the real git and repositories that are made here."""
 
+import functools
+import http.server
 import os
 import subprocess
+import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +47,9 @@ class Repository:
         return git(self.folder, "rev-parse", "HEAD")
 
     def build(self, lines: str) -> BuildResult:
-        text = f"[buildout]\nparts = tree\n[tree]\nrecipe = allotment.recipes:gitclone\nrepository = {self.folder}\n"
-        return self.release.build(text + lines + "\n")
+        text = "[buildout]\nparts = tree\n[tree]\nrecipe = allotment.recipes:gitclone\n"
+        own = "" if "repository =" in lines else f"repository = {self.folder}\n"
+        return self.release.build(f"{text}{own}{lines}\n")
 
     @property
     def tree(self) -> Path:
@@ -64,6 +69,27 @@ def repository(tmp_path: Path, release: Any) -> Repository:
     found = Repository(folder, release)
     found.commit("file", "one\n")
     return found
+
+
+@pytest.fixture
+def serve_folder() -> Iterator[Callable[[Path], str]]:
+    """Serve a folder on loopback and return its address."""
+    servers = []
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    def serve(folder: Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_address[1]}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 def files(folder: Path) -> list[str]:
@@ -147,6 +173,74 @@ def test_submodules_are_checked_out_when_asked_for(repository: Repository, tmp_p
     assert files(repository.tree) == [".gitmodules", "file", "module/inside", "more"]
 
 
+def test_a_submodule_of_a_repository_that_is_away_reads_no_local_path(
+    repository: Repository, tmp_path: Path, serve_folder: Callable[[Path], str]
+) -> None:
+    """Else who writes .gitmodules could have any repository of this machine copied into the tree."""
+    inner = Repository(tmp_path / "private", repository.release)
+    inner.folder.mkdir()
+    git(inner.folder, "init", "-q", "-b", "main")
+    inner.commit("secret", "text")
+    git(repository.folder, "submodule", "--quiet", "add", str(inner.folder), "module")
+    pinned = repository.commit("more", "")
+    git(repository.folder, "update-server-info")
+    address = serve_folder(repository.folder / ".git")
+    for lines in (f"revision = {pinned}\nsubmodules = true", "submodules = true"):
+        error = repository.build(f"{lines}\nrepository = {address}").error
+        assert "transport 'file' not allowed" in error
+        assert error.startswith(f"[tree] {address}: git submodule: fatal: ")
+        assert not list(repository.release.folder.rglob("secret"))
+    assert repository.build(f"revision = {pinned}\nrepository = {address}").error == ""
+
+
+def test_a_damaged_copy_in_the_source_cache_is_fetched_anew(repository: Repository) -> None:
+    pinned = git(repository.folder, "rev-parse", "HEAD")
+    assert repository.build(f"revision = {pinned}").error == ""
+    (cache,) = (path for path in (repository.release.sources / ".git").iterdir() if path.is_dir())
+    objects = [path for path in cache.glob("objects/*/*") if path.is_file()]
+    assert objects
+    for path in objects:
+        path.chmod(0o600)
+        path.write_bytes(b"")
+    assert repository.build(f"revision = {pinned}\nversion = 2").error == ""
+    assert (repository.tree / "file").read_text() == "one\n"
+    (cache / "HEAD").write_text("")
+    (cache / "config").write_text("no")
+    assert repository.build(f"revision = {pinned}\nversion = 3").error == ""
+
+
+@pytest.mark.parametrize("step", ["init", "fetch", "checkout", "show"])
+def test_a_run_that_is_killed_at_any_step_leaves_nothing_in_the_way(
+    repository: Repository, tmp_path: Path, step: str
+) -> None:
+    pinned = git(repository.folder, "rev-parse", "HEAD")
+    killer = killing_git(tmp_path, step)
+    result = repository.build(f"revision = {pinned}\ngit-executable = {killer}")
+    assert "signal 9" in result.error
+    assert not list((repository.release.folder / "store").glob("tree-*"))
+    assert repository.build(f"revision = {pinned}").error == ""
+    assert files(repository.tree) == ["file"]
+    assert list((repository.release.folder / "store").iterdir()) == [repository.tree]
+
+
+@pytest.mark.parametrize("step", ["clone", "checkout"])
+def test_a_working_copy_that_was_killed_is_made_anew(repository: Repository, tmp_path: Path, step: str) -> None:
+    result = repository.build(f"git-executable = {killing_git(tmp_path, step)}")
+    assert "signal 9" in result.error
+    assert not repository.copy.exists()
+    assert repository.build("").error == ""
+    assert list(repository.copy.parent.iterdir()) == [repository.copy]
+
+
+def killing_git(folder: Path, step: str) -> Path:
+    """Return a git that does a step, and then kills the run that asked for it."""
+    program = folder / "killing-git"
+    kill = "kill -9 $PPID; sleep 5"
+    program.write_text(f'#!/bin/sh\ngit "$@" || exit\nif [ "$1" = {step} ]; then {kill}; fi\n')
+    program.chmod(0o755)
+    return program
+
+
 def test_a_shared_tree_is_in_the_store_of_all_releases(repository: Repository, short_path: Path) -> None:
     pinned = git(repository.folder, "rev-parse", "HEAD")
     repository.release.write("software.cfg", f"[buildout]\nparts = tree\n[tree]\nrecipe = allotment.recipes:gitclone\nrepository = {repository.folder}\nrevision = {pinned}\nshared = true\n")  # fmt: skip  # noqa: E501
@@ -183,6 +277,18 @@ def test_changes_of_the_user_s_are_never_lost(repository: Repository) -> None:
     assert (repository.copy / "file").read_text() == "mine"
     assert repository.release.build("[buildout]\nparts =\n").error == ""
     assert (repository.copy / "file").read_text() == "mine"
+
+
+def test_commits_on_the_branch_that_is_followed_are_kept_while_another_is_checked_out(repository: Repository) -> None:
+    git(repository.folder, "branch", "other")
+    assert repository.build("branch = main").error == ""
+    (repository.copy / "file").write_text("mine")
+    git(repository.copy, "commit", "-q", "-a", "-m", "mine")
+    mine = git(repository.copy, "rev-parse", "main")
+    git(repository.copy, "checkout", "-q", "--detach", "origin/other")
+    error = repository.build("branch = main").error
+    assert error == f"[tree] {repository.copy} has commits of yours. Push them, or write 'develop = true'."
+    assert git(repository.copy, "rev-parse", "main") == mine
 
 
 def test_a_build_that_fails_leaves_the_working_copy(repository: Repository) -> None:
@@ -272,7 +378,7 @@ def test_a_wrong_section_is_an_error_that_names_it(repository: Repository, lines
 
 def test_a_git_that_never_answers_is_ended(tmp_path: Path) -> None:
     slow = tmp_path / "git"
-    slow.write_text("#!/bin/sh\nexec sleep 10\n")
+    slow.write_text("#!/bin/sh\nsleep 10\n")  # which holds the pipes when the shell is gone, as git's helpers do
     slow.chmod(0o755)
     began = time.monotonic()
     with pytest.raises(Exception, match=r"git fetch took more than 0 s"):

@@ -5,20 +5,19 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
 from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.git_repository import Git, GitError, check_address, check_branch
-from allotment_recipes.part_folder import filling, removable, telling_disk_errors
+from allotment_recipes.git_repository import REMOTE, Git, GitError, check_address, check_branch
+from allotment_recipes.part_folder import filling, removable, replacing, telling_disk_errors
 from allotment_recipes.providers.url import shown
 from allotment_recipes.shared_store import remove
 
@@ -34,7 +33,7 @@ class Options:
     location: Path | None = None  # folder of a working copy; default: parts/<section>
     depth: int = 0  # commits of history in a working copy; 0: all
     sparse_checkout: Lines = Lines(())  # patterns of what to check out, as in .gitignore, one a line; default: all
-    submodules: bool = False  # check them out too, each at the commit that is recorded
+    submodules: bool = False  # check them out too; those at a local path only when the repository is local itself
     git_executable: str = "git"  # the program to use
     forbid_download_cache: bool = False  # keep no copy of the repository in the source cache
     ignore_ssl_certificate: bool = False  # refused: whoever is in between could say what is in a branch
@@ -114,10 +113,11 @@ class Recipe(GenericBaseRecipe[Options]):
         revision = self.options.revision
         if self.options.forbid_download_cache:
             with tempfile.TemporaryDirectory(prefix="allotment-git-") as temporary:
-                self._export(self._bring(Path(temporary)), folder)
+                self._take(self._bring(Path(temporary)), folder)
         else:
             with self._cache() as cache:
-                self._export(self._bring(cache), folder)
+                self._take_from(cache, folder)
+        self._export(folder)
         self.logger.info("checked out %s of %s", revision[:12], shown(self.options.repository))
 
     @contextmanager
@@ -128,16 +128,34 @@ class Recipe(GenericBaseRecipe[Options]):
         folder.mkdir(parents=True, exist_ok=True)
         with (folder.parent / f"{name}.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            for path in folder.rglob("*.lock"):  # of a git that was killed: nobody else is here
-                path.unlink()
+            for path in (*folder.rglob("*.lock"), *folder.glob("objects/*/tmp_*")):  # of a git that was killed
+                path.unlink()  # nobody else is here
             yield folder
+
+    def _take_from(self, cache: Path, folder: Path) -> None:
+        try:
+            self._take(self._bring(cache), folder)
+        except GitError:
+            if self._is_whole(cache):
+                raise
+            self.logger.warning("%s is damaged: it is fetched anew", cache)
+            for damaged in (cache, folder / ".git"):
+                remove(damaged)
+            cache.mkdir()
+            self._take(self._bring(cache), folder)
+
+    def _is_whole(self, repository: Path) -> bool:
+        try:
+            self.git.run(repository, "fsck", "--no-dangling", "--no-progress")
+        except GitError:
+            return False
+        return True
 
     def _bring(self, repository: Path) -> Path:
         """Have the commit in a bare repository: by itself where the server gives it, or with its branch's history."""
         revision = self.options.revision
-        if not (repository / "HEAD").is_file():
-            shape = "sha256" if len(revision) == 64 else "sha1"
-            self.git.run(repository, "init", "--quiet", "--bare", f"--object-format={shape}")
+        shape = "sha256" if len(revision) == 64 else "sha1"  # made whole when a git was killed while it made it
+        self.git.run(repository, "init", "--quiet", "--bare", f"--object-format={shape}")
         goal = f"refs/allotment/{revision}"
         if self._has(repository, goal):
             return repository
@@ -161,13 +179,16 @@ class Recipe(GenericBaseRecipe[Options]):
             return False
         return True
 
-    def _export(self, repository: Path, folder: Path) -> None:
-        """Check the commit out, and leave neither ``.git`` nor times of today."""
+    def _take(self, repository: Path, folder: Path) -> None:
         revision = self.options.revision
         shape = "sha256" if len(revision) == 64 else "sha1"
         self.git.run(folder, "init", "--quiet", f"--object-format={shape}")
         source = f"file://{repository}"
         self.git.run(folder, "fetch", "--quiet", "--no-tags", "--depth=1", "--", source, f"refs/allotment/{revision}")
+
+    def _export(self, folder: Path) -> None:
+        """Check the commit out, and leave neither ``.git`` nor times of today."""
+        revision = self.options.revision
         self._choose(folder)
         self.git.run(folder, "checkout", "--quiet", "--detach", revision)
         if self.options.submodules:
@@ -192,7 +213,9 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _bring_submodules(self, folder: Path) -> None:
         self.git.run(folder, "config", "remote.origin.url", self.address)  # what relative addresses begin at
-        self.git.run(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--checkout")
+        is_local = self.address.startswith(("/", "file:"))
+        git = self.git if is_local else replace(self.git, protocols=REMOTE)  # not what others wrote about our disk
+        git.run(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--checkout")
 
     # A working copy.
 
@@ -204,15 +227,8 @@ class Recipe(GenericBaseRecipe[Options]):
         if self.location.exists() and (not self.location.is_dir() or any(self.location.iterdir())):
             problem = f"[{self.name}] location: {self.location} is there and is no working copy"
             raise AllotmentError(problem, "Remove it, or choose another folder")
-        self.location.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{self.location.name}-", dir=self.location.parent))
-        try:
-            self._clone(aside / "new")
-            if self.location.is_dir():
-                self.location.rmdir()
-            (aside / "new").rename(self.location)
-        finally:
-            shutil.rmtree(aside)
+        with replacing(self.location) as folder:
+            self._clone(folder)
 
     def _clone(self, folder: Path) -> None:
         options = self.options
@@ -241,7 +257,10 @@ class Recipe(GenericBaseRecipe[Options]):
         goal = f"refs/remotes/origin/{branch}"
         refspec = f"+refs/heads/{branch}:{goal}"
         before = self.git.run(self.location, "rev-parse", "HEAD").strip()
-        known = self.git.run(self.location, "rev-list", "--max-count=1", "HEAD", "--not", "--remotes").strip()
+        followed = self.git.run(self.location, "for-each-ref", "--format=%(refname)", f"refs/heads/{branch}").split()
+        known = self.git.run(
+            self.location, "rev-list", "--max-count=1", "HEAD", *followed, "--not", "--remotes"
+        ).strip()
         if known:
             raise AllotmentError(
                 f"[{self.name}] {self.location} has commits of yours", "Push them, or write 'develop = true'"
