@@ -3,7 +3,10 @@
 
 import hashlib
 import io
+import os
+import signal
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +15,10 @@ from typing import Any
 import pytest
 
 from allotment_recipes.engine import BuildRequest
+from allotment_recipes.recipes.download_unpacked import Recipe
 from allotment_recipes.store import padded_root
 
+MARK = ".allotment-unpacked"
 PROFILE = """\
     [buildout]
     parts = tree
@@ -87,10 +92,12 @@ def test_a_destination_is_replaced_only_when_this_part_made_it(release: Any, arc
     assert release.build(PROFILE.format(lines=first + place)).error == ""
     target = release.folder / "var/my tree"
     assert files(target) == [".allotment-unpacked", "old"]
+    time.sleep(0.02)  # more than a tick of the clock that files have their times from
     (target / "old").write_text("mine now")
     assert release.build().error == ""
     assert (target / "old").read_text() == "mine now", "an unchanged part is not unpacked again"
     assert release.build(PROFILE.format(lines=archive("new", name="new.tar.gz") + place)).error == ""
+    assert f"tree: changed by hand, and goes now: {target}/old\n" in release.log.read_text()
     assert files(target) == [".allotment-unpacked", "new"]
     assert [path.name for path in (release.folder / "var").iterdir()] == ["my tree"]
     assert release.build("[buildout]\nparts =\n").error == ""
@@ -110,6 +117,82 @@ def test_what_a_killed_run_unpacked_is_taken_over(release: Any, archive: Callabl
     (release.folder / ".installed.cfg").unlink()
     assert release.build().error == ""
     assert release.build(PROFILE.format(lines=lines + "\n    strip-top-level-dir = true")).error == ""
+
+
+@pytest.mark.parametrize("rename", range(6))
+def test_a_run_that_is_killed_before_any_rename_leaves_the_old_tree_or_the_new(
+    make_recipe: Any, archive: Callable[..., str], tmp_path: Path, rename: int
+) -> None:
+    place = tmp_path / "var/tree"
+
+    def recipe(lines: str) -> Any:
+        options = dict(line.strip().split(" = ") for line in lines.splitlines())
+        return make_recipe(Recipe, {**options, "destination": str(place)})
+
+    old, new = recipe(archive("old")), recipe(archive("new", name="new.tar.gz"))
+    old.install()
+    status = in_child(lambda: kill_before(rename, new.install))
+    assert status in (0, signal.SIGKILL)
+    assert rename or status == signal.SIGKILL
+    assert not place.exists() or files(place) in ([MARK, "old"], [MARK, "new"])
+    new.install()
+    assert files(place) == [MARK, "new"]
+    assert list(place.parent.iterdir()) == [place]
+
+
+def test_what_goes_is_told_only_when_it_was_changed(release: Any, archive: Callable[..., str]) -> None:
+    names = [f"dir/{number}" for number in range(7)]
+    build = PROFILE.format(lines=archive(*names) + "\n    destination = tree")
+    assert release.build(build).error == ""
+    assert release.build("[buildout]\nparts =\n").error == ""
+    assert "by hand" not in release.log.read_text()
+    assert release.build(build).error == ""
+    time.sleep(0.02)  # more than a tick of the clock that files have their times from
+    for name in names:
+        (release.folder / "tree" / name).write_text("mine")
+    (release.folder / ".installed.cfg").unlink()
+    assert release.build(build + "strip-top-level-dir = true\n").error == ""
+    shown = ", ".join(f"{release.folder}/tree/dir/{number}" for number in range(5))
+    assert f"changed by hand, and goes now: {shown} and 2 more\n" in release.log.read_text()
+
+
+def test_a_run_that_is_killed_while_it_unpacks_leaves_nothing(
+    release: Any, archive: Callable[..., str], make_recipe: Any
+) -> None:
+    lines = archive("tree-1.0/a")
+    (release.folder / "store/.tree-1-half").mkdir(parents=True)
+    (release.folder / ".tree.replacing/new/half").mkdir(parents=True)
+    assert release.build(PROFILE.format(lines=lines + "\n    destination = tree")).error == ""
+    assert [path.name for path in release.folder.glob(".tree*")] == []
+    assert not list((release.folder / "store").iterdir())
+
+
+def in_child(action: Callable[[], object]) -> int:
+    """Do something in a process of its own; return the signal that ended it, or 0."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0
+    return os.WTERMSIG(status)
+
+
+def kill_before(number: int, action: Callable[[], object]) -> None:
+    """Do something until it renames for the given time, and die there."""
+    rename, left = Path.rename, iter(range(number))
+
+    def counted(path: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rename(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "rename", counted)
+        action()
 
 
 def test_a_shared_folder_is_read_only_and_stays(release: Any, archive: Callable[..., str], short_path: Path) -> None:
