@@ -252,3 +252,25 @@ def test_a_part_keeps_what_it_does_not_write_at_each_run(partition: Any) -> None
     assert partition.run(profile).outcome == "waiting"
     assert partition.run(SECTIONS.format(parts="rarely", text=1)).outcome == "done"
     assert partition.text("etc/rarely") == "1"
+
+
+def test_what_was_read_as_it_was_is_not_written_later(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = w t
+        [w]
+        recipe = allotment.recipes:wrapper
+        command-line = serve
+        wrapper-path = w
+        hash-files = etc/t
+        [t]
+        recipe = allotment.recipes:template
+        inline = x
+        output = etc/t
+        """
+    (partition.folder / "etc").mkdir(parents=True)
+    (partition.folder / "etc/t").write_text("of an earlier release")
+    fix = "Let that section come later, by referring to [t]"
+    error = f"[t] writes {partition.folder}/etc/t, which another section has read before, as it was. {fix}."
+    assert partition.run(profile).error == error
+    assert partition.run(profile.replace("etc/t\n        [t]", "${t:output}\n        [t]")).error == ""

@@ -27,6 +27,7 @@ class Journal:
         self._entries: dict[Path, File | Link] = {}
         self._removals: set[Path] = set()
         self._kept: set[Path] = set()
+        self._read: set[Path] = set()  # as they were before this run
         self._actions: list[Callable[[], object]] = []
         self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
 
@@ -43,6 +44,11 @@ class Journal:
         if earlier is not None and earlier.section != entry.section:
             raise AllotmentError(
                 f"[{entry.section}] writes {path}, as [{earlier.section}] does", "Give one another path"
+            )
+        if earlier is None and path in self._read:
+            raise AllotmentError(
+                f"[{entry.section}] writes {path}, which another section has read before, as it was",
+                f"Let that section come later, by referring to [{entry.section}]",
             )
         self._entries[path] = entry
         self._removals.discard(path)
@@ -95,9 +101,16 @@ class Journal:
         return frozenset(path for path in self._entries if path not in self._kept and not os.path.lexists(path))
 
     def read(self, path: Path) -> bytes:
-        """Return what ``path`` holds once the journal is applied; links are followed."""
+        """Return what ``path`` holds once the journal is applied; links are followed.
+
+        Who reads a file before it is written in the same run would go by an old one: writing it is an error then.
+        """
         path, entry = self._follow(path)
-        return entry.data if entry is not None else path.read_bytes()
+        if entry is not None:
+            return entry.data
+        data = path.read_bytes()
+        self._read.add(path)
+        return data
 
     def mode(self, path: Path) -> int:
         """Return the permissions that ``path`` has once the journal is applied; links are followed."""
