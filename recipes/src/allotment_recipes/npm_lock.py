@@ -62,8 +62,11 @@ def fetch_tarballs(tarballs: tuple[Tarball, ...], blobs: BlobStore) -> dict[Tarb
 
 
 def _tarball(place: str, package: dict[str, Any], where: str) -> Tarball | None:
-    if not place or package.get("link") or package.get("inBundle") or "node_modules/" not in place:
-        return None  # the project itself, a workspace of it, or what is in another's tarball
+    if package.get("link") or place.startswith("/") or ".." in place.split("/"):
+        folder = package.get("resolved") if package.get("link") else place
+        raise AllotmentError(f"{where}: {place} is the folder {folder}", "Use released versions of packages")
+    if not place or package.get("inBundle") or "node_modules/" not in place:
+        return None  # the project itself, a workspace that nothing needs, or what is in another's tarball
     name = package.get("name") or place.rpartition("node_modules/")[2]
     shown = f"{name}@{package.get('version')}"
     if not _PACKAGE.fullmatch(shown):

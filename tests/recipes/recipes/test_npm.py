@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,6 +141,29 @@ def test_a_changed_lock_is_another_part_and_the_second_run_changes_nothing(proje
     assert second.parts != first.parts
 
 
+def test_a_run_that_is_killed_leaves_nothing_in_the_way(project: Project, tmp_path: Path) -> None:
+    project.need("one")
+    (tmp_path / "node/bin").mkdir(parents=True)
+    program = tmp_path / "node/bin/npm"
+    program.write_text("#!/bin/sh\nmkdir node_modules; touch node_modules/half; kill -9 $PPID; sleep 5\n")
+    program.chmod(0o755)
+    assert "signal 9" in project.build(f"node = {tmp_path}/node").error
+    assert not list(project.release.folder.glob("store/app-*"))
+    asked = len(project.asked)
+    assert project.build().error == ""
+    assert list((project.release.folder / "store").iterdir()) == [project.part]
+    assert not (project.part / "node_modules/half").exists()
+    assert len(project.asked) == asked, "what was fetched before is in the source cache"
+
+
+def test_a_script_that_never_ends_is_given_up(project: Project) -> None:
+    """Though it holds what npm printed to."""
+    project.need("one", pack("one", "sleep 20"), hasInstallScript=True)
+    began = time.monotonic()
+    assert project.build("scripts = true\ntimeout = 1").error.startswith("[app] npm took more than 1 s.")
+    assert time.monotonic() - began < 10
+
+
 def test_other_bytes_are_refused(project: Project) -> None:
     project.need("one")
     project.served["/one-1.0.0.tgz"] = pack("evil")
@@ -195,6 +219,9 @@ ONE = {"version": "1.0.0", "integrity": integrity(b"")}
         ({"node_modules/a": {**ONE, "resolved": "file:../a"}}, "l: a@1.0.0 comes from file:../a."),
         ({"node_modules/--x": {**ONE}}, "l: '--x@1.0.0' is no package of a registry"),
         ({"node_modules/a": {**ONE, "version": "file:x"}}, "l: 'a@file:x' is no package of a registry"),
+        ({"node_modules/a": {"resolved": "../a", "link": True}}, "l: node_modules/a is the folder ../a. Use released"),
+        ({"../a/node_modules/b": {**ONE}}, "l: ../a/node_modules/b is the folder ../a/node_modules/b. Use released"),
+        ({"/etc/node_modules/b": {**ONE}}, "l: /etc/node_modules/b is the folder /etc/node_modules/b."),
         ({"node_modules/a": 3}, "l is no package-lock.json"),
         ([], "l is no package-lock.json"),
     ],
@@ -210,12 +237,11 @@ def test_a_lock_of_an_old_format_is_refused() -> None:
         read_lock('{"lockfileVersion": 1, "packages": {}}', "l")
 
 
-def test_what_is_bundled_or_linked_or_aliased_is_understood() -> None:
+def test_what_is_bundled_or_aliased_is_understood() -> None:
     packages = {
         "": {"name": "project"},
         "node_modules/a": {**ONE, "name": "@real/b"},
         "node_modules/a/node_modules/c": {**ONE, "inBundle": True},
-        "node_modules/w": {"link": True, "resolved": "w"},
         "w": {"version": "1.0.0"},
     }
     found = read_lock(json.dumps({"lockfileVersion": 2, "packages": packages}), "l")

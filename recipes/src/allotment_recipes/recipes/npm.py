@@ -16,6 +16,7 @@ from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import HOST_PATH, missing_tools, read_variables
 from allotment_recipes.npm_lock import Tarball, fetch_tarballs, read_lock
 from allotment_recipes.part_folder import filling, removable
+from allotment_recipes.time_limits import run_for
 
 _FILES: Final = ("package.json", "package-lock.json")
 
@@ -24,7 +25,7 @@ _FILES: Final = ("package.json", "package-lock.json")
 class Options:
     path: Path  # folder with package.json and package-lock.json, of the profile's tree or another part's
     omit: Words = Words(("dev",))  # kinds of dependencies to leave out: dev, optional, peer
-    scripts: bool = False  # run the scripts that packages bring for their installation
+    scripts: bool = False  # run the scripts that packages bring; nothing keeps them from the network
     node: Path | None = None  # a part with bin/node and bin/npm; default: the machine's
     environment: str = ""  # variables of npm and of scripts, NAME=value a line
     timeout: float = 600.0  # seconds, for npm
@@ -36,7 +37,8 @@ class Recipe(GenericBaseRecipe[Options]):
     """Install the packages of a lock below ``${section:location}/node_modules``; ``bin`` has their programs.
 
     Each tarball is fetched and verified by the sha512 that the lock has for it, and kept in the source cache; npm then
-    runs offline, and no script of a package runs unless ``scripts`` says so. A package from git or a folder is refused.
+    runs offline, and no script of a package runs unless ``scripts`` says so. Such a script has all rights of the build:
+    what it fetches is pinned by nothing. A package from git or a folder is refused.
     """
 
     build_version = 1
@@ -125,17 +127,7 @@ class Recipe(GenericBaseRecipe[Options]):
             **self.variables,
         }
         try:
-            done = subprocess.run(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.options.timeout,
-                check=False,
-            )
+            done = run_for(command, folder, environment, self.options.timeout)
         except subprocess.TimeoutExpired as error:
             raise MachineError(
                 f"[{self.name}] npm took more than {self.options.timeout:.0f} s", "Set a longer timeout"
