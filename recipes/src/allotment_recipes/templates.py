@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError, nearest
+from allotment.errors import AllotmentError, MachineError, nearest
 from allotment.options import Mode, OptionProblem, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 
@@ -104,7 +104,12 @@ class TemplateRecipe(GenericBaseRecipe[O]):
             source = sources.Source(self.options.sha256sum.lower(), url.rpartition("/")[2], (url,))
         except AllotmentError as error:
             raise OptionProblem("sha256sum", error.what, error.fix) from error
-        sources.fetch(source, blobs)
+        try:
+            sources.fetch(source, blobs)
+        except MachineError as error:
+            raise MachineError(f"[{self.name}] url: {error.what}", error.fix) from error
+        except AllotmentError as error:
+            raise OptionProblem("url", error.what, error.fix) from error
         return blobs.read(source.sha256)
 
 

@@ -214,6 +214,10 @@ def test_a_mistake_in_a_template_is_named_with_its_line(
         ({"context": "key a b"}, "[part] context: a: 'b' is not 'section:option'. Correct the line."),
         ({"context": "key a buildout:directry"}, "[part] context: [buildout] has no option 'directry'. Did you mean 'directory'?"),
         ({"context": "json a {"}, "[part] context: a: Expecting property name"),
+        ({"context": "json a " + "[" * 100000}, "[part] context: a: maximum recursion depth exceeded"),
+        ({"encoding": "rot13"}, "[part] encoding: 'rot13' is not a text encoding"),
+        ({"encoding": "a\0b"}, "[part] encoding: embedded null character. Write utf-8."),
+        ({"output": "a\0b"}, "[part] output: holds a NUL character. Take it out."),
         ({"context": "import a no_such_module"}, "[part] context: a: No module named 'no_such_module'."),
         ({"context": "alone"}, "[part] context: 'alone' is not 'kind name expression'."),
         ({"import-list": "rawfile x"}, "[part] import-list: 'rawfile x' is not one of file, rawfile, folder, rawfolder, a name and a path. Write it like: rawfile lib lib.j2."),
@@ -274,3 +278,12 @@ def test_a_list_of_variables_is_read_or_refused(make_recipe: Make, text: str) ->
 def test_a_raw_value_comes_out_as_it_went_in(make_recipe: Make, tmp_path: Path, value: str) -> None:
     make_recipe(template.Recipe, {"inline": "{{ x }}", "output": "o", "context": f"raw x {value}"}).install()
     assert (tmp_path / "o").read_text() == value
+
+
+def test_a_template_that_can_not_be_fetched_is_named_with_its_section(release: Any) -> None:
+    section = (
+        f"recipe = allotment.recipes:template.jinja2\nurl = http://127.0.0.1:9/t\nsha256sum = {'0' * 64}\noutput = o\n"
+    )
+    result = release.build(f"[buildout]\nparts = t\n[t]\n{section}")
+    assert result.error.startswith(f"[t] url: t (sha256 {'0' * 64}) can't be had:")
+    assert result.cause == "machine"

@@ -2,7 +2,6 @@
 """Recipe ``template.jinja2``: render a template to a file."""
 
 import builtins
-import codecs
 import importlib
 import json
 import traceback
@@ -51,8 +50,8 @@ class Recipe(TemplateRecipe[Options]):
     def prepare(self) -> None:
         self.locate()
         try:
-            codecs.lookup(self.options.encoding)
-        except LookupError as error:
+            "".encode(self.options.encoding)
+        except (LookupError, ValueError) as error:
             raise OptionProblem("encoding", f"{error}", "Write utf-8") from error
         self.holds_secret = False
         # Read here, so that the sections become known as references, and a child's missing answer makes this part wait.
@@ -167,7 +166,7 @@ class Recipe(TemplateRecipe[Options]):
             raise OptionProblem("context", f"{line!r} has the unknown kind '{kind}'", nearest(kind, tuple(kinds)))
         try:
             return name, kinds[kind](expression)
-        except (ImportError, ValueError) as error:
+        except (ImportError, ValueError, RecursionError) as error:
             raise OptionProblem("context", f"{name}: {error}", "Correct the line") from error
 
     def _option(self, reference: str) -> Any:
