@@ -94,7 +94,7 @@ class GenericBaseRecipe(Generic[O]):
         if isinstance(content, str):
             private = private or self.run.tokens.found_in(content)
             content = self.run.tokens.reveal(content).encode()
-        self.run.journal.write(target, content, mode & ~0o077 if private else mode, self.name)
+        self.run.journal.write(target, content, mode & ~0o077 if private else mode, self.name, self._profile)
         return target
 
     def link(self, path: Path | str, target: Path | str) -> Path:
@@ -103,7 +103,7 @@ class GenericBaseRecipe(Generic[O]):
         ``target`` is kept as it is written (from the link's folder, when it is relative) and need not exist yet.
         """
         link = self.path(path)
-        self.run.journal.link(link, str(target), self.name)
+        self.run.journal.link(link, str(target), self.name, self._profile)
         return link
 
     def fail(self, problem: OptionProblem) -> NoReturn:
@@ -130,6 +130,11 @@ class GenericBaseRecipe(Generic[O]):
             return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
         except AllotmentError as error:
             raise OptionProblem("version, or the section's name", error.what, error.fix) from error
+
+    @property
+    def _profile(self) -> str:
+        """What tells this run's profiles apart: each has its own list of installed parts."""
+        return str(self.buildout["buildout"].get("installed", ""))
 
     @property
     def is_upstream(self) -> bool:

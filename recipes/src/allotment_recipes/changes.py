@@ -20,6 +20,7 @@ class File:
     data: bytes
     mode: int
     section: str = ""  # that writes it
+    profile: str = ""  # that has the section
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Link:
 
     target: str
     section: str = ""  # that writes it
+    profile: str = ""  # that has the section
 
 
 @dataclass(frozen=True)

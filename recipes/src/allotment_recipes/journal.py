@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from allotment.atomic import write_bytes, write_link
@@ -31,19 +32,28 @@ class Journal:
         self._actions: list[Callable[[], object]] = []
         self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
 
-    def write(self, path: Path, data: bytes, mode: int, section: str) -> None:
-        """Enter a file; two sections that write the same path are an error."""
-        self._enter(path, File(data, mode, section))
+    def write(self, path: Path, data: bytes, mode: int, section: str, profile: str = "") -> None:
+        """Enter a file; two sections that write the same path are an error.
 
-    def link(self, path: Path, target: str, section: str) -> None:
+        Those of one name in two profiles may both write the same there: it is in what both extend.
+        """
+        self._enter(path, File(data, mode, section, profile))
+
+    def link(self, path: Path, target: str, section: str, profile: str = "") -> None:
         """Enter a symbolic link that holds ``target`` as it is written; it need not exist."""
-        self._enter(path, Link(target, section))
+        self._enter(path, Link(target, section, profile))
 
     def _enter(self, path: Path, entry: File | Link) -> None:
         earlier = self._entries.get(path)
         if earlier is not None and earlier.section != entry.section:
             raise AllotmentError(
                 f"[{entry.section}] writes {path}, as [{earlier.section}] does", "Give one another path"
+            )
+        is_others = earlier is not None and earlier.profile != entry.profile
+        if earlier is not None and is_others and replace(earlier, profile=entry.profile) != entry:
+            raise AllotmentError(
+                f"[{entry.section}] writes {path}, as the section of that name in another profile does",
+                "Give one another path",
             )
         if earlier is None and path in self._read:
             raise AllotmentError(

@@ -29,7 +29,8 @@ class Subprofile(Buildout):
         self._outer = outer
         self._profiles = profiles
         settings = {name: outer["buildout"][name] for name in (*_INHERITED, "allow-picked-versions")}
-        settings["installed"] = str(_installed_file(outer.run.folder, section))
+        self.place: str = f"{outer.place}/{section}" if isinstance(outer, Subprofile) else section
+        settings["installed"] = str(_installed_file(outer.run.folder, self.place))
         if profiles:
             settings["extends"] = "\n".join(map(str, profiles))
         else:

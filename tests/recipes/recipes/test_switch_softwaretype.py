@@ -150,6 +150,36 @@ def test_an_error_within_is_named_and_nothing_is_applied(switched: Switched) -> 
     assert switched.files == {"inner.cfg", "etc/page"}
 
 
+def test_a_path_that_both_profiles_write_is_named(switched: Switched) -> None:
+    same = SMALL.replace("etc/tiny", "etc/outer").replace("tiny", "outer-file")
+    switched.write("small.cfg", same)
+    error = (
+        f"[outer-file] writes {switched.partition.folder}/etc/outer, "
+        "as the section of that name in another profile does. Give one another path."
+    )
+    assert switched.run("small", more="outer-file").error in (error, f"small.cfg: {error}")
+    switched.write("small.cfg", same.replace("inline = outer-file", "inline = outer"))
+    assert switched.run("small", more="outer-file").error == "", "both write the same"
+
+
+def test_sections_of_one_name_nest(switched: Switched) -> None:
+    switched.write(
+        "small.cfg",
+        "[buildout]\nparts = switch more\n[switch]\nrecipe = allotment.recipes:switch-softwaretype\n"
+        f"small = {switched.partition.software}/tiny.cfg\n[more]\n<= file\noutput = etc/more\n"
+        "[file]\nrecipe = allotment.recipes:template.jinja2\ninline = more\n",
+    )
+    switched.write("tiny.cfg", SMALL)
+    for _ in range(2):
+        assert switched.run("small").error == ""
+        assert switched.files == {"etc/tiny", "etc/more"}
+    assert "Updating tiny" in switched.partition.log.read_text()
+    assert "Uninstalling" not in switched.partition.log.read_text()
+    switched.write("small.cfg", "[buildout]\nparts =\n")
+    assert switched.run("small").error == ""
+    assert list(switched.partition.files()) == [".installed.cfg"]
+
+
 def test_a_run_that_fails_forgets_nothing_of_what_is_installed(switched: Switched) -> None:
     switched.run("small")
     record = switched.partition.text(".installed-switch.cfg")
