@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment.parameters import ParameterError, check_schema, checked
+from allotment.messages.manifest import Blob, ReleaseManifest, SoftwareType
+from allotment.parameters import ParameterError, accepted, check_schema, checked, software_type
 from allotment.secret import Secret
 
 SCHEMA = {
@@ -63,6 +64,18 @@ def test_the_first_problem_is_named_with_its_fix(parameters: dict[str, Any], mes
     with pytest.raises(ParameterError) as caught:
         checked(parameters, SCHEMA, "here")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("asked", "offered"), [("default", "RootSoftwareInstance"), ("RootSoftwareInstance", "default")]
+)
+def test_the_default_type_has_two_names(asked: str, offered: str) -> None:
+    kinds = {offered: SoftwareType("", "", "a", {"required": ["port"]}, {})}
+    manifest = ReleaseManifest("shop", "software.cfg", Blob("0" * 64, 1), kinds, {})
+    with pytest.raises(ParameterError, match="port"):
+        accepted(manifest, asked, {})
+    kinds[asked] = SoftwareType("", "", "b", {}, {})
+    assert software_type(manifest, asked).profile == "b", "its own name comes first"
 
 
 def test_what_is_accepted_comes_back_with_its_secrets_marked() -> None:

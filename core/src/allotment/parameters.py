@@ -24,7 +24,7 @@ class ParameterError(MessageError):
 
 def software_type(manifest: ReleaseManifest, name: str) -> SoftwareType:
     """Return one of a release's software types."""
-    found = manifest.software_types.get(name)
+    found = manifest.software_type(name)
     if found is None:
         known = tuple(manifest.software_types)
         raise ParameterError(f"release {manifest.name} has no software type '{name}'", nearest(name, known))

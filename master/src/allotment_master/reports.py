@@ -66,7 +66,7 @@ def _observe_instance(transaction: Transaction, rules: Rules, instance: Instance
     if seen.generation < instance.observed_generation:
         return False  # it was overtaken by a later report, which must not be undone
     manifest = manifests.get(transaction.connection, instance.wanted.manifest).manifest
-    kind = manifest.software_types.get(instance.wanted.software_type)
+    kind = manifest.software_type(instance.wanted.software_type)
     published = instance.published
     if seen.published is not None:
         published = mark(seen.published.values, kind.published if kind else {})

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from allotment.errors import AllotmentError, nearest
-from allotment.messages.manifest import DEFAULT_TYPE
+from allotment.messages.manifest import type_names
 from allotment.options import OptionProblem
 from allotment.secret import resolve
 from allotment_recipes.values import strict_json
 
-_ROOT_TYPE: Final = "RootSoftwareInstance"  # what SlapOS's clients call the default software type
-ALIASES: Final = {_ROOT_TYPE: (DEFAULT_TYPE,), DEFAULT_TYPE: (_ROOT_TYPE,)}  # software type -> what else may be meant
 _KINDS: Final[Mapping[str, tuple[type, ...]]] = {
     "integer": (int,),
     "number": (int, float),
@@ -58,7 +56,7 @@ def schemas_of(path: Path, software_type: str, option: str) -> tuple[Path | None
     ``path`` may be a ``software.cfg.json`` of ours or of SlapOS; any other document is itself the instance's schema.
     """
     document = _read_object(path, option)
-    names = (software_type, *ALIASES.get(software_type, ()))
+    names = type_names(software_type)
     if isinstance(document.get("types"), Mapping) and "format" in document:
         entries = [document["types"][name] for name in names if name in document["types"]]
         if not entries or not isinstance(entries[0], Mapping) or "parameters" not in entries[0]:

@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 from allotment.codec import Json, dumps, message
 
 DEFAULT_TYPE = "default"
+_ROOT_TYPE = "RootSoftwareInstance"  # what SlapOS's clients call it
+
+
+def type_names(name: str) -> tuple[str, ...]:
+    """Return what a software type may be called: the two names of the default one stand for one another."""
+    other = {DEFAULT_TYPE: _ROOT_TYPE, _ROOT_TYPE: DEFAULT_TYPE}.get(name)
+    return (name,) if other is None else (name, other)
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,10 @@ class ReleaseManifest:
     parts: Mapping[str, Mapping[str, str]]  # platform -> part -> hash of the part's inputs
     distributions: tuple[Distribution, ...] = ()
     licences: tuple[str, ...] = ()  # SPDX identifiers
+
+    def software_type(self, name: str) -> SoftwareType | None:
+        """Return one of the software types, by its own name before another one of it."""
+        return next((self.software_types[known] for known in type_names(name) if known in self.software_types), None)
 
     @property
     def sha256(self) -> str:

@@ -120,7 +120,7 @@ def _schema(client: MasterClient, release: str, software_type: str) -> Mapping[s
         sha256 = next((item.manifest for item in client.releases() if item.name == release), None)
     if sha256 is None:
         return {}
-    kind = client.get_manifest(sha256).manifest.software_types.get(software_type)
+    kind = client.get_manifest(sha256).manifest.software_type(software_type)
     parameters = kind.parameters if kind else {}
     properties = parameters.get("properties", {}) if isinstance(parameters, Mapping) else {}
     return properties if isinstance(properties, Mapping) else {}

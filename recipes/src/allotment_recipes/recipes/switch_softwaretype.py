@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from allotment.errors import AllotmentError, nearest
+from allotment.messages.manifest import type_names
 from allotment.options import OptionProblem, rest
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.parameters import ALIASES
 
 _REFERENCE: Final = re.compile(r"([^:/\s]+):([^:/\s]+)")  # section:option, which is never a path that one would write
 
@@ -36,7 +36,7 @@ class Recipe(GenericBaseRecipe[Options]):
         software_type = self.run.need_instance(self.name).software_type
         overrides = self._overrides()
         profiles = self.options.profiles
-        names = (software_type, *ALIASES.get(software_type, ()))
+        names = type_names(software_type)
         found = next((name for name in names if name in profiles), None)
         if found is None:
             raise OptionProblem(
