@@ -285,6 +285,13 @@ def test_signals_are_ignored_from_the_start(script: Any) -> None:
     )
 
 
+def test_the_signal_of_the_logs_may_be_ignored_by_the_program(script: Any, tmp_path: Path) -> None:
+    code = "from signal import *; print(getsignal(SIGUSR1) == SIG_IGN)"
+    options = {"sig-ign": "USR1", "redirect-signal": "USR1", "redirect-stdout": "log"}
+    subprocess.run([script([sys.executable, "-c", code], **options)], timeout=10, check=True)
+    assert (tmp_path / "log").read_text() == "True\n"
+
+
 def test_broken_pipes_end_the_program_as_they_would_without_us(script: Any) -> None:
     path = script("cat /proc/self/status", **{"sig-ign": "HUP"})
     text = subprocess.run([path], capture_output=True, text=True, timeout=10, check=True).stdout

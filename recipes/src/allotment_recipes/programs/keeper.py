@@ -87,17 +87,18 @@ class Keeper:
         forwarded = {signal.Signals[f"SIG{name}"] for name in _FORWARDED}
         ours = {number for number in forwarded if signal.getsignal(number) != signal.SIG_IGN} | {self._reopen_on}
         everything = ours | {signal.SIGCHLD}
+        ignored = {number for number in everything if signal.getsignal(number) == signal.SIG_IGN}
         # Blocked until the child has its own handlers: what comes in between is not lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, everything)
         woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         for number in everything:
             signal.signal(number, _note)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self._start(everything)
+        self._start(everything, ignored)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
         _end_as(self._serve(woken))
 
-    def _start(self, blocked: set[signal.Signals]) -> None:
+    def _start(self, blocked: set[signal.Signals], ignored: set[signal.Signals]) -> None:
         parent, ends = os.getpid(), self._make_pipes()
         self._pid = os.fork()
         if self._pid == 0:
@@ -110,7 +111,7 @@ class Keeper:
                     os.dup2(end, target)
                 signal.set_wakeup_fd(-1)
                 for number in blocked:
-                    signal.signal(number, signal.SIG_DFL)
+                    signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
                 become(self._command)
             except LaunchError as error:
