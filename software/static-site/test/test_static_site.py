@@ -5,13 +5,17 @@ import hashlib
 import http.client
 import http.server
 import io
+import json
+import subprocess
 import tarfile
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 STYLE = b"h1 { color: teal }\n"
@@ -143,6 +147,36 @@ def _body(url: str) -> bytes:
         return ask(url).body
     except OSError as error:  # it restarts
         return str(error).encode()
+
+
+def test_requests_are_logged_and_the_log_is_rotated(request_instance: Callable[..., Any]) -> None:
+    url = request_instance("logged").published["url"]
+    folder = _folder_of(url)
+    ask(url, "before")
+    state = folder / "var/logrotate/state.json"
+    log = folder / "var/log/access.log"
+    state.parent.mkdir(exist_ok=True)
+    state.write_text(json.dumps({"format": 1, "rotated": {str(log): 0.0}, "pending": []}))  # as if it were long ago
+    *_, job = (folder / "etc/cron.d/logrotate").read_text().split(maxsplit=5)
+    subprocess.run(job, shell=True, check=True, timeout=60)
+    deadline = time.monotonic() + 20
+    while not log.exists():  # nginx was told to open it anew
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ask(url, "after")
+    (rotated,) = log.parent.glob("access.log-*")
+    assert "GET /before" in rotated.read_text()
+    assert "GET /after" in log.read_text()
+    assert "GET /before" not in log.read_text()
+
+
+def _folder_of(url: str) -> Path:
+    """Return the folder of the instance that answers at ``url``."""
+    place = urllib.parse.urlsplit(url)
+    for found in psutil.net_connections("tcp"):
+        if found.status == psutil.CONN_LISTEN and found.laddr == (place.hostname, place.port) and found.pid:
+            return Path(psutil.Process(found.pid).cwd())
+    raise AssertionError(f"nothing listens at {url}")
 
 
 def test_replicas_serve_the_same_site(request_instance: Callable[..., Any], archives: Archives) -> None:
