@@ -215,7 +215,7 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
         "cron-entries": "jobs",
     }
     made = make_recipe(
-        ca_certificate.Recipe, {**options, "name": "site", "common-name": "The site", "renew-before": "2"}
+        ca_certificate.Recipe, {**options, "name": "site", "common-name": "--The site", "renew-before": "2"}
     )
     run, job, promise = made.install()
     assert (
@@ -234,7 +234,7 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
     assert not isinstance(entry, str)
     done = subprocess.run(["/bin/sh", "-c", entry.command], capture_output=True, timeout=30, check=True)
     assert done.stdout.startswith(b"site: is valid until ")
-    assert "The site" in openssl(tmp_path, "x509", "-in", made.raw["cert-file"], "-noout", "-subject")
+    assert "--The site" in openssl(tmp_path, "x509", "-in", made.raw["cert-file"], "-noout", "-subject")
     assert (made.raw["key-file"], made.raw["ca-file"]) == (str(tmp_path / "etc/site.key"), str(tmp_path / "ca/ca.crt"))
     words = (
         make_recipe(ca_certificate.Recipe, {**OPTIONS, "request-folder": "r", "ca-file": "theirs"})
@@ -251,9 +251,14 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
         ({"ca-path": "a", "ca-file": "c"}, "[part] ca-file: is that of whoever signs the request, and ca-path signs here. Remove it, or give request-folder in place of ca-path."),
         ({"ca-path": "a", "name": "a/b"}, "[part] name: 'a/b' is not a name. Use letters, digits, '-', '.', '_'."),
         ({"ca-path": "a", "common-name": "x" * 65, "names": "a"}, f"[part] common-name: '{'x' * 65}' has not 1 to 64 characters. Shorten it."),
-        ({"ca-path": "a", "names": "a_b -x"}, "[part] names: '-x' is neither a host's name nor an address. Correct it."),
+        ({"ca-path": "a", "names": "a_b -x"}, "[part] names: '-x' is neither a host's name nor an address. Write it like shop.example."),
+        ({"ca-path": "a", "names": "a..b"}, "[part] names: 'a..b' is neither a host's name nor an address. Write it like shop.example."),
+        ({"ca-path": "a", "names": "1:2"}, "[part] names: '1:2' is neither a host's name nor an address. Write it like shop.example."),
+        ({"ca-path": "a", "common-name": "The site"}, "[part] names: 'The site' is neither a host's name nor an address. Give names."),
+        ({"ca-path": "a", "cert-file": "etc/site.key"}, "[part] cert-file: is the key-file. Give each a file of its own."),
         ({"ca-path": "a", "renew-before": "90"}, "[part] renew-before: 90 is not from 0 to days. Leave it out."),
-        ({"ca-path": "a", "days": "-1"}, "[part] renew-before: -0.333333 is not from 0 to days. Leave it out."),
+        ({"ca-path": "a", "days": "-1"}, "[part] days: -1 is not from 0 to 3650. Write it like 90."),
+        ({"ca-path": "a", "days": "1e9"}, "[part] days: 1e+09 is not from 0 to 3650. Write it like 90."),
         ({"ca-path": "a", "on-renew": "a\nb"}, "[part] on-renew: is not one line of text. Write more than one line to a script."),
     ],
 )  # fmt: skip

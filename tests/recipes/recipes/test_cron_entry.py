@@ -82,6 +82,7 @@ def test_once_a_day_is_stable_and_differs_between_instances() -> None:
         ({"frequency": "@daily", "command": "a", "time-zone": "X"}, "[part] time-zone: 'X' is not a time zone such as Europe/Paris."),
         ({"frequency": "61 * * * *", "command": "a"}, "[part] frequency: '61 * * * *' is not cron's: bad minute. Write it like 30 2 * * *, or like Mon..Fri 10:00."),
         ({"time": "*:*/5", "command": "a"}, "[part] time: '*:*/5' is neither five fields of cron nor a calendar event: '*/5' is not a minute"),
+        ({"frequency": "@daily", "command": "a", "environment": "CRON_TZ=x"}, "[part] environment: CRON_TZ is a time zone. Write it to time-zone."),
         ({"frequency": "@daily", "command": "a", "environment": "nothing"}, "[part] environment: there is no section 'nothing'."),
     ],
 )  # fmt: skip

@@ -60,6 +60,7 @@ def test_counts_of_failures(make_recipe: Make) -> None:
         ({"module": "a", "output": "etc/plugin/a b.py"}, "[part] output: 'a b' is not a promise's name."),
         ({"module": "a", "config-frequency": "often"}, "[part] config-frequency: 'often' is not a number. Write it like 5."),
         ({"module": "a", "config-result-count": "nan"}, "[part] config-result-count: 'nan' is not a number. Write it like 5."),
+        ({"module": "a", "config-failure-amount": "1.5"}, "[part] config-failure-amount: 1.5 is not a whole number. Write it like 3."),
         ({"promise": "a", "failures": "21"}, "[part] failures: 21 is not from 0 to 20. Count fewer runs."),
         ({"promise": "a", "failures": "3", "window": "2"}, "[part] failures: 3 is above window. Look at more runs."),
     ],

@@ -2,6 +2,7 @@
 """Recipe ``ca.certificate``: a key that is made here, and a certificate that is renewed in time."""
 
 import importlib.util
+import ipaddress
 import re
 import shlex
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from allotment_recipes.recipes.cron import require_cronsim
 from allotment_recipes.scripts import program, refuse_secrets, write_script
 
 _NAME = re.compile(r"[A-Za-z0-9_][-A-Za-z0-9_.]*")
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9_]([-A-Za-z0-9_.]*[A-Za-z0-9_])?|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*")
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
+_MOST_DAYS = 3650
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,17 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem(
                 "name", f"{self.certificate_name!r} is not a name", "Use letters, digits, '-', '.', '_'"
             )
+        if self.path(options.key_file) == self.path(options.cert_file):
+            raise OptionProblem("cert-file", "is the key-file", "Give each a file of its own")
         self.subject = options.common_name or self.certificate_name
         if not 1 <= len(self.subject) <= 64 or not self.subject.isprintable():
             raise OptionProblem("common-name", f"{self.subject!r} has not 1 to 64 characters", "Shorten it")
         for name in options.names or (self.subject,):
-            if not _HOST.fullmatch(name):
-                raise OptionProblem("names", f"{name!r} is neither a host's name nor an address", "Correct it")
+            if not _is_host(name):
+                problem = f"{name!r} is neither a host's name nor an address"
+                raise OptionProblem("names", problem, "Write it like shop.example" if options.names else "Give names")
+        if not 0 < options.days <= _MOST_DAYS:
+            raise OptionProblem("days", f"{options.days:g} is not from 0 to {_MOST_DAYS}", "Write it like 90")
         self.before = options.renew_before or options.days / 3
         if not 0 < self.before < options.days:
             raise OptionProblem("renew-before", f"{self.before:g} is not from 0 to days", "Leave it out")
@@ -96,7 +104,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _words(self) -> list[str]:
         options = self.options
-        words = [*program("certificate"), "--name", self.certificate_name, "--subject", self.subject]
+        words = [*program("certificate"), "--name", self.certificate_name, f"--subject={self.subject}"]
         files = ("key_file", "cert_file", "ca_path", "request_folder", "ca_file")
         for option in files:
             path = getattr(options, option)
@@ -105,4 +113,13 @@ class Recipe(GenericBaseRecipe[Options]):
         for name in options.names:
             words += ["--for", name]
         words += ["--days", f"{options.days:g}", "--renew-before", f"{self.before:g}"]
-        return [*words, "--on-renew", options.on_renew.strip()] if options.on_renew.strip() else words
+        return [*words, f"--on-renew={options.on_renew.strip()}"] if options.on_renew.strip() else words
+
+
+def _is_host(name: str) -> bool:
+    if ":" not in name:
+        return bool(_HOST.fullmatch(name)) and len(name) <= 253
+    try:
+        return "%" not in name and bool(ipaddress.IPv6Address(name))
+    except ValueError:
+        return False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from allotment.options import OptionProblem, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.crontab import ScheduleError, entry, read_schedule
+from allotment_recipes.crontab import ZONE, ScheduleError, entry, read_schedule
 from allotment_recipes.recipes.cron import check_time_zone, require_cronsim
 from allotment_recipes.scripts import read_environment, refuse_secrets
 
@@ -54,6 +54,8 @@ class Recipe(GenericBaseRecipe[Options]):
         if not self.command or not self.command.isprintable():
             raise OptionProblem("command", "is not one line of text", "Write more than one line to a script")
         self.environment = read_environment(self, options.environment)
+        if ZONE in self.environment:
+            raise OptionProblem("environment", f"{ZONE} is a time zone", "Write it to time-zone")
         for variable, value in self.environment.items():
             if not self.run.tokens.reveal(value).isprintable():
                 raise OptionProblem("environment", f"{variable} is not one line of text", "Put the value into a file")

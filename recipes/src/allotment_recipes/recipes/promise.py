@@ -62,8 +62,8 @@ class Recipe(GenericBaseRecipe[Options]):
         period, failures, window = options.period, options.failures, options.window
         if options.module:
             period = 60 * self._taken(config, "frequency", period / 60)
-            failures = int(self._taken(config, "failure-amount", failures))
-            window = int(self._taken(config, "result-count", window))
+            failures = self._taken_count(config, "failure-amount", failures)
+            window = self._taken_count(config, "result-count", window)
         for option, count in (("failures", failures), ("window", window)):
             if not 0 <= count <= _MOST:
                 raise OptionProblem(option, f"{count} is not from 0 to {_MOST}", "Count fewer runs")
@@ -86,6 +86,12 @@ class Recipe(GenericBaseRecipe[Options]):
         text = json.dumps(json.loads(dumps(self.document)), indent=2, ensure_ascii=False) + "\n"
         has_secret = any(not isinstance(value, str) for value in self.document.options.values())
         return [self.write(f"etc/promise/{self.promise_name}.json", text, self.options.mode, private=has_secret)]
+
+    def _taken_count(self, config: dict[str, str], name: str, default: int) -> int:
+        number = float(self._taken(config, name, default))
+        if not number.is_integer():
+            raise OptionProblem(f"config-{name}", f"{number:g} is not a whole number", "Write it like 3")
+        return int(number)
 
     @staticmethod
     def _taken(config: dict[str, str], name: str, default: float) -> float:
