@@ -25,7 +25,7 @@ from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.patches import Patch, read_patches
 from allotment_recipes.python_programs import install_tools, pins_of
-from allotment_recipes.shared_store import Place, Store
+from allotment_recipes.shared_store import Place, Store, remove
 
 LOCATION = "@@LOCATION@@"
 C = TypeVar("C", bound="CompileOptions")
@@ -175,7 +175,9 @@ class CompiledPart(GenericBaseRecipe[C]):
         """Let `allot build --shell` find the work folder by the part's name."""
         link = self.folder / ".build" / self.name
         link.parent.mkdir(exist_ok=True)
-        link.unlink(missing_ok=True)
+        if link.is_symlink():
+            link.unlink()
+        remove(link)  # a folder, of the python.develop that the section was before
         link.symlink_to(work)
 
     def _check(self, place: Place) -> None:

@@ -107,6 +107,32 @@ def test_setuptools_develops_a_distribution(checkout: Checkout) -> None:
     assert checkout.run("mine") == "first\n"
 
 
+def test_a_run_that_is_killed_leaves_nothing_in_the_way(checkout: Checkout, tmp_path: Path) -> None:
+    assert checkout.build().error == ""
+    (checkout.folder / "own.py").write_text("import os, time; os.kill(os.getpgrp(), 9); time.sleep(5)\n")
+    (checkout.folder / "pyproject.toml").write_text(PROJECT + "# changed\n")
+    assert "signal 9" in checkout.build().error
+    assert checkout.run("mine") == "first\n", "what was there before"
+    (checkout.made / ".made-from").unlink()  # as when it is killed while it removes the old one for a changed section
+    (checkout.folder / "own.py").write_text(BACKEND)
+    assert checkout.build("setup-eggs =\nenvironment = A = 1").error == ""
+    assert checkout.run("mine") == "first\n"
+    assert not (checkout.release.folder / ".build/mine").exists()
+
+
+def test_a_section_may_become_another_recipe_after_a_failure(checkout: Checkout) -> None:
+    (checkout.folder / "own.py").write_text("")
+    assert "error: own can't build an editable wheel" in checkout.build().error
+    assert (checkout.release.folder / ".build/mine").is_dir()
+    checkout.release.write("sources/file", "text")
+    result = checkout.release.build(
+        "[buildout]\nparts = mine\n[mine]\nrecipe = allotment.recipes:cmmi\nshared = false\n"
+        "path = ${:_profile_base_location_}/sources\nconfigure-command = true\nmake-binary =\n"
+        "post-install = cp file @@LOCATION@@/\n"
+    )
+    assert result.error == ""
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

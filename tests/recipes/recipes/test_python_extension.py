@@ -182,6 +182,27 @@ def test_the_second_run_takes_it_from_the_store_and_removal_leaves_it_there(yard
     assert yard.run("py", *VALUE) == "1\n"
 
 
+def test_a_run_that_is_killed_leaves_nothing_in_the_way(yard: Yard) -> None:
+    once = yard.place / "once"
+    once.touch()
+    kill = f"import os, time\nif os.path.exists({str(once)!r}):\n    os.remove({str(once)!r})\n"
+    kill += "    os.kill(os.getpgrp(), 9)\n    time.sleep(5)\n"
+    lines = f"{yard.sdist({**OWN, 'own.py': kill + BACKEND})}\negg = fast.kit==1.5\nsetup-eggs ="
+    assert "signal 9" in yard.build(lines).error
+    assert yard.build(lines).error == ""
+    assert yard.run("py", *VALUE) == "1\n"
+    root = padded_root(yard.place / "s")
+    assert [path.name for path in root.iterdir() if path.suffix == ".new"] == []
+    assert list((root / ".work").iterdir()) == []
+
+
+def test_a_setup_cfg_that_can_t_be_read_is_an_error(yard: Yard) -> None:
+    lines = f"{yard.sdist({**OWN, 'setup.cfg': 'no section'})}\negg = fast.kit==1.5\nsetup-eggs =\nlibraries = m"
+    error = yard.build(lines).error
+    assert error.startswith("[fast] setup.cfg of fast.kit==1.5 can't be read: File contains no section headers.")
+    assert error.endswith("Patch it, or take out what only it could hand on.")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

@@ -3,7 +3,6 @@
 
 import hashlib
 import os
-import shutil
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from allotment_recipes import wheels
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import build_environment, read_variables
 from allotment_recipes.build_steps import Workshop
+from allotment_recipes.part_folder import clear_beside, replacing, telling_disk_errors
 from allotment_recipes.python_programs import install_tools, pins_of
 from allotment_recipes.recipes.python_extension import backend_command
 from allotment_recipes.shared_store import remove
@@ -51,8 +51,6 @@ class Recipe(GenericBaseRecipe[Options]):
         except AllotmentError as error:
             raise OptionProblem("setup-eggs", error.what, error.fix) from error
         self.location = self.path(options.location or Path("develop-eggs") / self.name)
-        if self.location.is_dir() and not (self.location / _MARK).is_file() and any(self.location.iterdir()):
-            raise OptionProblem("location", f"{self.location} holds what this part has not made", "Choose another one")
         self.publish_option("location", self.location)
         self.publish_option("lib", self.location / "lib")
         self.publish_option("egg", self.egg)
@@ -64,8 +62,16 @@ class Recipe(GenericBaseRecipe[Options]):
             self.fail(OptionProblem("setup", problem, "Write the path of the checkout"))
         made_from = self._made_from()
         mark = self.location / _MARK
-        if mark.is_file() and mark.read_text() == made_from:
-            return [self.location]
+        with telling_disk_errors(self, self.location):
+            clear_beside(self.location)
+            if not mark.is_file() or mark.read_text() != made_from:
+                self._make(made_from)
+        return [self.location]
+
+    def _make(self, made_from: str) -> None:
+        if self.location.is_dir() and not (self.location / _MARK).is_file() and any(self.location.iterdir()):
+            problem = f"{self.location} holds what this part has not made"
+            self.fail(OptionProblem("location", problem, "Choose another one"))
         self.logger.info("developing %s in %s", self.egg, self.checkout)
         work = self.folder / ".build" / self.name
         if work.is_symlink():
@@ -74,17 +80,13 @@ class Recipe(GenericBaseRecipe[Options]):
         work.mkdir(parents=True)
         install_tools(self.pins, BlobStore(self.run.sources), work / "tools")
         wheel = self._build(work)
-        new = work / "new"
-        (new / "lib").mkdir(parents=True)
-        name, version, *_ = wheel.name.split("-")
-        wheels.run_pip([f"{name}=={version}"], str(wheel.parent), new / "lib")
-        wheels.take_programs(new / "lib", work / "wheel")
-        (new / _MARK).write_text(made_from)
-        remove(self.location)
-        self.location.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(new, self.location)
+        with replacing(self.location) as new:
+            (new / "lib").mkdir()
+            name, version, *_ = wheel.name.split("-")
+            wheels.run_pip([f"{name}=={version}"], str(wheel.parent), new / "lib")
+            wheels.take_programs(new / "lib", work / "wheel")
+            (new / _MARK).write_text(made_from)
         remove(work)
-        return [self.location]
 
     def _build(self, work: Path) -> Path:
         environment = build_environment(self.location, self.referred_parts(), work, self.variables)

@@ -154,7 +154,11 @@ class Recipe(CompiledPart[Options]):
             return
         parser = configparser.RawConfigParser(strict=False)
         parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep capitals
-        parser.read(path, encoding="utf-8")
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError) as error:
+            problem = f"[{self.name}] setup.cfg of {self.egg.requirement} can't be read: {' '.join(str(error).split())}"
+            raise AllotmentError(problem, "Patch it, or take out what only it could hand on") from error
         if not parser.has_section("build_ext"):
             parser.add_section("build_ext")
         for name, text in settings.items():
