@@ -188,6 +188,20 @@ def test_a_section_that_a_recipe_finds_by_its_name_is_used(tmp_path: Path, optio
     assert "[early] is used by no part" in found(tmp_path, text.replace(option, "url = early"))[0]
 
 
+@pytest.mark.parametrize("recipe", ["allotment.recipes:template", "slapos.recipe.template"])
+def test_a_section_that_a_template_refers_to_is_used(tmp_path: Path, recipe: str) -> None:
+    text = f"[buildout]\nparts = page\n[page]\nrecipe = {recipe}\noutput = x\n"
+    text += "url = ${:_profile_base_location_}/page.cfg\n"
+    text += "[nginx]\nlocation = /opt\n"
+    assert found(tmp_path, text, page="${nginx:location}\n") == []
+    assert "[nginx] is used by no part" in found(tmp_path, text, page="nginx\n")[0]
+
+
+def test_options_of_somebody_elses_recipe_are_called_as_he_does(tmp_path: Path) -> None:
+    text = "[buildout]\nparts = a\n[a]\nrecipe = slapos.recipe.build\nslapos_promise = file:a\n"
+    assert found(tmp_path, text) == []
+
+
 def test_options_that_need_one_another_are_told_when_all_of_them_are_known(tmp_path: Path) -> None:
     text = "[buildout]\nparts = job\n[job]\nrecipe = allotment.recipes:cron.entry\ncommand = true\n"
     assert found(tmp_path, text) == [

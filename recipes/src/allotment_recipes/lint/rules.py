@@ -197,6 +197,8 @@ def names(view: View) -> Iterator[Problem]:
             what = f"[{section}] is not written in small letters, digits and dashes"
             yield Problem(place.path, place.number, "name", what, f"Call it [{_kebab(bare)}]")
     for section, written, recipe in _sections(view):
+        if recipe.options is None:
+            continue  # its options are called as its author does
         for name, option in written.items():
             bare = name.replace(UNKNOWN, "x")
             if name in _EVERYWHERE or name in recipe.names or "" in recipe.prefixes:

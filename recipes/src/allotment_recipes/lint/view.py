@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from allotment_recipes.lint.known_recipes import known_recipe, why_unknown
 from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.profile_text import (
     UNKNOWN,
@@ -23,6 +24,7 @@ from allotment_recipes.lint.profile_text import (
 )
 
 BUILDOUT: Final = "buildout"
+_TEMPLATE: Final = "buildout_template"  # module of the recipe that replaces references in a file
 _SECTIONS: Final = frozenset({"environment", "-extends"})  # options whose words may be names of sections
 _VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
 _TEMPLATES = {".in", ".jinja2", ".j2"}
@@ -173,7 +175,9 @@ class View:
             found.add(section)
             todo += [reference.section for reference in self.references(section)]
             todo += [name for name, _ in self.macros(section)]
-            todo += [name for option in self.options(section).values() for name in self._named_by(option)]
+            options = self.options(section)
+            todo += [name for option in options.values() for name in self._named_by(option)]
+            todo += self._named_by_template(section, options)
         return frozenset(found)
 
     def _named_by(self, option: Option) -> list[str]:
@@ -181,6 +185,17 @@ class View:
         words = [word for line in option.lines for word in line.text.split()]
         names = {word.partition(":")[0] for word in words if ":" in word or option.name in _SECTIONS}
         return [name for name in names if name in self.written]
+
+    def _named_by_template(self, section: str, options: Mapping[str, Option]) -> list[str]:
+        """Return the sections that the file of a ``template`` section refers to, as a profile does."""
+        spec, url = options.get("recipe"), options.get("url")
+        if spec is None or url is None or why_unknown(spec.value) or known_recipe(spec.value).name != _TEMPLATE:
+            return []
+        try:
+            text = (self.path.parent / self.expanded(section, url.value)).read_text(encoding="utf-8")
+        except (OSError, ValueError):  # the build tells it
+            return []
+        return [found[1] for found in _VARIABLE.finditer(text) if found[1] in self.written]
 
     def variables(self, section: str) -> frozenset[str]:
         """Return the options of a section that something refers to; all, when the whole section is taken."""
