@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from allotment.errors import AllotmentError
 from allotment.secret import Secret
 from allotment_recipes.recipes import buildout_template
+from allotment_recipes.testing import given_instance
 
 Make = Callable[..., Any]
 
@@ -114,7 +115,7 @@ def test_a_template_from_elsewhere_is_pinned_and_fetched(make_recipe: Make, tmp_
     assert (tmp_path / "o").read_text() == "fetched"
 
 
-def test_an_instance_fetches_nothing(make_recipe: Make, given_instance: Make) -> None:
+def test_an_instance_fetches_nothing(make_recipe: Make) -> None:
     options = {"output": "o", "url": "https://127.0.0.1:9/t", "sha256sum": "0" * 64}
     with pytest.raises(AllotmentError, match=r"\[part\] url: https://127.0.0.1:9/t is elsewhere, and an instance"):
         make_recipe(buildout_template.Recipe, options, given_instance())

@@ -12,6 +12,7 @@ from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment.secret import Secret
 from allotment_recipes.recipes.publish_early import Recipe
+from allotment_recipes.testing import given_instance
 
 PROFILE = """\
     [buildout]
@@ -130,9 +131,7 @@ def test_a_section_that_was_read_too_early_is_named(partition: Any) -> None:
         ({"-int": "a b:c"}, "[part] -int: unknown option. Did you mean '-init'?"),
     ],
 )
-def test_what_is_wrong_is_named(
-    make_recipe: Callable[..., Any], given_instance: Callable[..., Any], options: dict[str, str], message: str
-) -> None:
+def test_what_is_wrong_is_named(make_recipe: Callable[..., Any], options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(Recipe, options, given_instance(), other={"value": "1"})
 

@@ -16,6 +16,7 @@ from allotment.messages.instance import ChildAnswer, InstanceState, SharedInstan
 from allotment.secret import Secret
 from allotment_recipes.recipes.shared_instances import Recipe
 from allotment_recipes.shared_list import Row, SharedList
+from allotment_recipes.testing import given_instance
 
 SCHEMA = {
     "properties": {
@@ -57,7 +58,7 @@ class Tenants:
 
     @property
     def children(self) -> dict[str, dict[str, Any]]:
-        return {item.name: dict(item.parameters) for item in self.partition.requests.requests}
+        return {item.name.removeprefix("shared-"): dict(item.parameters) for item in self.partition.requests.requests}
 
     @property
     def errors(self) -> dict[str, tuple[str, ...]]:
@@ -82,6 +83,17 @@ def test_each_becomes_a_child_and_the_child_goes_with_it(tenants: Tenants) -> No
     assert tenants.database() == [("b", '{"domain":"c.org","size":1}', "")]
 
 
+def test_an_owner_can_not_name_another_child(tenants: Tenants) -> None:
+    more = "[backend]\n    recipe = allotment.recipes:request\n    name = backend\n    release = shop\n"
+    profile_parts = {"backend": {"domain": "a.org"}}
+    assert tenants.run(more=more, **profile_parts).error == ""
+    profile = (tenants.partition.software / "instance.cfg").read_text()
+    tenants.partition.answers = {"backend": ChildAnswer(InstanceState.STARTED, {"key": Secret("s3same-open")})}
+    assert tenants.partition.run(re.sub(r"(?m)^( *parts *=)", r"\1 backend", profile)).error == ""
+    assert {item.name for item in tenants.partition.requests.requests} == {"backend", "shared-backend"}
+    assert dict(tenants.partition.published.shared) == {}, "the owner gets nothing of the instance's own child"
+
+
 def test_a_second_run_writes_nothing(tenants: Tenants) -> None:
     path = tenants.partition.folder / "var/tenants.sqlite"
     tenants.run(a={"domain": "a.org"})
@@ -92,7 +104,7 @@ def test_a_second_run_writes_nothing(tenants: Tenants) -> None:
 
 def test_what_a_child_publishes_reaches_its_owner_only(tenants: Tenants) -> None:
     answer = ChildAnswer(InstanceState.STARTED, {"url": "https://a.org/", "key": Secret("s3same-open")})
-    tenants.partition.answers = {"a": answer}
+    tenants.partition.answers = {"shared-a": answer}
     assert tenants.run(a={"domain": "a.org"}, b={"domain": "b.org"}).outcome == "done"
     shared = tenants.partition.published.shared
     assert {name: dict(values) for name, values in shared.items()} == {"a": dict(answer.published)}
@@ -197,9 +209,7 @@ def test_the_list_and_the_children_go_with_the_section(tenants: Tenants) -> None
         ({"database": "a", "release": "r", "shared": "so"}, "[part] shared: 'so' is neither true nor false."),
     ],
 )
-def test_what_is_wrong_is_named(
-    make_recipe: Callable[..., Any], given_instance: Callable[..., Any], options: dict[str, str], message: str
-) -> None:
+def test_what_is_wrong_is_named(make_recipe: Callable[..., Any], options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(Recipe, options, given_instance())
 
