@@ -189,6 +189,7 @@ def test_in_a_clone_of_this_repository_things_go_to_their_place(allot: Allot, cl
     new = {
         "recipes/src/allotment_recipes/recipes/new_thing.py",
         "tests/recipes/recipes/test_new_thing.py",
+        "docs/reference/examples/new-thing.cfg",
         "promises/src/allotment_promises/check_age.py",
         "tests/promises/test_check_age.py",
         "components/a/buildout.cfg",

@@ -20,8 +20,8 @@ def new_recipe(folder: Path, name: str, distribution: str) -> tuple[Home, list[P
         home.source / f"{module}.py": fill(RECIPE, words),
         home.tests / f"test_{module}.py": fill(TEST, words),
     }
-    if not home.licence:
-        files[home.root / "examples" / name / "buildout.cfg"] = fill(EXAMPLE, words)
+    example = f"docs/reference/examples/{name}.cfg" if home.licence else f"examples/{name}/buildout.cfg"
+    files[home.root / example] = fill(EXAMPLE, words)
     return home, write(home, texts, changed, files)
 
 
@@ -113,8 +113,7 @@ def test_a_mistake_is_named_with_its_fix(
         make_recipe(Recipe, options)
 '''
 EXAMPLE = """\
-# buildout -N -o -c buildout.cfg
-[buildout]
+<<licence>>[buildout]
 parts = <<name>>
 
 [<<name>>]
