@@ -19,6 +19,8 @@ COMMANDS = {
 }
 # So that pip takes what is here: the index is a matter of the machine, not of the page.
 OFFLINE = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+# The settings of this run of pytest are not the reader's, and the plugins beside it would be loaded for a second.
+OWN = {"PYTEST_ADDOPTS": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Reader:
         done = subprocess.run(
             ["/bin/sh", "-c", command],
             cwd=self.folder,
-            env={**os.environ, **OFFLINE, "PATH": path, "PYTHONWARNINGS": "ignore", "PYTEST_ADDOPTS": ""},
+            env={**os.environ, **OFFLINE, "PATH": path, "PYTHONWARNINGS": "ignore", **OWN},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
