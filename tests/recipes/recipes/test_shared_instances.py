@@ -84,12 +84,9 @@ def test_each_becomes_a_child_and_the_child_goes_with_it(tenants: Tenants) -> No
 
 
 def test_an_owner_can_not_name_another_child(tenants: Tenants) -> None:
-    more = "[backend]\n    recipe = allotment.recipes:request\n    name = backend\n    release = shop\n"
-    profile_parts = {"backend": {"domain": "a.org"}}
-    assert tenants.run(more=more, **profile_parts).error == ""
-    profile = (tenants.partition.software / "instance.cfg").read_text()
+    own = "\n    ".join(["", "[backend]", "recipe = allotment.recipes:request", "name = backend", "release = shop"])
     tenants.partition.answers = {"backend": ChildAnswer(InstanceState.STARTED, {"key": Secret("s3same-open")})}
-    assert tenants.partition.run(re.sub(r"(?m)^( *parts *=)", r"\1 backend", profile)).error == ""
+    assert tenants.run(own, more="backend", backend={"domain": "a.org"}).error == ""
     assert {item.name for item in tenants.partition.requests.requests} == {"backend", "shared-backend"}
     assert dict(tenants.partition.published.shared) == {}, "the owner gets nothing of the instance's own child"
 

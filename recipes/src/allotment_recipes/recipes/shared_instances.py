@@ -42,7 +42,7 @@ class Options:
     software_type: str = DEFAULT_TYPE  # which kind of instance each child is
     shared: bool = True  # whether the children are shared instances themselves
     state: InstanceState | None = None  # default: the state that is wanted of this instance
-    request_name_prefix: str = ""  # a child is called by this and the shared instance's name
+    request_name_prefix: str = "shared-"  # before the shared instance's name: what a child is called; no other is so
     jsonschema: Path | None = None  # JSON schema of the parameters of a shared instance
     return_: Words = Words(())  # what of a child is published to the owner; default: all
     others: dict[str, str] = rest()  # config-<key>: a parameter that each child gets; sla-<key>: where it may run
