@@ -59,10 +59,36 @@ def test_several_sections_speak_for_one(partition: Any) -> None:
     assert partition.run(twice).error == "[b] url: another section publishes another value. Publish each value once."
 
 
+def test_one_value_may_be_published_twice(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = one two
+        [one]
+        recipe = allotment.recipes:publish
+        url = http://a/
+        port = 80
+        [two]
+        recipe = allotment.recipes:publish
+        -serialisation = json
+        -extends = three
+        url = http://a/
+        list = [1]
+        [three]
+        recipe = allotment.recipes:random.integer
+        minimum = 3
+        maximum = 3
+        """
+    assert partition.run(profile).error == ""
+    numbers = {"minimum": 3, "maximum": 3, "value": 3}
+    assert dict(partition.published.values) == {"url": "http://a/", "port": "80", "list": [1], **numbers}
+    error = partition.run(profile.replace("port = 80", "value = 2")).error
+    assert error == "[two] value: another section publishes another value. Publish each value once."
+
+
 def test_values_of_other_sections_are_published_too(publish: Publish) -> None:
     sections = {
-        "more": {"recipe": "x", "-extends": "most part", "url": "hidden", "b": "2", "_profile_base_location_": "/"},
-        "most": {"-publish": "c", "c": "3", "d": "4", "-private": "5"},
+        "more": {"recipe": "x", "-extends": "zoo part", "url": "hidden", "b": "2", "_profile_base_location_": "/"},
+        "zoo": {"-publish": "c", "c": "3", "d": "4", "-private": "5"},
     }
     recipe = publish({"-extends": "more", "url": "own"}, **sections)
     assert recipe.run.published == {"url": "own", "b": "2", "c": "3"}
@@ -89,8 +115,8 @@ def test_texts_that_are_json_become_values_on_demand(publish: Publish) -> None:
 
 
 def test_all_is_published_as_one_text_of_json_on_demand(publish: Publish) -> None:
-    recipe = publish({"port": "8080", "-serialisation": "json-in-xml"})
-    assert recipe.run.published == {"_": '{"port": "8080"}'}
+    recipe = publish({"port": "8080", "a": "x", "-serialisation": "json-in-xml"})
+    assert recipe.run.published == {"_": '{"a": "x", "port": "8080"}'}
 
 
 def test_one_text_of_json_is_a_secret_when_it_holds_one(partition: Any) -> None:
