@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
@@ -118,14 +118,22 @@ class ScriptTools:
     def pipeCommand(self, commands: Sequence[Sequence[str]], **settings: Any) -> None:
         """Run programs, each reading what the one before it writes; one that fails is an error.
 
-        ``settings`` are those of ``subprocess.Popen``.
+        ``settings`` are those of ``subprocess.Popen``. What they print is in the log when they have ended.
         """
-        settings = {"env": self.environ, **settings}
+        with tempfile.TemporaryFile() as output:
+            try:
+                self._pipe(commands, output, {"env": self.environ, "stderr": output, **settings})
+            finally:
+                output.seek(0)
+                for line in output:
+                    self.logger.info("%s", self._recipe.run.tokens.scrub(line.decode(errors="replace").rstrip()))
+
+    def _pipe(self, commands: Sequence[Sequence[str]], output: IO[bytes], settings: Mapping[str, Any]) -> None:
         running: list[subprocess.Popen[bytes]] = []
         source: Any = subprocess.DEVNULL
         try:
             for number, command in enumerate(commands, start=1):
-                target = subprocess.PIPE if number < len(commands) else None
+                target = subprocess.PIPE if number < len(commands) else output
                 process = subprocess.Popen(command, stdin=source, stdout=target, **settings)
                 if running and running[-1].stdout is not None:
                     running[-1].stdout.close()  # so that it is told when its reader ends

@@ -176,7 +176,7 @@ def test_programs_are_run_one_after_the_other(make_recipe: Make, tmp_path: Path,
     make_recipe(script.Recipe, {"update": code, "environment": "A = %(HOME)s %%"}).install()
     assert (tmp_path / "out").read_text() == "a\nb\n"
     messages = [record.getMessage() for record in caplog.records]
-    assert messages == [f"from {os.environ['HOME']} %", str(tmp_path / "sub")]
+    assert messages == ["a", "b", "y", f"from {os.environ['HOME']} %", str(tmp_path / "sub")]
 
 
 @pytest.mark.parametrize(
@@ -431,3 +431,20 @@ def test_without_code_to_run_nothing_is_written_early(partition: Any) -> None:
         """
     assert "missing can't be read" in partition.run(profile).error
     assert "etc/t" not in partition.files()
+
+
+def test_programs_in_a_pipe_print_no_secret_into_the_log(partition: Any) -> None:
+    partition.parameters = {"password": Secret("pl4nted")}
+    profile = """\
+        [buildout]
+        parts = s
+        [slap]
+        recipe = allotment.recipes:slapconfiguration
+        [s]
+        recipe = allotment.recipes:script
+        password = ${slap:configuration.password}
+        update = self.pipeCommand([["sh", "-c", "echo it is $0; echo it is $0 >&2", self.reveal(options["password"])], ["cat"]])
+        """
+    assert partition.run(profile).error == ""
+    assert partition.log.read_text().count("it is <secret>") == 2
+    assert "pl4nted" not in partition.log.read_text()
