@@ -283,6 +283,8 @@ def _path(value: Any, name: str) -> Path:
     text = _argument(value, name)
     if not text:
         raise OptionProblem(name, "is empty", "Write a path")
+    if "\n" in text:  # it may go to a file of which each line counts
+        raise OptionProblem(name, f"{text!r} is not one line of text", "Write a path")
     return Path(text)
 
 

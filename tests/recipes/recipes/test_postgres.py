@@ -215,11 +215,12 @@ def test_a_change_of_the_configuration_restarts_the_service(make_recipe: Make, t
         ({"config-ssl": "off"}, "[part] config-ssl: is what other options set. Use those, such as addresses."),
         ({"max-connections": "0"}, "[part] max-connections: 0 is not above zero. Write it like 100."),
         ({"port": "99999"}, "[part] port: 99999 is not a port. Write a number from 1 to 65535."),
-        ({"addresses": "here"}, "[part] addresses: 'here' is none. Write it like 127.0.0.1."),
+        ({"addresses": "here"}, "[part] addresses: 'here' is not an address. Write it like 127.0.0.1."),
+        ({"addresses": "::1%a,0.0.0.0"}, "[part] addresses: '::1%a,0.0.0.0' is not an address. Write it like 127.0.0.1."),
         ({"addresses": "0.0.0.0"}, "[part] addresses: 0.0.0.0 is open to others. Add cert-file and key-file."),
         ({"key-file": "k"}, "[part] cert-file, key-file: cert-file is missing. Give all of them, or none."),
         ({"password": "a\nb"}, "[part] password: holds characters that can't be typed. Use letters, digits and signs."),
-        ({"socket-directory": f"/{'x' * 100}"}, f"[part] socket-directory: /{'x' * 100} is too long for a socket. Choose a shorter path."),
+        ({"socket-directory": f"/{'x' * 100}"}, f"[part] socket-directory: /{'x' * 100}/.s.PGSQL.5432 is too long for a socket. Choose a shorter path."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:

@@ -127,13 +127,16 @@ def test_without_password(make_recipe: Make, tmp_path: Path, short_path: Path, s
     [
         ({}, "[part] server-bin: missing option. Add 'server-bin = ...'."),
         ({"server-bin": "r"}, "[part] address: neither it nor unixsocket is given. Give one of them, or both."),
-        ({"server-bin": "r", "address": "here"}, "[part] address: 'here' is none. Write it like 127.0.0.1."),
+        ({"server-bin": "r", "address": "here"}, "[part] address: 'here' is not an address. Write it like 127.0.0.1."),
+        ({"server-bin": "r", "address": "::1%a\nrequirepass b"}, "[part] address: '::1%a\\nrequirepass b' is not an address. Write it like 127.0.0.1."),
+        ({"server-bin": "r", "unixsocket": "s\nport 1"}, "[part] unixsocket: 's\\nport 1' is not one line of text. Write a path."),
+        ({"server-bin": "r", "address": "::1", "maxmemory": "lots"}, "[part] maxmemory: 'lots' is not a size. Write it like 100mb."),
         ({"server-bin": "r", "address": "::1", "port": "0"}, "[part] port: 0 is not a port. Write a number from 1 to 65535."),
         ({"server-bin": "r", "address": "10.0.0.1", "use-passwd": "no"}, "[part] use-passwd: 10.0.0.1 is open to others. Let it ask for a password."),
         ({"server-bin": "r", "address": "::1", "maxmemory": "1 mb"}, "[part] maxmemory: '1 mb' is not a size. Write it like 100mb."),
         ({"server-bin": "r", "address": "::1", "use-passwd": "no", "passwd": "x"}, "[part] passwd: use-passwd is false. Remove one of the two."),
         ({"server-bin": "r", "address": "::1", "passwd": "a\nb"}, "[part] passwd: holds characters that can't be typed. Use letters, digits and signs."),
-        ({"server-bin": "r", "unixsocket": f"/{'x' * 107}"}, f"[part] unixsocket: /{'x' * 107} has more than 107 bytes. Choose a shorter path."),
+        ({"server-bin": "r", "unixsocket": f"/{'x' * 107}"}, f"[part] unixsocket: /{'x' * 107} is too long for a socket. Choose a shorter path."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:

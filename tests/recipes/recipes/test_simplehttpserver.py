@@ -326,11 +326,12 @@ def test_https_and_a_renewed_certificate(start: Start, tmp_path: Path) -> None:
         ({"base-path": "w", "host": "::1", "abstract": "a"}, "[part] host, socketpath, abstract: host and abstract can't go together. Give one of them."),
         ({"base-path": "w", "abstract": "a", "key-file": "k"}, "[part] cert-file, key-file: cert-file is missing. Give all of them, or none."),
         ({"base-path": "w", "host": "localhost", "port": "80"}, "[part] host: 'localhost' is not an address. Write it like 127.0.0.1."),
+        ({"base-path": "w", "host": "::1%a b", "port": "80"}, "[part] host: '::1%a b' is not an address. Write it like 127.0.0.1."),
         ({"base-path": "w", "host": "::1"}, "[part] port: 0 is not a port. Write a number from 1 to 65535."),
         ({"base-path": "w", "abstract": "a", "index": "a/b"}, "[part] index: 'a/b' is not a file's name. Write it like index.html."),
         ({"base-path": "w", "abstract": "a", "timeout": "nan"}, "[part] timeout: 'nan' is not a number. Write it like 2.5."),
         ({"base-path": "w", "abstract": "a", "timeout": "0"}, "[part] timeout: 0 is not from 0 to 3600. Write seconds, like 30."),
-        ({"base-path": "w", "abstract": "a\nb"}, "[part] abstract: 'a\\nb' is not a name. Write up to 107 characters."),
+        ({"base-path": "w", "abstract": "a\nb"}, "[part] abstract: 'a\\nb' is not a name. Write it like /shop/files."),
         ({"base-path": "w", "socketpath": f"/{'x' * 107}"}, f"[part] socketpath: /{'x' * 107} is too long for a socket. Choose a shorter path."),
         ({"base-path": "w", "abstract": "a", "max-connections": "0"}, "[part] max-connections: 0 is not above zero. Write it like 64."),
         (

@@ -2,7 +2,6 @@
 """Recipe ``postgres``: a PostgreSQL server with one database and its user."""
 
 import hashlib
-import ipaddress
 import pwd
 import re
 import shlex
@@ -15,6 +14,7 @@ from allotment.messages.promise import PromiseFile
 from allotment.options import OptionProblem, Words, check_given_together, rest
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.listening import check_port, check_socket, read_address
 from allotment_recipes.service_password import keep, service_password
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -88,8 +88,7 @@ class Recipe(GenericBaseRecipe[Options]):
         self._check_addresses()
         self.data = self.path(options.pgdata_directory or f"srv/{self.name}")
         self.socket = self.path(options.socket_directory or f"var/{self.name}")
-        if len(f"{self.socket}/.s.PGSQL.{options.port}".encode()) > 107:
-            raise OptionProblem("socket-directory", f"{self.socket} is too long for a socket", "Choose a shorter path")
+        check_socket("socket-directory", f"{self.socket}/.s.PGSQL.{options.port}")
         self.password_file = self.path(f"etc/{self.name}.password")
         self.password = service_password("password", options.password, self.password_file)
         self.publish_option("user", self.user)
@@ -230,13 +229,9 @@ REVOKE ALL ON DATABASE "{name}" FROM PUBLIC;
 
     def _check_addresses(self) -> None:
         options = self.options
-        if not 1 <= options.port <= 65535:
-            raise OptionProblem("port", f"{options.port} is not a port", "Write a number from 1 to 65535")
+        check_port("port", options.port)
         for text in options.addresses:
-            try:
-                address = ipaddress.ip_address(text)
-            except ValueError as error:
-                raise OptionProblem("addresses", f"{text!r} is none", "Write it like 127.0.0.1") from error
+            address = read_address("addresses", text)
             if not address.is_loopback and options.cert_file is None:
                 raise OptionProblem("addresses", f"{text} is open to others", "Add cert-file and key-file")
 

@@ -2,7 +2,7 @@
 """Recipe ``redis``: a Redis server with its configuration, service and promise."""
 
 import hashlib
-import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,11 @@ from urllib.parse import quote
 from allotment.options import OptionProblem
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.listening import check_port, check_socket, read_address
 from allotment_recipes.scripts import shell_script, write_script
 from allotment_recipes.service_password import keep, service_password
 
+_SIZE = re.compile(r"\d+(b|[kmg]b?)?", re.ASCII | re.IGNORECASE)
 _PERSISTENCE = {
     "append-only": ("appendonly yes", "appendfsync everysec", 'save ""'),
     "snapshots": ("appendonly no", "save 900 1 300 10 60 10000"),
@@ -50,15 +52,15 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("address", "neither it nor unixsocket is given", "Give one of them, or both")
         if options.address:
             self._check_address()
-        if not options.maxmemory.isalnum() or not options.maxmemory.isascii():
+        if not _SIZE.fullmatch(options.maxmemory):
             raise OptionProblem("maxmemory", f"{options.maxmemory!r} is not a size", "Write it like 100mb")
         if options.passwd is not None and not options.use_passwd:
             raise OptionProblem("passwd", "use-passwd is false", "Remove one of the two")
         self.data = self.path(options.server_dir or f"srv/{self.name}")
         self.configuration = self.path(options.config_file or f"etc/{self.name}.conf")
         self.socket = self.path(options.unixsocket) if options.unixsocket is not None else None
-        if self.socket is not None and len(str(self.socket).encode()) > 107:
-            raise OptionProblem("unixsocket", f"{self.socket} has more than 107 bytes", "Choose a shorter path")
+        if self.socket is not None:
+            check_socket("unixsocket", self.socket)
         self.password_file = self.path(f"etc/{self.name}.password")
         self.password = service_password("passwd", options.passwd, self.password_file) if options.use_passwd else None
         if self.password is not None:
@@ -119,12 +121,8 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _check_address(self) -> None:
         options = self.options
-        try:
-            address = ipaddress.ip_address(options.address)
-        except ValueError as error:
-            raise OptionProblem("address", f"{options.address!r} is none", "Write it like 127.0.0.1") from error
-        if not 1 <= options.port <= 65535:
-            raise OptionProblem("port", f"{options.port} is not a port", "Write a number from 1 to 65535")
+        address = read_address("address", options.address)
+        check_port("port", options.port)
         if not options.use_passwd and not address.is_loopback:
             raise OptionProblem("use-passwd", f"{options.address} is open to others", "Let it ask for a password")
 

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``simplehttpserver``: the files of a folder over HTTP."""
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from allotment.options import OptionProblem, check_given_together, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.listening import check_port, check_socket, read_address
 from allotment_recipes.scripts import program, write_script
-
-_LONGEST = 107  # bytes of a unix socket's name
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,14 @@ class Recipe(GenericBaseRecipe[Options]):
             self.publish_option("url", f"{scheme}://{shown}:{options.port}/")
         elif options.socketpath is not None:
             socket = self.path(options.socketpath)
-            if len(str(socket).encode()) > _LONGEST:
-                raise OptionProblem("socketpath", f"{socket} is too long for a socket", "Choose a shorter path")
+            check_socket("socketpath", socket)
             self.place = (f"--socket={socket}",)
             self.publish_option("socketpath", socket)
             self.publish_option("url", f"{scheme}+unix://{quote(str(socket), safe='')}/")
         else:
-            if len(options.abstract.encode()) > _LONGEST or not options.abstract.isprintable():
-                raise OptionProblem("abstract", f"{options.abstract!r} is not a name", "Write up to 107 characters")
+            check_socket("abstract", options.abstract)
+            if not options.abstract.isprintable():
+                raise OptionProblem("abstract", f"{options.abstract!r} is not a name", "Write it like /shop/files")
             self.place = (f"--abstract={options.abstract}",)
             self.publish_option("url", f"{scheme}+unix://%00{quote(options.abstract, safe='')}/")
 
@@ -83,12 +81,8 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _check_address(self) -> None:
         options = self.options
-        try:
-            address = ipaddress.ip_address(options.host)
-        except ValueError as error:
-            raise OptionProblem("host", f"{options.host!r} is not an address", "Write it like 127.0.0.1") from error
-        if not 1 <= options.port <= 65535:
-            raise OptionProblem("port", f"{options.port} is not a port", "Write a number from 1 to 65535")
+        address = read_address("host", options.host)
+        check_port("port", options.port)
         if options.allow_write and not address.is_loopback and options.cert_file is None:
             raise OptionProblem(
                 "allow-write", f"{options.host} is open to others", "Add cert-file, or listen on a unix socket"
