@@ -36,7 +36,7 @@ class Server:
             timeout=110,
         )
         self.words = [
-            "mariadbd",
+            DAEMON,
             "--no-defaults",
             f"--datadir={folder}/data",
             f"--socket={self.socket}",
