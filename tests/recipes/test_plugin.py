@@ -26,13 +26,6 @@ def test_the_two_registries_of_recipes_agree() -> None:
     assert {name for owner, name in installed() if owner == "allotment-recipes"} == set(hooks)
 
 
-def test_upstreams_command_knows_the_recipes_that_have_something_to_undo() -> None:
-    hooks = allotment_recipes.plugin.allotment_recipe_types()
-    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
-    undoing = {item.name: f"{item.target}.uninstall" for item in hooks if hasattr(load(item.target), "uninstall")}
-    assert project["entry-points"].get("zc.buildout.uninstall", {}) == undoing
-
-
 def test_each_recipe_and_option_is_documented() -> None:
     for item in allotment_recipes.plugin.allotment_recipe_types():
         recipe = load(item.target)
