@@ -104,6 +104,33 @@ def test_a_password_outlives_the_file_that_it_was_kept_in(partition: Any) -> Non
     assert first.reveal() not in partition.text(".installed.cfg")
 
 
+def test_what_is_no_text_is_given_back_as_it_was(partition: Any) -> None:
+    for _ in range(2):
+        assert process(partition, "!py!{'x': [1, None]}")["second"] == {"x": [1, None]}
+
+
+def test_a_value_that_can_not_be_used_any_more_is_told_with_its_name(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = early
+        [number]
+        recipe = allotment.recipes:random.integer
+        minimum = 7
+        maximum = 7
+        [early]
+        recipe = allotment.recipes:publish-early
+        -init = number number:value
+        """
+    assert partition.run(profile).error == ""
+    assert partition.run(profile.replace("7", "8")).error == (
+        "[number] value: 7 is not from 8 to 8; it was published earlier, as 'number'. "
+        "Allow it, or choose another name in [early] -init to have another one made."
+    )
+    assert partition.run(profile.replace("minimum = 7", "minimum = x")).error.startswith("[number] minimum: ")
+    assert partition.run(profile.replace("7", "8").replace("= number n", "= count n")).error == ""
+    assert dict(partition.published.values) == {"count": "8"}
+
+
 def test_without_the_section_nothing_is_kept_published(partition: Any) -> None:
     process(partition)
     assert partition.run("[buildout]\nparts =\n").error == ""

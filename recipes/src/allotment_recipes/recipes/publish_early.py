@@ -12,7 +12,8 @@ from allotment.messages.instance import InstancePublished
 from allotment.options import OptionProblem, rest
 from allotment_recipes.base import GenericBaseRecipe, unknown_option
 from allotment_recipes.context import INPUT_LIMIT
-from allotment_recipes.values import text_of, value_of
+from allotment_recipes.typed_options import dumps
+from allotment_recipes.values import value_of
 
 _INIT: Final = "-init"
 
@@ -41,9 +42,10 @@ class Recipe(GenericBaseRecipe[Options]):
         earlier = self._earlier() if sources else {}
         for name, (section, option) in sources.items():
             if name in earlier:
-                self._give_back(section, option, text_of(self.run.tokens.hide(earlier[name])), name)
+                value = self.run.tokens.hide(earlier[name])
+                self._give_back(section, option, value if isinstance(value, str) else dumps(value), name)
         for name, (section, option) in sources.items():
-            self.publish_option(name, self._made(section, option))
+            self.publish_option(name, self._made(section, option, name if name in earlier else ""))
         for name in {**given, **sources}:
             if not name.startswith("-"):
                 self._publish(name, self.raw[name])
@@ -79,8 +81,17 @@ class Recipe(GenericBaseRecipe[Options]):
         if "${" not in text:  # it would be taken for a reference, perhaps to what its author must not see
             sections[section][option] = text
 
-    def _made(self, section: str, option: str) -> str:
-        options = self.buildout[section]
+    def _made(self, section: str, option: str, earlier: str) -> str:
+        try:
+            options = self.buildout[section]
+        except AllotmentError as error:
+            about = getattr(error, "section", ""), getattr(error, "option", "")  # OptionError, which is slow to import
+            if not earlier or about != (section, option):
+                raise
+            raise AllotmentError(
+                f"{error.what}; it was published earlier, as '{earlier}'",
+                f"Allow it, or choose another name in [{self.name}] {_INIT} to have another one made",
+            ) from error
         if option not in options:
             raise OptionProblem(_INIT, f"[{section}] has no option '{option}'", nearest(option, tuple(options)))
         return str(options[option])
