@@ -188,6 +188,15 @@ class GenericBaseRecipe(Generic[O]):
             self.fail(problem)
 
 
+def prepare_options(recipe: object) -> None:
+    """Read a recipe's types of options now: runs that are forked from this process find them read."""
+    options = getattr(recipe, "options_class", None)
+    if options is not None:
+        _known(options)
+        with contextlib.suppress(OptionProblem):  # of a section that says nothing; its types are read before
+            parse_options(options, {})
+
+
 def _as_texts(step: Callable[[], list[Path]]) -> list[str]:
     return [str(path) for path in step()]
 

@@ -131,8 +131,8 @@ def _library_fix(library: str, location: Path) -> str:
 
 def names_folder(text: str | bytes, folder: Path) -> bool:
     """Tell whether a text names a folder or something in it, not only one whose name begins alike."""
-    data = text.encode() if isinstance(text, str) else text
-    return re.search(re.escape(str(folder).encode()) + rb"(?![-\w.])", data) is not None
+    data, name = text.encode() if isinstance(text, str) else text, str(folder).encode()
+    return name in data and re.search(re.escape(name) + rb"(?![-\w.])", data) is not None
 
 
 def _named(data: bytes, traces: tuple[Path, ...]) -> list[Path]:

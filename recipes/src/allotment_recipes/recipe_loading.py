@@ -18,6 +18,7 @@ def split(spec: str) -> tuple[str, str]:
     return distribution, name or "default"
 
 
+@functools.cache
 def canonical(distribution: str) -> str:
     """Return a distribution's name as the index writes it."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
@@ -67,8 +68,14 @@ def load(section: str, spec: str) -> Any:
     """Return the recipe's class; one that can't be imported is an error."""
     point = find(section, spec)
     try:
-        return point.load()
+        return loaded(point)
     except (ImportError, AttributeError, SyntaxError) as error:
         from allotment_recipes.option_error import ProfileError
 
         raise ProfileError(f"[{section}] recipe: {spec} can't be imported: {error}", "Install what it needs") from error
+
+
+@functools.cache
+def loaded(point: importlib.metadata.EntryPoint) -> Any:
+    """Return what an entry point names; a failure is not kept."""
+    return point.load()

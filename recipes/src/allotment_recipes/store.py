@@ -93,7 +93,7 @@ def _files(text: str, roots: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
     A folder stands for all its files, and what is not there, such as a pattern, for the folder that it would be in.
     """
-    for root in (root for root, name in roots.items() if name == "@closure@"):
+    for root in (root for root, name in roots.items() if name == "@closure@" and root in text):
         for match in re.findall(re.escape(root) + r"(?![-\w.])(?:/[^\s'\"#;,]*)?", text):
             path = Path(os.path.normpath(match))
             while not path.exists() and path != Path(root):

@@ -184,14 +184,14 @@ def preload() -> None:
     import zc.buildout.buildout  # noqa: F401
 
     import allotment_recipes.runs  # noqa: F401
-    from allotment_recipes import aliases, recipe_loading
+    from allotment_recipes import aliases, base, recipe_loading
     from allotment_recipes.distributions import took_part
 
     log = logging.getLogger(__name__)
     ours = [f"{owner}:{name}" for owner, name in recipe_loading.installed() if owner == "allotment-recipes"]
     for spec in ours:
         try:
-            recipe_loading.find("", spec).load()
+            base.prepare_options(recipe_loading.loaded(recipe_loading.find("", spec)))
         except Exception as error:  # whoever asks for it is told, all others go on
             log.warning("recipe %s can't be imported: %s: %s", spec, type(error).__name__, error)
     for distribution in aliases.distributions():

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every alias leads to a recipe and to options that exist, and the corpus uses each."""
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from allotment.errors import AllotmentError
-from allotment_recipes import aliases, recipe_loading
+from allotment_recipes import aliases, base, recipe_loading
 from allotment_recipes.aliases import Alias
 from allotment_recipes.plugin import RECIPES
 
@@ -95,3 +96,25 @@ def test_an_alias_and_its_recipe_are_the_same_part(release: Any) -> None:
     assert (ours.error, theirs.error) == ("", "")
     assert "recipe = allotment.recipes:template.jinja2" in (release.folder / ".installed.cfg").read_text()
     assert ours.parts == theirs.parts
+
+
+def test_a_recipe_that_could_not_be_imported_is_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "late-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[zc.buildout]\ndefault = late_recipe:Recipe\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(AllotmentError, match=r"\[part\] recipe: late can't be imported"):
+        recipe_loading.load("part", "late")
+    (tmp_path / "late_recipe.py").write_text("class Recipe:\n    pass\n")
+    importlib.invalidate_caches()
+    assert recipe_loading.load("part", "late").__name__ == "Recipe"
+
+
+def test_a_warm_process_has_read_the_types_of_options_before_it_forks() -> None:
+    recipe = recipe_loading.load("part", "allotment.recipes:wrapper")
+    base._known.cache_clear()
+    base.prepare_options(recipe)
+    assert base._known.cache_info().currsize == 1
