@@ -3,8 +3,10 @@
 """The recipe ``ca.certificate`` and what keeps the certificate; openssl judges."""
 
 import datetime
+import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 from collections.abc import Callable
@@ -223,25 +225,29 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
         == [
             tmp_path / "etc/run/site-certificate",
             tmp_path / "jobs/site-certificate",
-            tmp_path / "etc/promise/site-certificate",
+            tmp_path / "etc/promise/site-certificate.json",
         ]
         == made.update()
     )
-    assert subprocess.run([promise], capture_output=True, timeout=30, check=False).returncode == 1
+    file = json.loads(promise.read_bytes())
+    check = shlex.split(file["options"]["command"])
+    assert (file["type"], file["period"]) == ("check_command_execute", 3600.0)
+    assert subprocess.run(check, capture_output=True, timeout=30, check=False).returncode == 1
     assert subprocess.run([run], capture_output=True, timeout=30, check=True).stdout.startswith(b"site: is new, until ")
-    assert subprocess.run([promise], capture_output=True, timeout=30, check=True).stdout == b"site: is valid\n"
+    assert subprocess.run(check, capture_output=True, timeout=30, check=True).stdout == b"site: is valid\n"
     (entry,) = read_entries("x", job.read_text())
     assert not isinstance(entry, str)
     done = subprocess.run(["/bin/sh", "-c", entry.command], capture_output=True, timeout=30, check=True)
     assert done.stdout.startswith(b"site: is valid until ")
     assert "--The site" in openssl(tmp_path, "x509", "-in", made.raw["cert-file"], "-noout", "-subject")
     assert (made.raw["key-file"], made.raw["ca-file"]) == (str(tmp_path / "etc/site.key"), str(tmp_path / "ca/ca.crt"))
-    words = (
-        make_recipe(ca_certificate.Recipe, {**OPTIONS, "request-folder": "r", "ca-file": "theirs"})
-        .install()[0]
-        .read_text()
-    )
-    assert f"--request-folder {tmp_path}/r --ca-file {tmp_path}/theirs --days 90 --renew-before 30" in words
+    run, job, promise = make_recipe(
+        ca_certificate.Recipe, {**OPTIONS, "request-folder": "r", "ca-file": "theirs"}
+    ).install()
+    words = f"--request-folder {tmp_path}/r --ca-file {tmp_path}/theirs --days 90 --renew-before 30"
+    assert words in run.read_text()
+    assert job.read_text().startswith("*/5 * * * * "), "the answer may come at any time"
+    assert json.loads(promise.read_bytes())["period"] == 300.0
 
 
 @pytest.mark.parametrize(

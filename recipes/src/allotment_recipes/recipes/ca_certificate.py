@@ -8,7 +8,9 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from allotment.codec import dumps
 from allotment.errors import AllotmentError
+from allotment.messages.promise import PromiseFile
 from allotment.options import OptionProblem, Words, check_one_given
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.crontab import entry, read_schedule
@@ -44,12 +46,12 @@ class Options:
 
 
 class Recipe(GenericBaseRecipe[Options]):
-    """Keep a key and its certificate, at each processing and once a day by cron, and promise that it is valid.
+    """Keep a key and its certificate, at each processing and by cron, and promise that it is valid.
 
     With ``ca-path`` the partition signs for itself: services of one instance trust ``${section:ca-file}``. With
     ``request-folder`` the request ``<name>.csr`` is signed by whoever has the authority's key and puts ``<name>.crt``
-    beside it. The key never leaves. A service waits for its certificate with the option ``wait-for-files`` of the
-    recipe ``wrapper``. Key and certificate stay when the section goes.
+    beside it; cron looks for that every five minutes. The key never leaves. A service waits for its certificate with
+    the option ``wait-for-files`` of the recipe ``wrapper``. Key and certificate stay when the section goes.
     """
 
     def prepare(self) -> None:
@@ -91,7 +93,10 @@ class Recipe(GenericBaseRecipe[Options]):
         """Write what keeps the certificate, and the promise."""
         name, words = self.certificate_name, self._words()
         owner = self.run.instance.instance if self.run.instance is not None else str(self.folder)
-        schedule = read_schedule("once-a-day", f"{owner} {name} certificate")
+        waits = self.options.request_folder is not None  # for whoever signs
+        schedule = read_schedule("*/5 * * * *" if waits else "once-a-day", f"{owner} {name} certificate")
+        check = {"command": shlex.join([*words, "--check"]), "timeout": 20.0}
+        promise = PromiseFile("check_command_execute", check, period=300.0 if waits else 3600.0, timeout=25.0)
         return [
             write_script(self, f"etc/run/{name}-certificate", words),
             self.write(
@@ -99,7 +104,7 @@ class Recipe(GenericBaseRecipe[Options]):
                 entry(schedule, shlex.join(words), {}, ""),
                 0o600,
             ),
-            write_script(self, f"etc/promise/{name}-certificate", [*words, "--check"]),
+            self.write(f"etc/promise/{name}-certificate.json", dumps(promise).decode() + "\n"),
         ]
 
     def _words(self) -> list[str]:
