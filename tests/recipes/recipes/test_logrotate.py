@@ -5,6 +5,7 @@
 import fcntl
 import gzip
 import json
+import os
 import re
 import signal
 import subprocess
@@ -325,6 +326,24 @@ def test_the_job_of_cron_rotates(make_recipe: Make, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stdout.startswith("cron.json: ")
+
+
+def test_a_log_may_have_any_name(logs: Logs) -> None:
+    name = os.fsdecode(b"\xff.log")
+    logs.entry(size="1")
+    (logs.folder / name).write_text("line\n")
+    words = [sys.executable, "-m", "allotment_recipes.programs.logrotate", "--entries", "etc/logrotate.d"]
+    done = subprocess.run(
+        [*words, "--state", "s"],
+        cwd=logs.folder,
+        env={"LC_ALL": "C.UTF-8", "PYTHONUTF8": "0"},
+        check=False,
+        timeout=30,
+        capture_output=True,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\udcff.log is now " in done.stdout
+    assert not (logs.folder / name).exists()
 
 
 def test_the_how_to_is_true(partition: Any) -> None:

@@ -15,6 +15,7 @@ import datetime
 import fcntl
 import glob
 import gzip
+import io
 import json
 import os
 import re
@@ -290,6 +291,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--entries", type=Path, required=True)
     parser.add_argument("--state", type=Path, required=True)
     options = parser.parse_args(arguments)
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of logs may be any bytes
 
     def say(text: str) -> None:
         sys.stdout.write(f"{text}\n")
