@@ -22,6 +22,7 @@ from allotment import codec, hookspecs
 from allotment.options import OptionDescription, describe_options, options_of, schema_of_options
 from allotment.plugins import Contribution, load, plugins
 from allotment_recipes import aliases
+from allotment_recipes.aliases import absent
 
 FOLDER = Path(__file__).parent / "reference"
 EXAMPLES = FOLDER / "examples"  # a profile for each recipe of ours
@@ -215,7 +216,13 @@ def aliases_page() -> str:
             rows += [(f"`{theirs}`", f"no effect: {reason}") for theirs, reason in alias.dropped.items()]
             rows += [(f"without `{ours}`", f"`{ours} = {value}`") for ours, value in alias.defaults.items()]
             page += [table(("option there", "here"), rows)] if rows else []
-    return "\n".join(page)
+    page += ["## Without counterpart\n", f"{text_of(absent)}\n"]
+    rows = [
+        (f"`{written_there(distribution, name)}`", instead.replace("<", "\\<"))
+        for distribution, names in absent.ABSENT.items()
+        for name, instead in names.items()
+    ]
+    return "\n".join([*page, table(("recipe there", "instead"), rows)])
 
 
 def promises_page() -> str:

@@ -51,8 +51,12 @@ def find(section: str, spec: str) -> importlib.metadata.EntryPoint:
     point = installed().get(key)
     if point is not None:
         return point
+    from allotment_recipes.aliases.absent import ABSENT
     from allotment_recipes.option_error import ProfileError
 
+    other_way = ABSENT.get(key[0], {}).get(name)
+    if other_way is not None:
+        raise ProfileError(f"[{section}] recipe: {spec.strip()} has no counterpart here", other_way)
     same = [*(name for owner, name in installed() if owner == key[0]), *aliases.table(key[0])]
     if same:
         close = nearest(name, tuple(same))

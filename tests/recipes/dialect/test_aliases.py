@@ -11,7 +11,7 @@ import pytest
 
 from allotment.errors import AllotmentError
 from allotment_recipes import aliases, base, recipe_loading
-from allotment_recipes.aliases import Alias
+from allotment_recipes.aliases import Alias, absent
 from allotment_recipes.plugin import RECIPES
 
 HERE = Path(__file__).parent
@@ -118,3 +118,13 @@ def test_a_warm_process_has_read_the_types_of_options_before_it_forks() -> None:
     base._known.cache_clear()
     base.prepare_options(recipe)
     assert base._known.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("distribution", "name"), [(owner, name) for owner, names in absent.ABSENT.items() for name in names]
+)
+def test_what_has_no_counterpart_names_a_recipe_that_does_the_same(distribution: str, name: str) -> None:
+    assert name not in aliases.table(distribution)
+    assert set(RECIPES) & set(re.findall(r"[a-z0-9.-]+", absent.ABSENT[distribution][name]))
+    with pytest.raises(AllotmentError, match=rf"\[part\] recipe: {distribution}:{re.escape(name)} has no counterpart"):
+        recipe_loading.load("part", f"{distribution}:{name}")
