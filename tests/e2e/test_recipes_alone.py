@@ -47,14 +47,12 @@ def needed(name: str) -> set[str]:
     return found
 
 
-def copy_installed(name: str, packages: Path) -> None:
-    """Put a distribution that is installed here into another environment."""
+def link_installed(name: str, packages: Path) -> None:
+    """Put a distribution that is installed here into another environment; copies would take seconds."""
     distribution = importlib.metadata.distribution(name)
     tops = {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}
     for top in tops:
-        source = Path(str(distribution.locate_file(top)))
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, packages / top)
+        (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
 
 
 @pytest.fixture(scope="module")
@@ -64,13 +62,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "environment"], check=True, timeout=60)
     (packages,) = (folder / "environment").glob("lib/*/site-packages")
     for name in needed("allotment.recipes") - OURS.keys():
-        copy_installed(name, packages)
+        link_installed(name, packages)
     for source in OURS.values():
         ignored = shutil.ignore_patterns("*.egg-info", "__pycache__", "build")
         shutil.copytree(ROOT / source, folder / source, ignore=ignored)
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-        command += ["--disable-pip-version-check", "--target", str(packages), str(folder / source)]
-        subprocess.run(command, check=True, timeout=100)
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    command += ["--disable-pip-version-check", "--target", str(packages)]
+    subprocess.run([*command, *(str(folder / source) for source in OURS.values())], check=True, timeout=100)
     yield folder / "environment/bin/python"
     shutil.rmtree(folder)
 
