@@ -2,11 +2,14 @@
 """The options that pin what a recipe fetches: the same names, checks and errors in each such recipe."""
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from allotment.errors import AllotmentError
 from allotment.options import Lines, OptionProblem
+from allotment_recipes.context import RunContext
+from allotment_recipes.providers.url import shown
 from allotment_recipes.sources import Source
 
 
@@ -20,9 +23,11 @@ class DownloadOptions:
     version: str = "1"  # a word in the part's folder name
     shared: bool = False  # into the store that all releases share; false: into the release's own
 
-    def source(self) -> Source:
+    def source(self, run: RunContext) -> Source:
         """Return what is to be fetched."""
         urls = () if self.offline else (self.url, *self.alternate_url)
+        if not self.offline:
+            check_reach(run, {"url": [self.url], "alternate-url": self.alternate_url})
         return pinned_source(file_name(self.url), self.sha256sum, self.md5sum, urls)
 
 
@@ -58,6 +63,20 @@ def pinned_source(
         except AllotmentError as error:
             raise OptionProblem(option, error.what.removeprefix(f"{name}: "), error.fix) from error
     return Source(sha256sum.lower(), name, urls, md5=md5sum.lower(), debian=debian, npm=npm, sdist=sdist)
+
+
+def check_reach(run: RunContext, places: Mapping[str, Iterable[str]]) -> None:
+    """Raise when an instance would fetch from elsewhere; ``places`` are the URLs that each option names."""
+    for option, urls in places.items():
+        for url in urls:
+            if run.instance is not None and "://" in url and not url.startswith("file:"):
+                raise elsewhere(option, shown(url))
+
+
+def elsewhere(option: str, place: str) -> OptionProblem:
+    """Return the problem of an instance that would fetch from ``place``."""
+    fix = "Fetch it in the software release, and hand on where it is"
+    return OptionProblem(option, f"{place} is elsewhere, and an instance fetches nothing", fix)
 
 
 def file_name(url: str) -> str:

@@ -183,3 +183,36 @@ def test_the_providers_get_every_hint(make_recipe: Any) -> None:
     options = {"sha256sum": SHA256, "npm": "a@1", "debian-source": "ab 1-1\nsid", "python-source": "a==1"}
     source = make_recipe(Recipe, options).source
     assert (source.npm, source.debian, source.sdist, source.name) == ("a@1", "ab 1-1 sid", "a==1", "ab 1-1 sid")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "lines", "message"),
+    [
+        (
+            "download",
+            "url = https://h/x",
+            "url: https://h/x is elsewhere, and an instance fetches nothing. Fetch it in",
+        ),
+        (
+            "download",
+            "url = /x\nalternate-url = http://me:hunter2@h/x",
+            "alternate-url: http://h/x is elsewhere, and an",
+        ),
+        ("download-unpacked", "url = https://h/x", "url: https://h/x is elsewhere, and an instance fetches nothing."),
+        ("source", "url = https://h/x", "url: https://h/x is elsewhere, and an instance fetches nothing."),
+        ("source", "npm = a@1.0.0", "npm: a@1.0.0 is elsewhere, and an instance fetches nothing."),
+        ("gitclone", "repository = git@h:x", "repository: git@h:x is elsewhere, and an instance fetches nothing."),
+    ],
+)
+def test_an_instance_fetches_nothing(partition: Any, recipe: str, lines: str, message: str) -> None:
+    pin = "" if recipe == "gitclone" else f"sha256sum = {SHA256}\n"
+    error = partition.run(f"[buildout]\nparts = x\n[x]\nrecipe = allotment.recipes:{recipe}\n{pin}{lines}\n").error
+    assert error.startswith(f"[x] {message}")
+    assert "hunter2" not in error
+
+
+def test_an_instance_takes_what_is_on_its_machine(partition: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(SDIST)
+    lines = f"url = {tmp_path}/x.tar.gz\nsha256sum = {SHA256}\ndestination = x"
+    assert partition.run(f"[buildout]\nparts = x\n[x]\nrecipe = allotment.recipes:download\n{lines}\n").error == ""
+    assert (partition.folder / "x").read_bytes() == SDIST

@@ -29,7 +29,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def prepare(self) -> None:
         self.filename = self._filename()
-        self.source = self.options.source()
+        self.source = self.options.source(self.run)
         self.location: Path | None = None
         if self.options.destination is not None:
             if self.options.shared:

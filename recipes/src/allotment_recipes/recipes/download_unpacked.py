@@ -36,7 +36,7 @@ class Recipe(GenericBaseRecipe[Options]):
     not_inputs: ClassVar[frozenset[str]] = NOT_INPUTS
 
     def prepare(self) -> None:
-        self.source = self.options.source()
+        self.source = self.options.source(self.run)
         if self.options.destination is None:
             self.location = self.store_path(self.name, self.options.version, shared=self.options.shared)
         else:

@@ -20,6 +20,7 @@ from allotment_recipes.git_repository import REMOTE, Git, GitError, check_addres
 from allotment_recipes.part_folder import filling, removable, replacing, telling_disk_errors
 from allotment_recipes.providers.url import shown
 from allotment_recipes.shared_store import remove
+from allotment_recipes.source_options import elsewhere
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -77,6 +78,9 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("shared", "nothing pins a working copy", "Pin a revision, without 'develop'")
         self.git = Git(options.git_executable, options.timeout)
         self.address = options.repository if "://" in options.repository else self._path_or_ssh(options.repository)
+        self.is_local = self.address.startswith(("/", "file:"))
+        if self.run.instance is not None and not self.is_local:
+            raise elsewhere("repository", shown(options.repository))
         self.location = self._location()
         self.publish_option("location", self.location)
 
@@ -213,8 +217,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _bring_submodules(self, folder: Path) -> None:
         self.git.run(folder, "config", "remote.origin.url", self.address)  # what relative addresses begin at
-        is_local = self.address.startswith(("/", "file:"))
-        git = self.git if is_local else replace(self.git, protocols=REMOTE)  # not what others wrote about our disk
+        git = self.git if self.is_local else replace(self.git, protocols=REMOTE)  # not what others wrote about our disk
         git.run(folder, "submodule", "--quiet", "update", "--init", "--recursive", "--checkout")
 
     # A working copy.

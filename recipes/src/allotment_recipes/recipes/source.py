@@ -10,7 +10,7 @@ from allotment.options import Lines, OptionProblem
 from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.part_folder import filling, removable, unpack_into
-from allotment_recipes.source_options import file_name, pinned_source
+from allotment_recipes.source_options import check_reach, elsewhere, file_name, pinned_source
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class Recipe(GenericBaseRecipe[Options]):
         if not any(places):
             fix = "Add 'url = ...', 'debian-source = ...', 'python-source = ...' or 'npm = ...'"
             raise OptionProblem("url", "missing option", fix)
+        check_reach(self.run, {"url": [options.url], "alternate-url": options.alternate_url})
+        for option, place in zip(("debian-source", "python-source", "npm"), places[1:], strict=True):
+            if self.run.instance is not None and place:
+                raise elsewhere(option, place)
         self.source = pinned_source(
             file_name(options.url) or " ".join(next(filter(None, places[1:]), "").split()),
             options.sha256sum,
