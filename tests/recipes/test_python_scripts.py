@@ -122,7 +122,7 @@ def test_a_wheel_that_nobody_has_lists_each_reason(release: Any, monkeypatch: py
 def test_a_distribution_that_is_needed_must_be_pinned_too(release: Any, tmp_path: Path) -> None:
     digest = BlobStore(release.sources).add(make_wheel(tmp_path / "w", requires="Requires-Dist: absent>=2\n"))
     result = release.build(PROFILE.format(digest=digest))
-    assert result.error == "greeter_kit==1.2 needs absent>=2. Add absent to eggs and pin it."
+    assert result.error == "[app] eggs: greeter_kit==1.2 needs absent>=2. Add absent to eggs and pin it."
     digest = BlobStore(release.sources).add(
         make_wheel(
             tmp_path / "v", requires="Requires-Dist: absent; python_version < '3'\nRequires-Dist: more; extra == 'x'\n"

@@ -168,7 +168,7 @@ def test_other_bytes_are_refused(project: Project) -> None:
     project.need("one")
     project.served["/one-1.0.0.tgz"] = pack("evil")
     error = project.build().error
-    assert error.startswith("one@1.0.0 can't be had: the sha512 should be ")
+    assert error.startswith("[app] one@1.0.0 can't be had: the sha512 should be ")
     assert not list(project.release.folder.glob("store/app-*"))
 
 

@@ -93,7 +93,7 @@ def test_setup_may_name_the_file_and_location_is_the_user_s_choice(checkout: Che
 
 def test_the_environment_reaches_the_backend_and_requirements_are_checked(checkout: Checkout) -> None:
     result = checkout.build("setup-eggs =\nenvironment = MORE = Requires-Dist: absent")
-    assert result.error == "mine==0.1 needs absent. Add absent to eggs and pin it."
+    assert result.error == "[app] eggs: mine==0.1 needs absent. Add absent to eggs and pin it."
 
 
 def test_setuptools_develops_a_distribution(checkout: Checkout) -> None:

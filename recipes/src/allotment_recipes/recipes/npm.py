@@ -93,7 +93,10 @@ class Recipe(GenericBaseRecipe[Options]):
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         blobs = BlobStore(self.run.sources)
-        tarballs = fetch_tarballs(read_lock(texts[_FILES[1]], self.name), blobs)
+        try:
+            tarballs = fetch_tarballs(read_lock(texts[_FILES[1]], _FILES[1]), blobs)
+        except AllotmentError as error:
+            raise type(error)(f"[{self.name}] {error.what}", error.fix) from error
         with tempfile.TemporaryDirectory(prefix="allotment-npm-") as work:
             _fill_cache(Path(work) / "cache", tarballs, blobs)
             self._run_npm(folder, Path(work), programs)

@@ -76,9 +76,15 @@ class Recipe(GenericBaseRecipe[Options]):
         with filling(self, self.location, self.version) as folder:
             if folder is not None:
                 files = python_programs.install(self.pins, BlobStore(self.run.sources), folder)
-                wheels.check_requirements([folder / "lib", *(path / "lib" for path in self.built)])
+                self._check_requirements(folder)
                 self._make_programs(folder, files)
         return removable(self, self.location)
+
+    def _check_requirements(self, folder: Path) -> None:
+        try:
+            wheels.check_requirements([folder / "lib", *(path / "lib" for path in self.built)])
+        except AllotmentError as error:
+            self.fail(OptionProblem("eggs", error.what, error.fix))
 
     def _built_eggs(self) -> dict[str, Path]:
         """Map the eggs that parts of this profile make, of those that are referred to, to their folders."""
