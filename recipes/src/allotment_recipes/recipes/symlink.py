@@ -19,7 +19,8 @@ class Options:
 class Recipe(GenericBaseRecipe[Options]):
     """Make a link in ``target-directory`` to each path; links that are listed no longer are removed.
 
-    What a link leads to may come later, such as a file that a service writes; the log tells what is missing now.
+    What a link leads to may come later, such as a file that a service writes; the log tells what is missing now. A file
+    or folder in the link's place that no section has made is an error.
     """
 
     def prepare(self) -> None:
