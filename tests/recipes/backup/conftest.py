@@ -27,6 +27,7 @@ class Backups:
     def __init__(self, folder: Path, tools: dict[str, str]) -> None:
         self.folder = folder
         self.tools = tools
+        self.is_near = False
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.port = listening.getsockname()[1]
         self.data = folder / "data"
@@ -64,10 +65,18 @@ class Backups:
             "host": "127.0.0.1",
             "port": str(self.port),
             "key-file": "etc/ssh/key",
-            "ssh-binary": self.tools["ssh"],
+            "ssh-binary": str(self.folder / "near-ssh") if self.is_near else self.tools["ssh"],
             "rsync-binary": self.tools["rsync"],
         }
         return {**given, **{name.replace("_", "-"): value for name, value in options.items()}}
+
+    def come_near(self, command: Path) -> None:
+        """From now on clients start ``command`` themselves, as sshd does for who has the key: logins take long."""
+        self.is_near = True
+        script = self.folder / "near-ssh"
+        start = f'while [ "$1" != peer ]; do shift; done; shift; export SSH_ORIGINAL_COMMAND="$*"; exec {command}'
+        script.write_text(f"#!/bin/sh\n{start}\n")
+        script.chmod(0o755)
 
     def make_export(self, **options: str) -> Any:
         copy = f"cp -a {self.content}/. ."
@@ -119,7 +128,10 @@ class Backups:
 
     @contextmanager
     def serving(self, service: Path | None = None) -> Iterator[None]:
-        """Run the SSH server."""
+        """Run the SSH server, unless clients do without."""
+        if self.is_near:
+            yield
+            return
         log = (self.folder / "sshd.log").open("ab")
         process = subprocess.Popen([service or self.data / "etc/service/export"], stderr=log, stdout=log)
         try:

@@ -9,6 +9,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 
 from allotment.errors import AllotmentError
 from allotment_recipes.crontab import Job, read_entries
+from allotment_recipes.programs import backup_send
 from allotment_recipes.recipes import backup_export
 from allotment_recipes.resilience.generations import Generation, name_at
 from allotment_recipes.resilience.program import rsync_words
@@ -140,9 +142,9 @@ def test_files_of_any_name_are_listed(backups: Any) -> None:
     assert backups.export().returncode == 0
     last = backups.exports()[-1]
     subprocess.run(["sha256sum", "--quiet", "--strict", "-c", "SHA256SUMS"], cwd=last, check=True)
+    backups.come_near(backups.data / "etc/export/command")
     backups.make_pull()
-    with backups.serving():
-        assert backups.pull().stderr == ""
+    assert backups.pull().stderr == ""
     assert {path.name for path in (backups.pulled()[0] / "files").iterdir()} == {
         path.name for path in (last / "files").iterdir()
     }
@@ -159,25 +161,9 @@ def test_the_server_tells_its_status_sends_the_last_export_and_nothing_else(back
         assert "error: there is no whole export yet. Wait for the first one." in early.stderr
         backups.export()
         assert json.loads(backups.ask("status").stdout)["generation"] == backups.exports()[0].name
-        for words in (["id"], [""], ["status", "x"], ["sh", "-c", "id"], ["rsync", "--server", ".", "last/"], ["'"]):
-            refused = backups.ask(*words)
-            assert (refused.returncode, refused.stdout) == (1, "")
-            assert (
-                "error: this key can read the status and the last export only. Ask for one of them." in refused.stderr
-            )
-        for source in ("peer:/etc/passwd", "peer:last/../..", "peer:.", "peer:last/files/"):
-            assert subprocess.run(
-                ["rsync", "-rtp", "-e", ssh, source, f"{tmp_path}/got"], capture_output=True, check=False
-            ).returncode
-        assert subprocess.run(
-            ["rsync", "-rtp", "-e", ssh, f"{backups.content}/", "peer:last/"], capture_output=True, check=False
-        ).returncode
-        assert subprocess.run(
-            ["rsync", "-rtp", "--remove-source-files", "-e", ssh, "peer:last/", f"{tmp_path}/got"],
-            capture_output=True,
-            check=False,
-        ).returncode
-        assert not (tmp_path / "got").exists()
+        refused = backups.ask("id")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "error: this key can read the status and the last export only. Ask for one of them." in refused.stderr
         for option in (["-W", f"127.0.0.1:{backups.port}"], ["-s", "sftp"]):
             assert backups.ask(*option).returncode
         subprocess.run(["rsync", "-rtp", "-e", ssh, "peer:last/", f"{tmp_path}/got"], check=True)
@@ -186,10 +172,65 @@ def test_the_server_tells_its_status_sends_the_last_export_and_nothing_else(back
         assert "Permission denied (publickey)" in backups.ask("status").stderr
 
 
+@pytest.mark.parametrize("text", ["id", "", "status x", "sh -c id", "rsync --server . last/", "'", "status; id"])
+def test_other_commands_are_refused(capsys: Any, monkeypatch: Any, tmp_path: Path, text: str) -> None:
+    monkeypatch.setenv("SSH_ORIGINAL_COMMAND", text)
+    before = os.umask(0o077)
+    try:
+        assert backup_send.main(["--folder", str(tmp_path), "--rsync", "/bin/false"]) == 1
+    finally:
+        os.umask(before)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "error: this key can read the status and the last export only. Ask for one of them." in told.err
+
+
+def test_rsync_sends_nothing_but_the_last_export(backups: Any, tmp_path: Path) -> None:
+    backups.make_export()
+    backups.export()
+    backups.come_near(backups.data / "etc/export/command")
+
+    def rsync(*words: str) -> "subprocess.CompletedProcess[str]":
+        words = ("rsync", "-rtp", "-e", str(backups.folder / "near-ssh"), *words)
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    for source in ("peer:/etc/passwd", "peer:last/../..", "peer:.", "peer:last/files/"):
+        assert rsync(source, f"{tmp_path}/got").returncode
+    assert rsync(f"{backups.content}/", "peer:last/").returncode
+    assert rsync("--remove-source-files", "peer:last/", f"{tmp_path}/got").returncode
+    (tmp_path / "secret").write_text("the secret\n")
+    done = rsync(f"--filter=: {tmp_path}/secret", "peer:last/", f"{tmp_path}/got")
+    assert done.returncode
+    assert "filter rule" not in done.stderr
+    log = backups.data / "srv/export/rsync.log"
+    assert "filter rule" in log.read_text()
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    assert not (tmp_path / "got").exists()
+
+
+def test_folders_that_are_read_only_or_very_deep_go() -> None:
+    program = (
+        "import os, pathlib, sys, tempfile\n"
+        "from allotment_recipes.resilience.generations import remove_tree\n"
+        "from allotment_recipes.resilience.program import finish\n"
+        "os.geteuid() or os.setuid(65534)\n"
+        "top = pathlib.Path(tempfile.mkdtemp(), 'top')\n"
+        "deep = top / 'shut' / '/'.join('a' * 1050)\n"
+        "os.makedirs(deep) if sys.setrecursionlimit(9999) is None else 0\n"
+        "sys.setrecursionlimit(1000)\n"
+        "(top / 'shut').chmod(0o500)\n"
+        "code = finish(lambda: remove_tree(top))\n"
+        "sys.exit(code or top.exists())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize(
     "words",
     [
         "rsync --server --sender -tpre.iLsfxCIvu --copy-links . last/",
+        "rsync --server --sender -vvtpre.iLsfxCIvu . last/",
         "rsync --server --sender -tprLe.iLsfxCIvu . last/",
         "rsync --server --sender -tpre.iLsfxCIvu --files-from=/etc/passwd . last/",
         "rsync --server --sender -stpre.iLsfxCIvu",
@@ -203,8 +244,9 @@ def test_the_server_tells_its_status_sends_the_last_export_and_nothing_else(back
 )
 def test_other_words_for_rsync_are_refused(words: str) -> None:
     assert rsync_words(words.split(), "last/") is None
-    good = ["rsync", "--server", "--sender", "-tpre.iLsfxCIvu", "--timeout=600", ".", "last/"]
-    assert rsync_words(good, "last/") == ["--server", "--sender", "-tpre.iLsfxCIvu", "--timeout=600", ".", "./"]
+    good = ["rsync", "--server", "--sender", "-tpre.iLsfxCIvu", "--timeout=9", ".", "last/"]
+    ours = ["--timeout=600", "--msgs2stderr", ".", "./"]
+    assert rsync_words(good, "last/") == ["--server", "--sender", "-tpre.iLsfxCIvu", "--timeout=9", *ours]
 
 
 def test_each_option_is_used_and_a_second_run_changes_nothing(backups: Any) -> None:

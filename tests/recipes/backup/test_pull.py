@@ -34,8 +34,9 @@ def promise(place: Path, name: str) -> int:
 
 @pytest.fixture
 def two(backups: Any) -> Any:
-    """An instance with one export and one that can pull."""
+    """An instance with one export and one that can pull, without logins."""
     backups.make_export()
+    backups.come_near(backups.data / "etc/export/command")
     assert backups.export().returncode == 0
     backups.make_pull()
     return backups
@@ -97,6 +98,8 @@ def test_a_wrong_checksum_is_refused(two: Any) -> None:
         (lambda copy: (copy / "SHA256SUMS").write_text(""), "SHA256SUMS is not the list that was made with the copy"),
         (lambda copy: (copy / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
         (lambda copy: (copy / HEAD).unlink(), "export.json is missing"),
+        (lambda copy: (copy / HEAD).write_text("[" * 60000), "export.json is not what an export writes"),
+        (lambda copy: os.truncate(copy / "SHA256SUMS", (1 << 28) + 1), "SHA256SUMS is larger than 268435456 bytes"),
         (lambda copy: (copy / HEAD).write_text("{}"), "export.json is not what an export writes"),
         (lambda copy: (copy / HEAD).write_text((copy / HEAD).read_text().replace('"format": 1', '"format": 2')), "export.json has format 2, not 1"),
         (lambda copy: (copy / HEAD).write_text((copy / HEAD).read_text().replace('"bytes": 2', '"bytes": 3')), "export.json tells another size"),
@@ -161,20 +164,28 @@ def test_two_pulls_at_once_make_one_generation(two: Any) -> None:
     assert len(two.pulled()) == 1
 
 
-def test_another_host_key_is_refused(two: Any) -> None:
+def test_a_pull_goes_by_ssh_and_only_to_the_host_key_that_is_known(two: Any) -> None:
+    two.is_near = False
+    two.make_pull()
+    with two.serving():
+        assert two.pull().stderr == ""
+    (pulled,) = two.pulled()
+    two.export()
     two.make_pull(host_key=two.public_key)
     with two.serving():
         done = two.pull()
     assert done.returncode == 1
     assert "error: status: the other side says: Host key verification failed." in done.stderr
     assert "Host key verification failed" in two.status(two.backup / "srv/pull")["error"]
-    assert two.pulled() == []
+    assert two.pulled() == [pulled]
 
 
 def test_no_server_no_export_and_a_strange_answer_are_told(backups: Any) -> None:
     backups.make_export()
     backups.make_pull()
     assert "Connection refused. Look at its log, its address and its host key." in backups.pull().stderr
+    backups.come_near(backups.data / "etc/export/command")
+    backups.make_pull()
     with backups.serving():
         assert "error: there is no whole export yet. Wait for the first one, or run it there." in backups.pull().stderr
         for text, problem in (
@@ -184,6 +195,16 @@ def test_no_server_no_export_and_a_strange_answer_are_told(backups: Any) -> None
         ):
             (backups.data / "etc/export/command").write_text(f"#!/bin/sh\necho '{text}'\n")
             assert f"error: the export's status {problem}. " in backups.pull().stderr
+
+
+def test_a_long_answer_is_cut_and_obeyed_by_no_terminal(two: Any) -> None:
+    command = two.data / "etc/export/command"
+    command.write_text("#!/bin/sh\nhead -c 9999999 /dev/zero\nhead -c 9999999 /dev/zero >&2\nprintf '\\033[2J' >&2\n")
+    done = two.pull()
+    assert "error: the export's status is not a status. " in done.stderr
+    assert "?[2J" in done.stderr
+    assert "\033" not in done.stderr
+    assert len(done.stderr) < 1 << 17
 
 
 def test_commands_run_after_each_pull_also_when_nothing_is_new(two: Any) -> None:

@@ -42,6 +42,7 @@ def three(backups: Any) -> Any:
     """A backup instance with one generation, and a standby instance."""
     generation(backups, FIRST, "1\n")
     backups.make_import()
+    backups.come_near(backups.standby / "etc/import/command")
     backups.make_push()
     return backups
 
@@ -51,16 +52,22 @@ def restored(backups: Any) -> str:
 
 
 def test_the_newest_generation_is_restored_once(three: Any) -> None:
+    three.is_near = False
+    three.make_push()
     three.make_import(
         commands=f"cat one >> {three.standby}/log\necho $WORD >> {three.standby}/log", environment="WORD=then"
     )
     with serving(three):
         assert three.push().stderr == ""
+        refused = three.ask("id", section="push")
+        assert (refused.returncode, refused.stdout) == (1, "")
         assert three.push().returncode == 0
         assert (three.standby / "log").read_text() == "1\nthen\n"
-        generation(three, SECOND, "2\n")
-        assert three.push().returncode == 0
-        assert (three.standby / "log").read_text() == "1\nthen\n2\nthen\n"
+    three.is_near = True
+    three.make_push()
+    generation(three, SECOND, "2\n")
+    assert three.push().returncode == 0
+    assert (three.standby / "log").read_text() == "1\nthen\n2\nthen\n"
     for status in (three.standby / "srv/import", three.backup / "var/push"):
         told = three.status(status)
         assert (told["result"], told["generation"], told["files"], told["bytes"]) == ("done", SECOND, 1, 2)

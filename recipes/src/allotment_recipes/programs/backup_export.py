@@ -5,14 +5,22 @@ python -m allotment_recipes.programs.backup_export --folder FOLDER --keep N --ti
 """
 
 import argparse
-import shutil
 import sys
 import time
 from pathlib import Path
 
 from allotment.atomic import sync_file_system
 from allotment_recipes.resilience.commands import run_all
-from allotment_recipes.resilience.generations import FILES, Generation, clean, name_at, names_in, remove, seal
+from allotment_recipes.resilience.generations import (
+    FILES,
+    Generation,
+    clean,
+    name_at,
+    names_in,
+    remove,
+    remove_tree,
+    seal,
+)
 from allotment_recipes.resilience.locks import locked
 from allotment_recipes.resilience.program import LOCK, NEW, STATUS, finish
 from allotment_recipes.resilience.status import noted
@@ -34,12 +42,12 @@ def _export(folder: Path, keep: int, timeout: float, commands: list[str]) -> Non
     with locked(folder / LOCK, is_inherited=True), noted(folder / STATUS) as whole:
         clean(folder)
         if new.exists():  # of an export that was killed
-            shutil.rmtree(new)
+            remove_tree(new)
         try:
             whole(_make(folder, new, timeout, commands))
         finally:
             if new.exists():  # on a full disk the status needs the room
-                shutil.rmtree(new)
+                remove_tree(new)
         for name in names_in(folder)[:-keep]:
             remove(folder, name)
 

@@ -7,7 +7,6 @@ python -m allotment_recipes.programs.backup_pull --folder FOLDER --ssh SCRIPT --
 
 import argparse
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from allotment.atomic import sync_file_system
 from allotment.errors import AllotmentError
 from allotment_recipes.resilience import retention, status
 from allotment_recipes.resilience.commands import run, run_all
-from allotment_recipes.resilience.generations import Generation, clean, names_in, remove, verify
+from allotment_recipes.resilience.generations import Generation, clean, names_in, remove, remove_tree, verify
 from allotment_recipes.resilience.locks import locked
 from allotment_recipes.resilience.program import LAST, LOCK, NEW, PEER, SILENCE, STATUS, ask, finish
 from allotment_recipes.resilience.status import noted
@@ -64,13 +63,13 @@ def _fetch(options: argparse.Namespace) -> Generation:
             made = verify(new)
             break
         except AllotmentError:
-            shutil.rmtree(new)
+            remove_tree(new)
             if not shared:
                 raise
     assert made is not None  # the last round raises
     sync_file_system(new)
     if made.name in names:  # the export has gone back to it
-        shutil.rmtree(new)
+        remove_tree(new)
     else:
         new.rename(folder / made.name)
     return made

@@ -6,7 +6,6 @@ python -m allotment_recipes.programs.backup_receive --folder FOLDER --rsync PROG
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from allotment_recipes.resilience import status
 from allotment_recipes.resilience.commands import run_all
 from allotment_recipes.resilience.generations import FILES, verify
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LOCK, RECEIVED, STATUS, asked, finish, rsync_words
+from allotment_recipes.resilience.program import LOCK, LOG, RECEIVED, STATUS, asked, become_rsync, finish, rsync_words
 from allotment_recipes.resilience.status import noted
 from allotment_recipes.resilience.takeover import refuse_after
 
@@ -46,8 +45,7 @@ def _serve(options: argparse.Namespace, words: list[str]) -> None:
         received = options.folder / RECEIVED
         if receiving is not None:
             received.mkdir(exist_ok=True)
-            os.chdir(received)
-            os.execv(options.rsync, ["rsync", *receiving])
+            become_rsync(options.rsync, receiving, received, options.folder / LOG)
         _restore(options, received, words[1])
 
 

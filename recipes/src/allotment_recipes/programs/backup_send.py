@@ -5,7 +5,6 @@ python -m allotment_recipes.programs.backup_send --folder FOLDER --rsync PROGRAM
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from allotment.errors import AllotmentError
 from allotment_recipes.resilience import status
 from allotment_recipes.resilience.generations import names_in
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LAST, STATUS, asked, finish, rsync_words
+from allotment_recipes.resilience.program import LAST, LOG, STATUS, asked, become_rsync, finish, rsync_words
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +35,7 @@ def _serve(folder: Path, rsync: str, words: list[str]) -> None:
     if not names:
         raise AllotmentError("there is no whole export yet", "Wait for the first one")
     with locked(folder / names[-1], is_folder=True, is_shared=True, is_inherited=True):  # rsync holds it to its end
-        os.chdir(folder / names[-1])
-        os.execv(rsync, ["rsync", *sending])
+        become_rsync(rsync, sending, folder / names[-1], folder / LOG)
 
 
 if __name__ == "__main__":

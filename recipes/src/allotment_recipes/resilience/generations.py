@@ -28,6 +28,7 @@ _NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{6}Z")
 _TIME: Final = "%Y%m%dT%H%M%S.%fZ"
 _REMOVED: Final = ".removed-"
 _LIMIT: Final = 1 << 16  # bytes of export.json
+_LIST_LIMIT: Final = 1 << 28  # bytes of SHA256SUMS, of some two million files: it is read whole
 _ESCAPES: Final = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"))
 
 
@@ -72,7 +73,7 @@ def names_in(folder: Path) -> list[str]:
 def clean(folder: Path) -> None:
     """Remove what a killed removal has left."""
     for entry in folder.glob(f"{_REMOVED}*"):
-        shutil.rmtree(entry)
+        remove_tree(entry)
 
 
 def remove(folder: Path, name: str) -> None:
@@ -80,7 +81,17 @@ def remove(folder: Path, name: str) -> None:
     with contextlib.suppress(Busy), locked(folder / name, is_folder=True):
         aside = folder / f"{_REMOVED}{name}"  # half a copy never has a copy's name
         (folder / name).rename(aside)
-        shutil.rmtree(aside)
+        remove_tree(aside)
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, also read-only folders; links are not followed."""
+    folder.chmod(0o700)
+    for name, folders, _ in os.walk(folder):
+        for path in (Path(name, item) for item in folders):  # before os.walk looks into them
+            if not path.is_symlink():
+                path.chmod(0o700)
+    shutil.rmtree(folder)
 
 
 def seal(folder: Path, name: str) -> Generation:
@@ -92,6 +103,8 @@ def seal(folder: Path, name: str) -> Generation:
             total += file.tell()
         lines.append(_line(digest, path.relative_to(folder)))
     data = b"".join(lines)
+    if len(data) > _LIST_LIMIT:
+        raise AllotmentError(f"{len(lines)} files are too many for one copy", "Pack them with tar")
     (folder / CHECKSUMS).write_bytes(data)
     made = Generation(name, len(lines), total)
     head = {"format": FORMAT, "generation": name, "files": made.files, "bytes": made.bytes}
@@ -103,9 +116,9 @@ def verify(folder: Path) -> Generation:
     """Return what a copy is, after reading all of it; the first file that is missing, strange or other is an error."""
     head = _head(folder)
     listed = folder / CHECKSUMS
-    if listed.is_symlink() or not listed.is_file():
+    data = read_limited(listed, _LIST_LIMIT)
+    if data is None:
         raise _broken(listed, "is missing")
-    data = listed.read_bytes()
     if hashlib.sha256(data).hexdigest() != head.get("checksums"):
         raise _broken(listed, "is not the list that was made with the copy")
     expected = set(data.splitlines(keepends=True))
@@ -134,7 +147,7 @@ def _head(folder: Path) -> dict[str, Any]:
         head = json.loads(data)
         is_right = isinstance(head, dict) and is_name(head["generation"])
         is_right = is_right and isinstance(head["files"], int) and isinstance(head["bytes"], int)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         is_right, head = False, {}
     if is_right and head.get("format") != FORMAT:
         raise AllotmentError(f"{path} has format {head.get('format')!r}, not {FORMAT}", "Update this node")
@@ -144,18 +157,23 @@ def _head(folder: Path) -> dict[str, Any]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Give all files below a folder, in order."""
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        raise _broken(folder, f"can't be read: {error.strerror}") from error
-    for entry in entries:
+    """Give all files below a folder, however deep, in order."""
+    waiting = _entries(folder)
+    while waiting:
+        entry = waiting.pop()
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path))
+            waiting += _entries(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
             yield Path(entry.path)
         else:
             raise AllotmentError(f"{entry.path} is neither file nor folder", "Pack links and the like with tar")
+
+
+def _entries(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
+    except OSError as error:
+        raise _broken(folder, f"can't be read: {error.strerror}") from error
 
 
 def _line(digest: str, path: Path) -> bytes:

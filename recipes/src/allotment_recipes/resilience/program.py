@@ -6,9 +6,10 @@ import re
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final, NoReturn
 
 from allotment.errors import AllotmentError
 from allotment_recipes.resilience.locks import BUSY, Busy
@@ -16,11 +17,13 @@ from allotment_recipes.resilience.locks import BUSY, Busy
 NEW: Final = ".new"  # folder of a copy that is not whole yet
 LOCK: Final = "lock"
 STATUS: Final = "status.json"
+LOG: Final = "rsync.log"  # what rsync said of the last transfer to or from here
 WAITING, RUNNING = "waiting", "running"  # folders of a queue
 PEER: Final = "peer"  # the other side's name for ssh, whatever its address
 LAST, RECEIVED = "last/", "received/"  # the only paths that one side can name on the other
 SILENCE: Final = 600  # seconds without a byte after which rsync gives up
-_FLAGS: Final = re.compile(r"-[rtpv]+e[0-9.]*\.[A-Za-z]*")  # recursive, times, permissions; then what rsync can do
+ANSWER: Final = 1 << 16  # bytes that are kept of what the other side prints: its end
+_FLAGS: Final = re.compile(r"-[rtp]+e[0-9.]*\.[A-Za-z]*")  # recursive, times, permissions; then what rsync can do
 _SETTINGS: Final = re.compile(
     r"--(timeout=[0-9]{1,6}|partial|delete|delete-during|delete-before|delete-after|delete-delay)"
 )
@@ -29,6 +32,7 @@ _SETTINGS: Final = re.compile(
 def finish(work: Callable[[], None]) -> int:
     """Do the work; return the exit code. What goes wrong is told in one line."""
     os.umask(0o077)
+    sys.setrecursionlimit(10_000)  # folders can be 2048 deep, and the library's removal goes one call deeper for each
     try:
         work()
     except Busy as busy:
@@ -41,26 +45,49 @@ def finish(work: Callable[[], None]) -> int:
 
 
 def ask(ssh: Path, words: Sequence[str], seconds: float) -> str:
-    """Let the other side do what the words say; return what it prints. Its errors go where ours go."""
+    """Let the other side do what the words say; return the end of what it prints. Its errors go where ours go."""
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(
-            [str(ssh), PEER, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
+        process = subprocess.Popen([str(ssh), PEER, *words], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        output, errors = _End(process.stdout), _End(process.stderr)
+        try:
+            code = process.wait(seconds)
+        finally:
+            process.kill()
+            process.wait()
+            answer, told = output.text(), errors.text()
     except (OSError, subprocess.TimeoutExpired) as error:
         raise AllotmentError(f"{words[0]}: the other side can't be asked: {error}", "Look whether it runs") from error
-    sys.stderr.write(done.stderr)
-    if done.returncode:
-        last = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1][:1000]
+    sys.stderr.write(told)
+    if code:
+        last = (told.strip() or f"exit code {code}").splitlines()[-1][:1000]
         raise AllotmentError(
             f"{words[0]}: the other side says: {last}", "Look at its log, its address and its host key"
         )
-    return done.stdout
+    return answer
+
+
+class _End(threading.Thread):
+    """Reads a stream to its end and keeps its last bytes, however much the other side sends."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._kept = b""
+        self.start()
+
+    def run(self) -> None:
+        with self._stream:
+            while data := os.read(self._stream.fileno(), ANSWER):
+                self._kept = (self._kept + data)[-ANSWER:]
+
+    def text(self) -> str:
+        """Return it when the other side has ended; signs that a terminal would obey are shown as question marks."""
+        self.join(10.0)  # seconds: what ssh has started might hold the stream
+        text = self._kept.decode(errors="replace").replace("\r\n", "\n")
+        return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
 
 
 def asked() -> list[str]:
@@ -80,4 +107,17 @@ def rsync_words(words: Sequence[str], path: str) -> list[str] | None:
     flags, settings = words[count], words[count + 1 : -2]
     if not _FLAGS.fullmatch(flags) or not all(_SETTINGS.fullmatch(word) for word in settings):
         return None
-    return [*mode, flags, *settings, ".", "./"]
+    return [*mode, flags, *settings, f"--timeout={SILENCE}", "--msgs2stderr", ".", "./"]
+
+
+def become_rsync(rsync: str, words: Sequence[str], folder: Path, log: Path) -> NoReturn:
+    """Let our rsync take this program's place, in ``folder``.
+
+    What it has to say goes to ``log``, not to the other side: that can send rules which make rsync read any file that
+    we can read, and its errors quote the first line.
+    """
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    os.dup2(handle, 2)
+    os.close(handle)
+    os.chdir(folder)
+    os.execv(rsync, ["rsync", *words])
