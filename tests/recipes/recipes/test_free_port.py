@@ -122,6 +122,7 @@ def test_a_port_that_is_given_is_kept(make_recipe: Make, tmp_path: Path) -> None
         ({"ip": "127.0.0.1", "maximum": "65536"}, "[part] maximum: 65536 is not a port."),
         ({"ip": "127.0.0.1", "minimum": "9", "maximum": "8"}, "[part] maximum: 8 is less than minimum, 9."),
         ({"ip": "127.0.0.1", "port": "80"}, "[part] port: '80' is not a port from 1024 to 65535."),
+        ({"ip": "127.0.0.1", "port": "9" * 5000}, "[part] port: '999"),
         ({"ip": "127.0.0.1", "prot": "1"}, "[part] prot: unknown option. Did you mean 'port'?"),
     ],
 )  # fmt: skip

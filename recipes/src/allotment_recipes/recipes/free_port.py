@@ -75,7 +75,7 @@ class Recipe(KeptValue[Options]):
 
     def problem(self, value: str) -> str:
         low, high = self.options.minimum, self.options.maximum
-        is_port = value.isascii() and value.isdigit() and low <= int(value) <= high
+        is_port = value.isascii() and value.isdigit() and len(value) < 6 and low <= int(value) <= high
         return "" if is_port else f"{value!r} is not a port from {low} to {high}"
 
     def _is_free(self, port: int) -> bool:
