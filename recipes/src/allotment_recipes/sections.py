@@ -120,7 +120,9 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
 
     def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
         """Return an option; of an alias' section, also by the name that it has there."""
-        if option not in self._data and option in self._cooked:  # upstream resolves what comes out of a value again:
+        if option in self._data:  # asked for again and again: each part's hash takes all of them
+            return self._data[option]
+        if option in self._cooked:  # upstream resolves what comes out of a value again:
             self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
         value = super().get(option, None, seen)
         if value is None and self._alias is not None:
