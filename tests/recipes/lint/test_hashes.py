@@ -2,6 +2,8 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from allotment_recipes.lint.hashes import checksums, update
 
 TEXT = """\
@@ -90,3 +92,17 @@ def test_a_checksum_in_another_profile_than_its_file_s_name_is_found(tmp_path: P
     (tmp_path / "base.cfg").write_text("[page]\nfilename = page.in\n")
     (item,) = checksums(profile(tmp_path, "[buildout]\nextends = base.cfg\n[page]\nmd5sum = {wrong_md5}\n"))
     assert (item.file.name, item.is_right) == ("page.in", False)
+
+
+@pytest.mark.parametrize("written", ["", "0" * 64])
+def test_line_ends_and_links_stay(tmp_path: Path, written: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/file").write_text("x")
+    (tmp_path / "file").symlink_to("real/file")
+    text = "[buildout]\r\nparts =\r\n[a]\r\nurl = file\r\nsha256sum = SUM\r\n"
+    (tmp_path / "real/software.cfg").write_bytes(text.replace("SUM", written).encode())
+    (tmp_path / "software.cfg").symlink_to("real/software.cfg")
+    assert len(update(tmp_path / "software.cfg")) == 1
+    sha256 = hashlib.sha256(b"x").hexdigest()
+    assert (tmp_path / "software.cfg").is_symlink()
+    assert (tmp_path / "real/software.cfg").read_bytes() == text.replace("SUM", sha256).encode()

@@ -103,12 +103,13 @@ def update(path: Path) -> list[Checksum]:
     """Write the right checksums into the profile and return those that were wrong; nothing else of it changes."""
     wrong = [item for item in checksums(path) if item.actual and not item.is_right]
     if wrong:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_bytes().decode("utf-8").splitlines(keepends=True)  # line ends as they are
         for item in wrong:
             line = lines[item.line - 1]
             if item.written:
                 lines[item.line - 1] = line.replace(item.written, item.actual, 1)
             else:
-                lines[item.line - 1] = f"{line.rstrip()} {item.actual}\n"
-        write_bytes(path, "".join(lines).encode(), path.stat().st_mode & 0o777)
+                bare = line.rstrip("\r\n")
+                lines[item.line - 1] = f"{bare.rstrip()} {item.actual}{line[len(bare) :]}"
+        write_bytes(path.resolve(), "".join(lines).encode(), path.stat().st_mode & 0o777)
     return wrong
