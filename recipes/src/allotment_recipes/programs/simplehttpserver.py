@@ -71,7 +71,7 @@ class Folder:
                     file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
-                is_new = not _exists(steps[-1], parent)
+                is_new = not os.access(steps[-1], os.F_OK, dir_fd=parent, follow_symlinks=False)
                 os.rename(temporary, steps[-1], src_dir_fd=parent, dst_dir_fd=parent)
             except BaseException:
                 os.unlink(temporary, dir_fd=parent)
@@ -96,14 +96,6 @@ class Folder:
 
 def _open_at(name: str, flags: int, parent: int) -> int:
     return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent)
-
-
-def _exists(name: str, parent: int) -> bool:
-    try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def steps_of(target: str) -> list[str]:
