@@ -51,9 +51,7 @@ def test_a_static_library_is_told_by_its_content(tmp_path: Path) -> None:
     subprocess.run(["gcc", "-c", "x.c"], cwd=tmp_path, check=True)
     subprocess.run(["ar", "rc", "libx.a", "x.o"], cwd=tmp_path, check=True)
     check_promises("x", read_promises(["statlib:libx.a"], tmp_path))
-    with pytest.raises(
-        PartError, match=r"\[x\] promises: it is built, but not as promised:\n  .*/x.c is no static"
-    ):
+    with pytest.raises(PartError, match=r"\[x\] promises: it is built, but not as promised:\n  .*/x.c is no static"):
         check_promises("x", read_promises(["statlib:x.c"], tmp_path))
 
 

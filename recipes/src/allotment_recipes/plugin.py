@@ -77,14 +77,17 @@ def allotment_source_providers() -> tuple[SourceProvider, ...]:
 
 @hookimpl
 def allotment_commands() -> tuple[Command, ...]:
+    commands = "allotment_recipes.commands"
     return (
-        Command(("build",), "allotment_recipes.commands.build:command", "Build a software release; make its manifest."),
-        Command(("hash", "check"), "allotment_recipes.commands.hash:check_command", "Compare checksums with their files."),
-        Command(("hash", "update"), "allotment_recipes.commands.hash:update_command", "Write right checksums of local files."),
-        Command(("lint",), "allotment_recipes.commands.lint:command", "Problems of profiles and releases, with their fixes."),
-        Command(("lock",), "allotment_recipes.commands.lock:command", "Record the sha256 of MD5-only sources."),
-        Command(("new", "component"), "allotment_recipes.commands.new:component_command", "Begin a component: fetch a source, pin it."),
-        Command(("new", "promise"), "allotment_recipes.commands.new:promise_command", "Begin a promise type, with its test."),
-        Command(("new", "recipe"), "allotment_recipes.commands.new:recipe_command", "Begin a recipe, with its test and an example."),
-        Command(("new", "release"), "allotment_recipes.commands.new:release_command", "Begin a release whose instances serve a page."),
+        Command(("build",), f"{commands}.build:command", "Build a software release; make its manifest."),
+        Command(("hash", "check"), f"{commands}.hash:check_command", "Compare checksums with their files."),
+        Command(("hash", "update"), f"{commands}.hash:update_command", "Write right checksums of local files."),
+        Command(("lint",), f"{commands}.lint:command", "Problems of profiles and releases, with their fixes."),
+        Command(("lock",), f"{commands}.lock:command", "Record the sha256 of MD5-only sources."),
+        Command(
+            ("new", "component"), f"{commands}.new:component_command", "Begin a component: fetch a source, pin it."
+        ),
+        Command(("new", "promise"), f"{commands}.new:promise_command", "Begin a promise type, with its test."),
+        Command(("new", "recipe"), f"{commands}.new:recipe_command", "Begin a recipe, with its test and an example."),
+        Command(("new", "release"), f"{commands}.new:release_command", "Begin a release whose instances serve a page."),
     )
