@@ -16,6 +16,7 @@ from allotment.plugins import Plugins, load, plugins
 GROUPS: dict[tuple[str, ...], str] = {
     ("farm",): "The test farm: run it, join it as a test node, look at it.",
     ("master",): "The master: requests, allocation, desired state.",
+    ("hash",): "Checksums of the files beside profiles: are they right, make them right.",
     ("new",): "Begin a recipe, promise, component or release with files and a test that work.",
     ("node",): "The agent of one machine.",
     ("release",): "Try a software release at your desk.",
