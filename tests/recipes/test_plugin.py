@@ -42,3 +42,13 @@ def test_a_recipe_that_builds_into_the_store_has_a_build_version() -> None:
         methods = [member for cls in classes for member in vars(cls).values() if inspect.isfunction(member)]
         builds = any(GenericBaseRecipe.store_path.__name__ in method.__code__.co_names for method in methods)
         assert builds == (recipe.build_version > 0), item.name
+
+
+def test_a_recipe_that_undoes_more_than_its_files_does_so_under_upstream_too() -> None:
+    project = tomllib.loads((FOLDER / "pyproject.toml").read_text())["project"]
+    undoing = {
+        item.name: f"{item.target}.uninstall"
+        for item in allotment_recipes.plugin.allotment_recipe_types()
+        if hasattr(load(item.target), "uninstall")
+    }
+    assert project["entry-points"]["zc.buildout.uninstall"] == undoing
