@@ -79,6 +79,7 @@ def _transfer(options: argparse.Namespace, new: Path, shared: str) -> None:
     """Bring ``new`` up to the last export. Files become read-only: several generations may hold them."""
     new.mkdir(exist_ok=True)
     words = [options.rsync, "-rtp", "--delete", "--partial", f"--timeout={SILENCE}", "--chmod=ug-s,u+r,Du+wx,Fa-w"]
+    words.append("--modify-window=-1")  # two exports of one second are not the same
     words += ["-e", shlex.quote(str(options.ssh))]
     if shared:
         words.append(f"--link-dest=../{shared}")
