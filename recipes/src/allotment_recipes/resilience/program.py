@@ -107,7 +107,10 @@ def rsync_words(words: Sequence[str], path: str) -> list[str] | None:
     flags, settings = words[count], words[count + 1 : -2]
     if not _FLAGS.fullmatch(flags) or not all(_SETTINGS.fullmatch(word) for word in settings):
         return None
-    return [*mode, flags, *settings, f"--timeout={SILENCE}", "--msgs2stderr", ".", "./"]
+    ours = [f"--timeout={SILENCE}", "--msgs2stderr"]
+    if path == RECEIVED:  # here it is we who compare: two files of one second are not the same
+        ours.append("--modify-window=-1")
+    return [*mode, flags, *settings, *ours, ".", "./"]
 
 
 def become_rsync(rsync: str, words: Sequence[str], folder: Path, log: Path) -> NoReturn:
