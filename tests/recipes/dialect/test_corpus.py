@@ -19,10 +19,19 @@ from typing import Any
 import pytest
 
 from allotment.messages.instance import ChildAnswer, InstanceState, SharedInstance
+from allotment_recipes.engine import BuildEngine
 from allotment_recipes.testing import FakeSources, Partition, Release, archive
 
 HERE = Path(__file__).parent
 FEATURES = sorted(path.parent for path in HERE.glob("*/expect.toml"))
+
+
+@pytest.fixture
+def partition(short_path: Path, engine: BuildEngine) -> Partition:
+    """A partition whose path is short, as some of the profiles have sockets in it."""
+    (short_path / "software").mkdir()
+    (short_path / "part0").mkdir()
+    return Partition(short_path / "part0", short_path / "software", engine)
 
 
 def expected(feature: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 
 import json
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,12 +13,14 @@ from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.release_checks import instance_views, published_values, read_schema
 from allotment_recipes.lint.view import View
 from allotment_recipes.release import describe
+from allotment_recipes.unpack import Rules, unpack
 
 RULE: Final = "compatible"
 _LOWEST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _HIGHEST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _ALL: Final = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
 _MISSING: Final = object()
+_RULES: Final = Rules(size=2 << 30, times=False, odd_names=True)  # a repository may hold any names
 
 
 def against(profile: Path, revision: str) -> list[Problem]:
@@ -33,8 +34,7 @@ def against(profile: Path, revision: str) -> list[Problem]:
     with tempfile.TemporaryDirectory(prefix="allot-lint-") as folder:
         archive = Path(folder, "tree.tar")
         _git(root, "archive", "--format=tar", f"--output={archive}", "--end-of-options", revision)
-        with tarfile.open(archive) as tar:
-            tar.extractall(Path(folder, "tree"), filter="data")
+        unpack(archive, Path(folder, "tree"), strip_top_level=False, rules=_RULES, where=f"the archive of {revision}")
         earlier = Path(folder, "tree", place)
         if not earlier.exists():
             return []
