@@ -86,6 +86,13 @@ def option_name(field_name: str) -> str:
     return field_name.strip("_").replace("_", "-")
 
 
+@functools.cache
+def option_names(cls: type) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return the names of the options that have a field, and what begins those that have none."""
+    named, remainder = _split(cls)
+    return frozenset(named), () if remainder is None else (remainder.metadata["rest"],)
+
+
 def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
     """Return ``raw`` (strings of a profile, or JSON values) as ``cls``; the first problem is raised."""
     kind = typing.cast(type, cls)

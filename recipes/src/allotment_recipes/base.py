@@ -2,7 +2,6 @@
 """The base of every recipe: options are parsed before anything is written, files go through the run's journal."""
 
 import contextlib
-import dataclasses
 import functools
 import logging
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from allotment.errors import AllotmentError, nearest
-from allotment.options import OptionProblem, option_name, parse_options
+from allotment.options import OptionProblem, option_name, option_names, parse_options
 from allotment.secret import Secret
 from allotment_recipes.context import RunContext, context_of
 from allotment_recipes.references import variables_of
@@ -204,11 +203,9 @@ def _as_texts(step: Callable[[], list[Path]]) -> list[str]:
 @functools.cache
 def _known(options: type) -> tuple[frozenset[str], tuple[str, ...], frozenset[str]]:
     """Return the names of the options, the prefixes of those that have no field of their own, and which are secrets."""
-    fields = dataclasses.fields(options)
-    names = frozenset(option_name(field.name) for field in fields if "rest" not in field.metadata)
     hints = typing.get_type_hints(options)
     secrets = frozenset(option_name(name) for name, hint in hints.items() if hint in (Secret, Secret | None))
-    return names, tuple(field.metadata["rest"] for field in fields if "rest" in field.metadata), secrets
+    return *option_names(options), secrets
 
 
 def unknown_option(name: str, valid: tuple[str, ...]) -> OptionProblem:

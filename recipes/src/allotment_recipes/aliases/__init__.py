@@ -5,14 +5,13 @@ An alias says which recipe of ours is meant and how the options are called there
 are left to whoever refers to them, as buildout does it; in a section that names our recipe they are a mistake.
 """
 
-import dataclasses
 import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
-from allotment.options import option_name
+from allotment.options import option_names
 
 DISTRIBUTION: Final = "allotment.recipes"
 
@@ -84,18 +83,11 @@ def takes(recipe: type[Any], option: str) -> bool:
     options = getattr(recipe, "options_class", None)
     if options is None or option in ("recipe", "<part-dependencies>"):
         return True
-    names, prefixes = _taken(options)
+    names, prefixes = option_names(options)
     return option in names or (option.startswith(prefixes) and not option.startswith("_"))
 
 
 def has(recipe: type[Any], option: str) -> bool:
     """Whether a recipe of ours has an option of this very name."""
     options = getattr(recipe, "options_class", None)
-    return options is not None and option in _taken(options)[0]
-
-
-@functools.cache
-def _taken(options: type[Any]) -> tuple[frozenset[str], tuple[str, ...]]:
-    fields = dataclasses.fields(options)
-    prefixes = tuple(item.metadata["rest"] for item in fields if "rest" in item.metadata)
-    return frozenset(option_name(item.name) for item in fields if "rest" not in item.metadata), prefixes
+    return options is not None and option in option_names(options)[0]

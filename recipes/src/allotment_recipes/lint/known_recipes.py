@@ -6,7 +6,7 @@ import functools
 from dataclasses import dataclass
 
 from allotment.errors import AllotmentError
-from allotment.options import option_name
+from allotment.options import option_name, option_names
 from allotment_recipes import recipe_loading
 
 
@@ -20,14 +20,12 @@ class KnownRecipe:
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """The options that have a field."""
-        fields = dataclasses.fields(self.options) if self.options is not None else ()
-        return frozenset(option_name(item.name) for item in fields if "rest" not in item.metadata)
+        return option_names(self.options)[0] if self.options is not None else frozenset()
 
     @functools.cached_property
     def prefixes(self) -> tuple[str, ...]:
         """What begins the options that have none."""
-        fields = dataclasses.fields(self.options) if self.options is not None else ()
-        return tuple(item.metadata["rest"] for item in fields if "rest" in item.metadata)
+        return option_names(self.options)[1] if self.options is not None else ()
 
     @functools.cached_property
     def required(self) -> tuple[str, ...]:
