@@ -9,11 +9,11 @@ from typing import Any
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildEngine, BuildRequest
+from allotment_recipes.revision_files import unpack_revision
 from allotment_recipes.shared_store import built_parts
 from allotment_recipes.store import padded_root
 from allotment_testfarm.build_log import BuildLog
 from allotment_testfarm.local_farm import LocalFarm
-from allotment_testfarm.testnode.revision_files import unpack_revision
 from allotment_testfarm.verdicts import Colour
 
 _ALL_SECONDS = 12 * 3600.0  # for all releases together; each job has a limit of its own

@@ -9,11 +9,11 @@ from pathlib import Path
 from allotment.codec import decode
 from allotment.errors import AllotmentError
 from allotment.messages.job import TestCase
+from allotment_recipes.revision_files import unpack_revision
 from allotment_testfarm.db.reproductions import Reproduction
 from allotment_testfarm.farm_client import FarmClient
 from allotment_testfarm.git import GitError, Mirror, clone_with
 from allotment_testfarm.testnode import host
-from allotment_testfarm.testnode.revision_files import unpack_revision
 from allotment_testfarm.testnode.scratch import Scratch
 from allotment_testfarm.testnode.surroundings import Surroundings
 

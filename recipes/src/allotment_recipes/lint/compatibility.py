@@ -13,14 +13,13 @@ from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.release_checks import instance_views, published_values, read_schema
 from allotment_recipes.lint.view import View
 from allotment_recipes.release import describe
-from allotment_recipes.unpack import Rules, unpack
+from allotment_recipes.revision_files import unpack_revision
 
 RULE: Final = "compatible"
 _LOWEST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _HIGHEST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _ALL: Final = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
 _MISSING: Final = object()
-_RULES: Final = Rules(size=2 << 30, times=False, odd_names=True)  # a repository may hold any names
 
 
 def against(profile: Path, revision: str) -> list[Problem]:
@@ -34,7 +33,7 @@ def against(profile: Path, revision: str) -> list[Problem]:
     with tempfile.TemporaryDirectory(prefix="allot-lint-") as folder:
         archive = Path(folder, "tree.tar")
         _git(root, "archive", "--format=tar", f"--output={archive}", "--end-of-options", revision)
-        unpack(archive, Path(folder, "tree"), strip_top_level=False, rules=_RULES, where=f"the archive of {revision}")
+        unpack_revision(archive, Path(folder, "tree"), revision)
         earlier = Path(folder, "tree", place)
         if not earlier.exists():
             return []

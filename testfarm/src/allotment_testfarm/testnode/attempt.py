@@ -11,12 +11,12 @@ from pathlib import Path
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease, Outcome
+from allotment_recipes.revision_files import unpack_revision
 from allotment_testfarm.testnode import scratch as scratch_folder
 from allotment_testfarm.testnode.guarded import GuardedJob
 from allotment_testfarm.testnode.host import HostFigures
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.reporter import Reporter
-from allotment_testfarm.testnode.revision_files import unpack_revision
 from allotment_testfarm.testnode.scratch import Scratch
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import Heartbeat, JobResult
