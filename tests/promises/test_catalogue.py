@@ -50,7 +50,8 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
         (
             '{"format": 1, "type": "x", "peroid": 1}',
             "etc/promise/web.json: promise has an unknown field 'peroid'."
-            " Did you mean 'period'? Valid: failures, options, period, timeout, type, window.",
+            " Did you mean 'period'? Valid: after, bang, failures, jitter, only, options, over, period, timeout, type,"
+            " window.",
         ),
         (
             '{"format": 1, "type": "x", "failures": 21}',

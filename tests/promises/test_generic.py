@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Measurement, Metric
 
 
 class _Promise(GenericPromise[None]):
@@ -30,7 +30,7 @@ def test_anomaly_is_k_of_n_and_one_success_mends(history: str, is_passed: bool) 
 def test_test_judges_the_measurement_itself() -> None:
     promise = _Promise(None, Path(), "name")
     assert promise.test(Measurement.failed("no")) == Measurement.failed("no")
-    assert promise.test(promise.sense()).metrics == {"seconds": 0.5}
+    assert promise.test(promise.sense()).metrics == {"seconds": Metric(0.5)}
 
 
 def test_promise_without_sense_can_not_be_made() -> None:

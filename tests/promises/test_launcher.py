@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from allotment_promises import Metric
 from allotment_promises.launcher import Launcher, LauncherError
 from allotment_promises.result import MESSAGE_LIMIT, PromiseResult
 
@@ -55,7 +56,7 @@ def test_results_come_ordered_with_time_and_metrics(launcher: Launcher, partitio
     results = launcher.run(partition)
     assert [result.name for result in results] == ["a", "b", "c", "d"]
     assert all(before <= result.started <= time.time() and 0 <= result.seconds < 20 for result in results)
-    assert results[0].metrics == {"peers": 4.0}
+    assert results[0].metrics == {"peers": Metric(4.0)}
 
 
 def test_promises_of_a_partition_run_side_by_side(launcher: Launcher, partition: Path, promise: Write) -> None:

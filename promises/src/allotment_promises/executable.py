@@ -7,7 +7,8 @@ from pathlib import Path
 from allotment.errors import AllotmentError
 from allotment_promises.catalogue import FOLDER
 from allotment_promises.command import run_command
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise
+from allotment_promises.measurement import Measurement
 
 
 @dataclass(frozen=True)

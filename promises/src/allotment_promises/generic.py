@@ -2,31 +2,30 @@
 """What a promise type is made of: measure in ``sense``, judge in ``test`` and ``anomaly``."""
 
 import abc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from enum import IntEnum
 from pathlib import Path
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
+
+from allotment_promises import detectors
+from allotment_promises.measurement import Measurement
 
 OptionsT = TypeVar("OptionsT")
+Series = Callable[
+    [str, float], Sequence[tuple[float, float]]
+]  # metric, seconds back -> (UTC epoch, value), oldest first
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """What a promise found, or how it judges what it found; made by :meth:`passed` and :meth:`failed`."""
+class Layer(IntEnum):
+    """How near to the machine a promise looks: of many that fail at once, the lowest layer is the likely root."""
 
-    is_passed: bool
-    message: str  # one line for people; more than 1,000 characters are cut
-    metrics: Mapping[str, float] = field(default_factory=dict)  # at most 20 are kept
-
-    @classmethod
-    def passed(cls, message: str, **metrics: float) -> Self:
-        """Return a good measurement; ``metrics`` are numbers worth a curve, such as ``seconds=0.2``."""
-        return cls(True, message, metrics)
-
-    @classmethod
-    def failed(cls, message: str, **metrics: float) -> Self:
-        """Return a bad measurement; the message says what was found and what was expected."""
-        return cls(False, message, metrics)
+    HOST = 0  # disk, memory, load, clock
+    NETWORK = 1  # interface, packets
+    NAME = 2  # DNS
+    PROCESS = 3  # a service's process, a file that it needs
+    PORT = 4  # something listens
+    PROTOCOL = 5  # TLS, SQL, websocket
+    APPLICATION = 6  # a page, a queue, a backup
 
 
 class GenericPromise(abc.ABC, Generic[OptionsT]):
@@ -37,18 +36,27 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
     of the promise: the result is ``error``, never ``failed``.
     """
 
+    layer: ClassVar[Layer] = Layer.APPLICATION
+    only: ClassVar[Literal["", "test", "anomaly"]] = ""  # the one phase in which the type runs; "": in both
     failures: int = 2  # anomaly: this many failed measurements ...
-    window: int = 3  # ... among this many newest ones; at most 20; the promise's file may say others
+    window: int = 3  # ... among this many newest ones; at most 1,000; the promise's file may say others
+    over: float = 0.0  # ... and not older than so many seconds; 0: however old
 
     def __init__(self, options: OptionsT, partition: Path, name: str) -> None:
         self.options = options
         self.partition = partition  # the instance's folder; relative paths in options start here
         self.name = name
+        self.series: Series = lambda metric, seconds: ()  # what this promise measured before; set by the launcher
 
-    def count(self, failures: int, window: int) -> None:
+    def count(self, failures: int, window: int, over: float = 0.0) -> None:
         """Judge by other numbers than the type's; 0 leaves one as it is. Called by the launcher."""
         self.failures = failures or self.failures
         self.window = max(window or self.window, self.failures)
+        self.over = over or self.over
+
+    def target(self) -> str:
+        """Return what is looked at, as ``host:port``, a path or a host; promises of one target explain each other."""
+        return ""
 
     @abc.abstractmethod
     def sense(self) -> Measurement:
@@ -64,12 +72,4 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
         By default a promise is broken when its newest measurement and at least ``failures`` in the window failed;
         one good measurement mends it.
         """
-        newest = history[-1]
-        if newest.is_passed:
-            return newest
-        count = sum(not item.is_passed for item in history[-self.window :])
-        if count >= self.failures:
-            return newest
-        return Measurement(
-            True, f"failed {count} of {self.window} times, tolerated below {self.failures}: {newest.message}"
-        )
+        return detectors.k_of_n(history, self.failures, self.window, self.over)

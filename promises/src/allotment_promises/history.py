@@ -16,7 +16,7 @@ from typing import Any
 
 from allotment.atomic import read_limited
 from allotment.errors import AllotmentError
-from allotment_promises.generic import Measurement
+from allotment_promises.measurement import Measurement
 
 FOLDER = Path(".allotment/promises")
 SIZE_LIMIT = 1 << 16  # bytes of one promise's file; beyond it the older half is dropped

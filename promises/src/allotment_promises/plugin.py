@@ -7,8 +7,8 @@ from allotment.hookspecs import PromiseType, hookimpl
 @hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
-        PromiseType("check_command_execute", "allotment_promises.check_command_execute:CheckCommandExecute"),
-        PromiseType("check_file_state", "allotment_promises.check_file_state:CheckFileState"),
-        PromiseType("check_socket_listening", "allotment_promises.check_socket_listening:CheckSocketListening"),
-        PromiseType("check_url_available", "allotment_promises.check_url_available:CheckUrlAvailable"),
+        PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
+        PromiseType("check_file_state", "allotment_promises.types.check_file_state:CheckFileState"),
+        PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
+        PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
     )

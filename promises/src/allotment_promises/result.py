@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allotment.secret import scrub
+from allotment_promises.measurement import Metric
 
 MESSAGE_LIMIT = 1000  # characters
 
@@ -27,7 +28,7 @@ class PromiseResult:
     message: str
     started: float  # UTC epoch, seconds
     seconds: float
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
 
 def clean(message: str, secrets: Iterable[str] = ()) -> str:

@@ -16,7 +16,8 @@ from typing import Any, Literal
 from allotment.errors import AllotmentError
 from allotment.secret import find
 from allotment_promises.catalogue import Promise
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise
+from allotment_promises.measurement import Measurement, Metric
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseResult, PromiseStatus, clean
 
@@ -130,7 +131,7 @@ def from_line(data: Mapping[str, Any]) -> Outcome:
         clean(str(data["message"])),
         float(data["started"]),
         float(data["seconds"]),
-        _metrics(data["metrics"]),
+        _metrics({key: Metric(**item) for key, item in data["metrics"].items()}),
     )
     return Outcome(result, None if data["measured"] is None else bool(data["measured"]))
 
@@ -141,9 +142,10 @@ def _checked(value: object, method: str) -> Measurement:
     return value
 
 
-def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    numbers = {str(key)[:100]: float(value) for key, value in list(metrics.items())[:METRICS_LIMIT]}
-    return {key: value for key, value in numbers.items() if math.isfinite(value)}
+def _metrics(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    kept = list(metrics.items())[:METRICS_LIMIT]
+    numbers = {str(key)[:100]: Metric(float(item.value), str(item.unit)[:20]) for key, item in kept}
+    return {key: item for key, item in numbers.items() if math.isfinite(item.value)}
 
 
 def _describe(error: BaseException) -> str:

@@ -190,8 +190,8 @@ def test_in_a_clone_of_this_repository_things_go_to_their_place(allot: Allot, cl
         "recipes/src/allotment_recipes/recipes/new_thing.py",
         "tests/recipes/recipes/test_new_thing.py",
         "docs/reference/examples/new-thing.cfg",
-        "promises/src/allotment_promises/check_age.py",
-        "tests/promises/test_check_age.py",
+        "promises/src/allotment_promises/types/check_age.py",
+        "tests/promises/types/test_check_age.py",
         "components/a/buildout.cfg",
         "software/wiki/software.cfg",
     }
@@ -204,7 +204,7 @@ def test_in_a_clone_of_this_repository_things_go_to_their_place(allot: Allot, cl
     project = tomllib.loads((clone / "recipes/pyproject.toml").read_text())["project"]
     assert project["entry-points"]["zc.buildout"]["new-thing"] == "allotment_recipes.recipes.new_thing:Recipe"
     promises = module(clone / "promises/src/allotment_promises/plugin.py").allotment_promise_types()
-    assert "allotment_promises.check_age:CheckAge" in {item.target for item in promises}
+    assert "allotment_promises.types.check_age:CheckAge" in {item.target for item in promises}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,16 @@ class PromiseFile:
     timeout: float = 20.0  # seconds after which a run counts as failed
     failures: int = 0  # in operation it is broken when this many runs failed ...; 0: as the promise type says
     window: int = 0  # ... among this many newest ones; 0: as the promise type says
+    over: float = 0.0  # ... that are not older than so many seconds; 0: as the promise type says
+    jitter: float = 0.0  # seconds by which each run may come later than its time, at random
+    only: str = ""  # the one phase in which it runs, "test" or "anomaly"; empty: both
+    bang: bool = False  # whether the instance is processed again when the promise breaks in operation
+    after: tuple[str, ...] = ()  # promises of the partition that explain this one's failure when they fail too
 
     def __post_init__(self) -> None:
         if self.period <= 0 or self.timeout <= 0:
             raise ValueError("period and timeout are seconds above zero")
+        if self.over < 0 or self.jitter < 0:
+            raise ValueError("over and jitter are seconds, zero or above")
+        if self.only not in ("", "test", "anomaly"):
+            raise ValueError(f"only is {self.only!r}, not 'test', 'anomaly' or empty")

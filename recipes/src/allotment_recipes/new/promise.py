@@ -25,10 +25,10 @@ def new_promise(folder: Path, name: str, distribution: str) -> tuple[Home, list[
 
 
 def _ours(root: Path) -> Home:
-    source = root / "promises/src/allotment_promises"
+    package = root / "promises/src/allotment_promises"
     return Home(
-        *(root, "allotment.promises", "allotment_promises", source, root / "tests/promises"),
-        *(source / "plugin.py", root / "promises/pyproject.toml", LICENCE),
+        *(root, "allotment.promises", "allotment_promises.types", package / "types", root / "tests/promises/types"),
+        *(package / "plugin.py", root / "promises/pyproject.toml", LICENCE),
     )
 
 
@@ -39,7 +39,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Measurement, Metric
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class <<class>>(GenericPromise[Options]):
             return Measurement.failed(f"{self.options.filename} can't be examined: {error.strerror}")
         if age > self.options.age:
             return Measurement.failed(f"{self.options.filename} is {age:.0f} s old, more than {self.options.age:g} s")
-        return Measurement.passed(f"{self.options.filename} is {age:.0f} s old", age=age)
+        return Measurement.passed(f"{self.options.filename} is {age:.0f} s old", age=Metric(age, "s"))
 '''
 TEST = """\
 <<licence>>import os
@@ -78,7 +78,7 @@ def test_a_young_file_passes(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     found = sense(tmp_path, filename="file", age="60")
     assert found.is_passed
-    assert found.metrics["age"] < 60
+    assert found.metrics["age"].value < 60
 
 
 def test_an_old_or_missing_file_fails(tmp_path: Path) -> None:

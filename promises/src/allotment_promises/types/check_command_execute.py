@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from allotment.options import Arguments
 from allotment_promises.command import run_command
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise
+from allotment_promises.measurement import Measurement
 
 
 @dataclass(frozen=True)

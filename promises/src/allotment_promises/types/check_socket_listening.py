@@ -5,7 +5,8 @@ import socket
 from dataclasses import dataclass
 
 from allotment.options import OptionProblem
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise, Layer
+from allotment_promises.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,13 @@ class Options:
 class CheckSocketListening(GenericPromise[Options]):
     """Passes when ``host:port`` accepts a TCP connection within ``timeout``."""
 
+    layer = Layer.PORT
+
+    def target(self) -> str:
+        return f"{self.options.host}:{self.options.port}"
+
     def sense(self) -> Measurement:
-        place = f"{self.options.host}:{self.options.port}"
+        place = self.target()
         try:
             socket.create_connection((self.options.host, self.options.port), self.options.timeout).close()
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name with an empty or too long label

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise, Layer
+from allotment_promises.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,11 @@ class Options:
 
 class CheckFileState(GenericPromise[Options]):
     """Passes when ``filename`` is in the ``state`` that is expected of it."""
+
+    layer = Layer.PROCESS
+
+    def target(self) -> str:
+        return str(self.options.filename)
 
     def sense(self) -> Measurement:
         expected = self.options.state

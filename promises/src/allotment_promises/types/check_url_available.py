@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem
-from allotment_promises.generic import GenericPromise, Measurement
+from allotment_promises.generic import GenericPromise
+from allotment_promises.measurement import Measurement, Metric
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Options:
 class CheckUrlAvailable(GenericPromise[Options]):
     """Passes when ``url`` answers with ``http-code`` within ``timeout``."""
 
+    def target(self) -> str:
+        parts = urllib.parse.urlsplit(self.options.url)
+        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
     def sense(self) -> Measurement:
         started = time.monotonic()
         try:
@@ -46,9 +51,9 @@ class CheckUrlAvailable(GenericPromise[Options]):
         seconds = time.monotonic() - started
         if self.options.http_code not in (0, code):
             return Measurement.failed(
-                f"{self.options.url} answers {code}, expected {self.options.http_code}", seconds=seconds
+                f"{self.options.url} answers {code}, expected {self.options.http_code}", seconds=Metric(seconds, "s")
             )
-        return Measurement.passed(f"{self.options.url} answers {code}", seconds=seconds)
+        return Measurement.passed(f"{self.options.url} answers {code}", seconds=Metric(seconds, "s"))
 
     def _fetch(self) -> int:
         """Return the status code of the answer; its body is not read."""
