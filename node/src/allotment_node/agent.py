@@ -35,7 +35,7 @@ from allotment_node.software import Software
 from allotment_node.supervisor import ServiceStatus, Supervisor, SupervisorOptions
 from allotment_node.work import Key, WorkQueue
 
-_WATCH_PERIOD: Final = 5.0  # seconds between two looks at the services
+_WATCH_PERIOD: Final = 5.0  # seconds between two looks at the services, and at what instances ask for
 _RESTART_PERIODS: Final = 12  # looks after which services that were given up get another try
 _log = logging.getLogger(__name__)
 
@@ -178,6 +178,8 @@ class Agent:
                 self._put("promises", key.name, delay)
         else:
             self._look_at_services()
+            for name in self.instances.asking():
+                self._put("partition", name)
             self._put(key.kind, key.name, _WATCH_PERIOD)
 
     def _handle_partition(self, key: Key) -> None:

@@ -15,6 +15,7 @@ from allotment.messages.manifest import SoftwareType
 from allotment.parameters import accepted, software_type
 from allotment.secret import find, mark, scrub
 from allotment_node.addresses import AddressBlock
+from allotment_node.asking import AskLimit
 from allotment_node.documents import Documents
 from allotment_node.folder import NodeFolder
 from allotment_node.logs import scrub_file, with_tail
@@ -76,6 +77,7 @@ class Instances:
         self._rounds = rounds
         self._stopping = stopping
         self._changing = changing
+        self._asks = AskLimit()
         self._records: dict[str, Processed | None] = {}
         self._locks: dict[str, threading.Lock] = {}
 
@@ -90,11 +92,19 @@ class Instances:
                 return self._destroy(partition, document)
             return self._converge(partition, document)
 
+    def asking(self) -> list[str]:
+        """Return the partitions whose instances ask to be processed again, and may be now."""
+        used = (item for item in self._documents.partitions() if item.state is not InstanceState.DESTROYED)
+        found = (Partition(self._folder, item.partition) for item in used)
+        return [partition.name for partition in found if self._asks_again(partition, partition.asked())]
+
     def _converge(self, partition: Partition, document: DesiredState) -> Pass:
         addresses = (self._addresses.address(partition.name),)
         inputs = input_hash(document, addresses)
+        asked = partition.asked()
+        is_asked = self._asks_again(partition, asked)
         running = document.state is InstanceState.STARTED
-        if self._is_unchanged(partition, document, inputs):
+        if self._is_unchanged(partition, document, inputs) and not is_asked:
             self._acknowledge(document)
             return Pass(running=running)
         self._changing(partition.name)
@@ -103,6 +113,8 @@ class Instances:
         if self._software.installed(document.manifest) is None:
             self._await_software(document)
             return Pass(wanted=document.manifest)
+        if is_asked:
+            self._asks.note(partition.name)
         try:
             outcome = self._run(partition, document, addresses)
         except (AllotmentError, OSError) as error:  # OSError: the disk is full, for example
@@ -111,22 +123,30 @@ class Instances:
             secrets = find(document.parameters) | find(document.answers)
             text = scrub(str(error), secrets)
             self._observe(document, InstanceStatus.FAILED, text)
-            self._record(partition, Processed(inputs, "failed"))
+            self._record(partition, Processed(inputs, "failed", asked))
             _log.warning("%s (%s) failed: %s", partition.name, document.name, text.partition("\n")[0])
             return Pass(failed=True)
-        self._record(partition, Processed(inputs, outcome))
+        self._record(partition, Processed(inputs, outcome, asked))
         _log.info("%s (%s) generation %d: %s", partition.name, document.name, document.generation, outcome)
         done = running and outcome == "done"
         return Pass(deployed=done, running=running)
 
     def _is_unchanged(self, partition: Partition, document: DesiredState, inputs: str) -> bool:
-        if partition.name not in self._records:
-            self._records[partition.name] = partition.processed()
-        record = self._records[partition.name]
+        record = self._last(partition)
         if record is None or record.inputs != inputs or record.outcome == "failed":
             return False
         seen = self._observations.instance(partition.name)
         return seen is not None and seen.instance == document.instance
+
+    def _asks_again(self, partition: Partition, asked: str) -> bool:
+        """Whether an instance has asked for more than it got with the last processing, and may have it now."""
+        record = self._last(partition)
+        return record is not None and asked not in ("", record.asked) and self._asks.may(partition.name)
+
+    def _last(self, partition: Partition) -> Processed | None:
+        if partition.name not in self._records:
+            self._records[partition.name] = partition.processed()
+        return self._records[partition.name]
 
     def _acknowledge(self, document: DesiredState) -> None:
         """Report the new generation of a document whose content is what it was."""
@@ -285,6 +305,7 @@ class Instances:
             partition.wipe()
             self._records[partition.name] = None
             self._rounds.forget(partition.name)
+            self._asks.forget(partition.name)
             _log.info("%s (%s) is destroyed", partition.name, document.name)
         self._documents.bury(document)  # before the master may know: nothing secret is left then
         self._observations.put_instance(

@@ -17,6 +17,7 @@ from allotment_node.folder import NodeFolder, remove_tree
 
 OUTPUT_LIMIT: Final = 1 << 20  # bytes of requests.json and of published.json
 INPUT_LIMIT: Final = 16 << 20  # bytes of instance.json, as recipes read it
+ASKED_LIMIT: Final = 4096  # bytes of process
 OUTPUT_DEPTH: Final = 48  # of lists and objects in them; masters take 64 of a report, which has some of its own
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class Processed:
 
     inputs: str  # sha256, see :func:`input_hash`
     outcome: str  # "done", "waiting", "failed" or "oscillating"
+    asked: str = ""  # what the instance had asked for when it began, see :meth:`Partition.asked`
     format: int = 1
 
 
@@ -81,6 +83,18 @@ class Partition:
     def read_published(self) -> InstancePublished | None:
         """Return ``published.json``, None when the run did not write one."""
         return self._read(InstancePublished, "published.json")
+
+    def asked(self) -> str:
+        """Return the hash of ``process``: with another text than before an instance asks to be processed again.
+
+        Nothing else comes of what stands there; a file that is too long, or none, asks for nothing.
+        """
+        try:
+            self._check_exchange()
+            data = atomic.read_limited(self._exchange / "process", ASKED_LIMIT)
+        except (AllotmentError, OSError):
+            return ""
+        return hashlib.sha256(data).hexdigest() if data else ""
 
     def processed(self) -> Processed | None:
         """Return the record of the last processing; an unreadable one means that there was none."""
