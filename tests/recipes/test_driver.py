@@ -267,12 +267,6 @@ def test_a_failing_build_keeps_the_record_of_the_parts_that_are_done(release: An
     assert "parts = one" in (release.folder / ".installed.cfg").read_text()
 
 
-def test_reading_a_profile_from_the_network_is_refused(release: Any) -> None:
-    result = release.build("[buildout]\nextends = http://127.0.0.1:9/base.cfg\nparts =\n")
-    assert "http://127.0.0.1:9/base.cfg" in result.error
-    assert "offline" in result.error
-
-
 BUGGY = """\
 class Recipe:
     def __init__(self, buildout, name, options):

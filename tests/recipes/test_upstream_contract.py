@@ -75,6 +75,14 @@ def test_profiles_are_opened_by_a_name_of_the_module() -> None:
     assert "open" not in vars(upstream)
 
 
+def test_profiles_behind_urls_come_through_download_of_its_module() -> None:
+    text = source(upstream._open)
+    assert "download = zc.buildout.download.Download(" in text
+    assert text.count("downloaded_filename, is_temp = download(filename)\n") == 2
+    assert "'%s (downloaded as %s)'" in text
+    assert "filename = base + '/' + filename" in text
+
+
 def test_without_a_file_profiles_come_from_the_option_extends_alone() -> None:
     text = source(upstream.Buildout.__init__)
     assert "if config_file and not _isurl(config_file):" in text

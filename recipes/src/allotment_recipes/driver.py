@@ -23,6 +23,7 @@ from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
+from allotment_recipes.remote_profiles import RemoteProfiles
 from allotment_recipes.sections import SIGNATURE, Options
 from allotment_recipes.shared_store import remove
 from allotment_recipes.signatures import recipe_signature
@@ -36,11 +37,15 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     Options = Options
 
-    def __init__(self, profile: Path | None, run: RunContext, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, profile: Path | None, run: RunContext, settings: Mapping[str, str], *, records: bool = False
+    ) -> None:
+        """``records``: what has no sha256 is not an error, but noted for ``allot.lock``."""
         self.run = run
         self.waiting: dict[str, str] = {}  # section -> what it waits for
-        self.files: list[Path] = []  # every profile that was read
-        self.lock = SourceLock((run.folder if profile is None else profile.parent) / LOCK, run.folder, run.closure)
+        self.files: list[Path] = []  # every profile that was read, but those of other machines
+        place = run.folder if profile is None else profile.parent
+        self.lock = SourceLock(place / LOCK, run.folder, run.closure, records=records)
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}
@@ -50,7 +55,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._on_disk: list[tuple[str, dict[str, str]]] = []  # the parts in ``.installed.cfg``
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
-        with reading(self.files, run):
+        with reading(self.files, run, RemoteProfiles(self.lock, run)):
             try:
                 super().__init__(None if profile is None else str(profile), overrides, use_user_defaults=False)
             except FileNotFoundError as error:  # upstream opens what is extended without looking

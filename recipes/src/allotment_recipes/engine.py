@@ -123,9 +123,12 @@ class BuildEngine:
         outcome: Literal["done", "waiting", "failed"] = "failed" if error else "waiting" if waiting else "done"
         return InstanceResult(outcome, error, waiting, answer.get("seconds", 0.0))
 
-    def read(self, profile: Path, scratch: Path, log: Path) -> ProfileFiles:
-        """Read a software profile without running recipes; ``scratch`` is a folder that may be written to."""
-        answer = self._ask("read", {"profile": profile, "folder": scratch}, 60.0, log)
+    def read(self, profile: Path, scratch: Path, sources: Path, log: Path) -> ProfileFiles:
+        """Read a software profile without running recipes; ``scratch`` is a folder that may be written to.
+
+        What it extends by a URL is brought into ``sources``.
+        """
+        answer = self._ask("read", {"profile": profile, "folder": scratch, "sources": sources}, 300.0, log)
         if "error" in answer:
             raise AllotmentError(answer["error"].removesuffix("."))
         return ProfileFiles(tuple(map(Path, answer["profiles"])), tuple(map(Path, answer["named"])))

@@ -70,7 +70,7 @@ def build_release(
     with _disk_errors(folder, sources):
         folder.mkdir(parents=True, exist_ok=True)
         progress(f"reading {profile}")
-        archive = closures.pack(root, _closure_files(profile, root, engine, folder, log))
+        archive = closures.pack(root, _closure_files(profile, engine, folder, sources, log))
         digest = BlobStore(sources).write([archive])
         path = BlobStore(sources).path(digest)
         place = profile.relative_to(root).as_posix()
@@ -176,9 +176,9 @@ def _unpack(archive: Path, digest: str, place: Path) -> None:
     write_bytes(mark, digest.encode())
 
 
-def _closure_files(profile: Path, root: Path, engine: BuildEngine, folder: Path, log: Path) -> set[Path]:
+def _closure_files(profile: Path, engine: BuildEngine, folder: Path, sources: Path, log: Path) -> set[Path]:
     files = set(closures.release_files(profile.parent))
-    read = engine.read(profile, folder, log)
+    read = engine.read(profile, folder, sources, log)
     for path in (*read.profiles, *read.named):
         files.update(closures.release_files(path) if path.is_dir() else [path])
     return files

@@ -11,9 +11,11 @@ from typing import Any, TextIO
 
 import zc.buildout.buildout
 import zc.buildout.configparser
+import zc.buildout.download
 
 from allotment_recipes.context import RunContext
 from allotment_recipes.option_error import ProfileError
+from allotment_recipes.remote_profiles import RemoteProfiles, is_remote, place
 
 BASE_LOCATION = "_profile_base_location_"
 _SectionKey = zc.buildout.buildout.SectionKey
@@ -32,39 +34,43 @@ def _duplicate(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def reading(files: list[Path], run: RunContext | None = None) -> Iterator[None]:
-    """While this is open, every profile is read once and appended to ``files``, and its sections know their folder.
+def reading(files: list[Path], run: RunContext, remote: RemoteProfiles) -> Iterator[None]:
+    """While this is open, every profile is read once and its sections know their folder; local ones go to ``files``.
 
     Upstream looks its parser up in the module at each file; the process is a fork of its own or a test. It also copies
     all that it has read, several times for each profile: that is made cheap. What a part of ``run`` has written is read
     as it will be, though nothing is on disk yet, with secrets as tokens again.
     """
     parse = zc.buildout.configparser.parse
-    known: set[Path] = set()
+    known: set[str] = set()
 
     def parse_profile(file: TextIO, name: str, expression_globals: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        path = Path(os.path.normpath(name))
-        if path in known:  # extended a second time: what it says stands, and what others made of that does too
+        found = place(name)
+        if found in known:  # extended a second time: what it says stands, and what others made of that does too
             return {}
-        known.add(path)
-        files.append(Path(name))
+        known.add(found)
+        if not is_remote(name):
+            files.append(Path(name))
         try:
             sections: dict[str, dict[str, str]] = parse(file, name, expression_globals)
         except zc.buildout.configparser.Error as error:
-            raise ProfileError(f"{name} is not a profile: {error}", "Correct the line") from error
-        folder = os.path.normpath(os.path.dirname(name))  # noqa: PTH120 (text in, text out)
+            raise ProfileError(f"{found} is not a profile: {error}", "Correct the line") from error
+        except UnicodeDecodeError as error:
+            raise ProfileError(f"{found} is not a profile: it is not UTF-8 text", "Correct its encoding") from error
+        folder = os.path.dirname(found) or "."  # noqa: PTH120 (text in, text out)
         for section in sections.values():
             section.setdefault(BASE_LOCATION, folder)
         return sections
 
     def open_profile(name: str) -> TextIO:
         path = Path(os.path.normpath(name))
-        if run is not None and path in run.journal.paths:
+        if path in run.journal.paths:
             return io.StringIO(run.tokens.conceal(run.journal.read(path).decode()))
         return open(name)
 
-    copy = zc.buildout.buildout.copy
+    copy, download = zc.buildout.buildout.copy, zc.buildout.download.Download
     zc.buildout.configparser.parse = parse_profile
+    zc.buildout.download.Download = lambda *_, **__: lambda url: (str(remote.file(url)), False)
     zc.buildout.buildout.open = open_profile
     zc.buildout.buildout.copy = SimpleNamespace(deepcopy=_duplicate)
     try:
@@ -72,4 +78,5 @@ def reading(files: list[Path], run: RunContext | None = None) -> Iterator[None]:
     finally:
         zc.buildout.configparser.parse = parse
         zc.buildout.buildout.copy = copy
+        zc.buildout.download.Download = download
         del zc.buildout.buildout.open

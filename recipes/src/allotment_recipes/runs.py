@@ -29,9 +29,8 @@ from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.recipes.python_scripts import base_python
+from allotment_recipes.remote_profiles import is_remote
 from allotment_recipes.shared_store import Store
-from allotment_recipes.source_lock import NAME as LOCK
-from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.store import padded_root
 from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
@@ -179,12 +178,14 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
 def read(request: Mapping[str, Any]) -> dict[str, Any]:
     """Read a software profile without running its recipes; returns the profiles read and the files that they name."""
     folder = Path(request["folder"])
-    context = RunContext(folder, Journal(immediate=True), folder, Tokens(b""))
+    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""))
     buildout = Buildout(Path(request["profile"]), context, _settings())
     named: set[str] = set()
     for section in buildout._raw:
         raw = buildout._raw[section]
         merged = buildout.Options(buildout, section, raw)._do_extend_raw(section, raw, [])
+        if is_remote(merged.get(BASE_LOCATION, "")):
+            continue  # what it names beside it is a source
         for option, text in merged.items():
             for name in _REFERENCED_FILE.findall(text):
                 path = Path(os.path.normpath(Path(merged[BASE_LOCATION]) / name))
@@ -199,8 +200,7 @@ def lock(request: Mapping[str, Any]) -> dict[str, Any]:
     folder, profile = Path(request["folder"]), Path(request["profile"])
     blobs = BlobStore(Path(request["sources"]))
     context = RunContext(folder, Journal(immediate=True), blobs.folder, Tokens(b""), Path(request["closure"]))
-    buildout = Buildout(profile, context, _settings())
-    buildout.lock = SourceLock(profile.parent / LOCK, folder, context.closure, records=True)
+    buildout = Buildout(profile, context, _settings(), records=True)
     buildout.prepare_parts()
     return vars(buildout.lock.record(blobs))
 

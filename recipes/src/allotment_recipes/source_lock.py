@@ -44,6 +44,12 @@ class Pin:
     url: str
     md5: str = ""
 
+    @classmethod
+    def of(cls, url: str, md5: str = "") -> "Pin":
+        """Return the pin of a URL, which may end with ``#md5=`` and the MD5."""
+        address, _, fragment = url.partition("#md5=")
+        return cls(address, (md5.strip() or fragment.strip()).lower())
+
 
 class SourceLock:
     """The lock file of one profile; it is read when the first source is looked for."""
@@ -58,6 +64,7 @@ class SourceLock:
         self._wanted: dict[Pin, str] = {}  # -> the section that wants it
         self._wanted_eggs: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}  # -> section, and the versions
         self._known_eggs: dict[tuple[str, ...], Wheels] = {}
+        self._fetched: dict[Pin, str] = {}  # profiles that were read to be recorded
 
     def complete(self, section: str, options: dict[str, str]) -> None:
         """Set ``sha256sum`` beside ``url``, and the sha256 of each of the ``patches``, where the profile has none."""
@@ -90,16 +97,35 @@ class SourceLock:
         """Return the sha256 of the source archive of a distribution."""
         return self._pinned(section, "egg", Pin(sdist(egg, version)))
 
+    def profile(self, pin: Pin, blobs: BlobStore) -> str:
+        """Return the sha256 of a profile that another one extends; to be recorded it is fetched at once."""
+        if not self._records:
+            return self._pinned("buildout", "extends", pin, "append '#sha256=' and its sha256")
+        self._check_md5("buildout", "extends", pin)
+        self._wanted.setdefault(pin, "buildout")
+        sha256 = self._read().get(pin) or self._fetched.get(pin)
+        if sha256 is None:
+            try:
+                sha256 = self._fetched[pin] = _first_fetch(pin, blobs)
+            except AllotmentError as error:
+                raise ProfileError(f"[buildout] extends: {pin.url}: {error.what}", "Correct the address") from error
+        return sha256
+
+    def has_profile(self, url: str) -> bool:
+        """Whether the file has the sha256 of a profile behind a URL."""
+        return Pin.of(url) in self._read()
+
     def record(self, blobs: BlobStore) -> Recorded:
         """Fetch what is wanted and not known yet, and write the file; what is not wanted any more is left out.
 
         What failed is told at the end, with all that could be had in the file.
         """
         before = self._read()
-        missing = [pin for pin in self._wanted if pin not in before]
+        known = before | self._fetched
+        missing = [pin for pin in self._wanted if pin not in known]
         errors: list[str] = []
         eggs = self._record_eggs(errors)
-        found = {pin: before[pin] for pin in self._wanted if pin in before}
+        found = {pin: known[pin] for pin in self._wanted if pin in known}
         with ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="lock") as pool:
             running = {pin: pool.submit(_first_fetch, pin, blobs) for pin in missing}
         for pin, future in running.items():
@@ -111,7 +137,7 @@ class SourceLock:
             write_bytes(self._path, _text(found, eggs).encode())
         if errors:
             raise AllotmentError("\n".join(errors), "Correct the addresses and checksums, or add the line yourself")
-        return Recorded(len(found), len(missing), len(before.keys() - found.keys()))
+        return Recorded(len(found), len(missing) + len(self._fetched), len(before.keys() - found.keys()))
 
     def _record_eggs(self, errors: list[str]) -> dict[tuple[str, ...], Wheels]:
         """Return the wheels of each set of eggs; what is known stays, unless ``[versions]`` says otherwise since."""
@@ -143,13 +169,16 @@ class SourceLock:
             file = Path(url.removeprefix("file://"))
             # It is pinned with the profile's own tree, and its md5sum is checked by whoever takes it.
             return hashlib.sha256(file.read_bytes()).hexdigest() if self._is_given(file) else ""
-        address, _, fragment = url.partition("#md5=")
-        pin = Pin(address, (md5.strip() or fragment).lower())
-        if pin.md5 and not _MD5.fullmatch(pin.md5):
-            raise ProfileError(f"[{section}] md5sum: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+        pin = Pin.of(url, md5)
+        self._check_md5(section, "md5sum", pin)
         return self._pinned(section, option, pin)
 
-    def _pinned(self, section: str, option: str, pin: Pin) -> str:
+    @staticmethod
+    def _check_md5(section: str, option: str, pin: Pin) -> None:
+        if pin.md5 and not _MD5.fullmatch(pin.md5):
+            raise ProfileError(f"[{section}] {option}: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+
+    def _pinned(self, section: str, option: str, pin: Pin, other: str = "add 'sha256sum = ...'") -> str:
         if self._records:
             self._wanted.setdefault(pin, section)
             return _UNKNOWN
@@ -157,7 +186,7 @@ class SourceLock:
         if sha256 is None:
             beside = f", and {NAME} has none for it" + (f" with the md5 {pin.md5}" if pin.md5 else "")
             raise ProfileError(
-                f"[{section}] {option}: {pin.url} has no sha256{beside}", f"{self._advice()}, or add 'sha256sum = ...'"
+                f"[{section}] {option}: {pin.url} has no sha256{beside}", f"{self._advice()}, or {other}"
             )
         return sha256
 
@@ -231,12 +260,18 @@ def _first_fetch(pin: Pin, blobs: BlobStore) -> str:
     request = urllib.request.Request(pin.url, headers={"User-Agent": f"allotment/{__version__}"})
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            chunks = iter(lambda: answer.read(1 << 18), b"")
-            return blobs.write(_with_md5(chunks, pin.md5), limit=_SOURCE_LIMIT)
+            return blobs.write(_with_md5(_whole(answer), pin.md5), limit=_SOURCE_LIMIT)
     except urllib.error.HTTPError as error:
         raise AllotmentError(f"the server answered {error.code} {error.reason}") from error
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and time-outs among them
         raise AllotmentError(f"it can't be had: {getattr(error, 'reason', None) or error}") from error
+
+
+def _whole(answer: Any) -> Iterator[bytes]:
+    """Yield what a server sends; urllib takes a lost connection for the end."""
+    yield from iter(lambda: answer.read(1 << 18), b"")
+    if getattr(answer, "length", None):  # of http: bytes that are still to come
+        raise AllotmentError("the connection was lost")
 
 
 def _with_md5(chunks: Iterator[bytes], md5: str) -> Iterator[bytes]:

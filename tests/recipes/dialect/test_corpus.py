@@ -2,9 +2,10 @@
 """The corpus: one small profile in SlapOS's dialect a folder, and in ``expect.toml`` what comes out of it.
 
 A folder has ``software.cfg``, ``instance.cfg`` or both: then the release is built first, and its ``instance.cfg`` is
-run. In ``expect.toml``: ``error`` and ``waiting`` (parts of the text), ``[instance]`` the input, ``[files]`` whole
-contents, ``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[part.NAME]`` what
-was built, ``[published]``, ``[shared]``, ``[requests]``, and ``[runs]`` programs.
+run. The folder ``archive`` is the source of ``@url@``; the files of ``served`` are below ``@served@``. In
+``expect.toml``: ``error`` and ``waiting`` (parts of the text), ``[instance]`` the input, ``[files]`` whole contents,
+``[contains]`` and ``[lacks]`` lines, ``[modes]``, ``[links]``, ``[part.NAME]`` what was built, ``[published]``,
+``[shared]``, ``[requests]``, and ``[runs]`` programs.
 """
 
 import json
@@ -38,7 +39,7 @@ def expected(feature: Path) -> dict[str, Any]:
     return tomllib.loads((feature / "expect.toml").read_text())
 
 
-def named(places: Mapping[str, Path], text: str) -> str:
+def named(places: Mapping[str, Path | str], text: str) -> str:
     """Return the text with ``@release@`` and the like for the folders of this run."""
     for name, path in places.items():
         text = text.replace(f"@{name}@", str(path))
@@ -58,7 +59,22 @@ def give_archive(release: Release, sources: FakeSources) -> None:
     release.engine.lock(release.profile, release.root, release.folder, release.sources, 60.0, release.log)
 
 
-def run(place: Release | Partition, wanted: Mapping[str, Any], places: Mapping[str, Path]) -> None:
+def give_served(release: Release, sources: FakeSources) -> str:
+    """Serve the files of the folder ``served`` of a feature, record them as well; return the URL above them."""
+    folder = release.root / "served"
+    text = release.profile.read_text()
+    for path in sorted(folder.rglob("*.cfg")):
+        name = path.relative_to(folder).as_posix()
+        served = sources.serve(name, path.read_bytes())
+        text = text.replace(f"@md5:{name}@", served.md5)
+    above = served.url.removesuffix(f"/{name}")
+    shutil.rmtree(folder)
+    release.profile.write_text(text.replace("@served@", above))
+    release.engine.lock(release.profile, release.root, release.folder, release.sources, 60.0, release.log)
+    return above
+
+
+def run(place: Release | Partition, wanted: Mapping[str, Any], places: Mapping[str, Path | str]) -> None:
     """Run; what is not meant to fail or to wait is run twice, and the second run changes nothing."""
     if "error" not in wanted and "waiting" not in wanted:
         place.run_twice()
@@ -82,7 +98,7 @@ def give(partition: Partition, given: Mapping[str, Any]) -> None:
     }
 
 
-def check_files(folder: Path, wanted: Mapping[str, Any], places: Mapping[str, Path]) -> None:
+def check_files(folder: Path, wanted: Mapping[str, Any], places: Mapping[str, Path | str]) -> None:
     for name, content in wanted.get("files", {}).items():
         assert (folder / name).read_text() == named(places, content), name
     for name, texts in wanted.get("contains", {}).items():
@@ -137,7 +153,7 @@ def test_a_profile_in_the_dialect_does_what_it_says(
     feature: Path, release: Release, partition: Partition, sources: FakeSources
 ) -> None:
     wanted = expected(feature)
-    places = {
+    places: dict[str, Path | str] = {
         "release": release.folder,
         "root": release.root,
         "partition": partition.folder,
@@ -147,6 +163,8 @@ def test_a_profile_in_the_dialect_does_what_it_says(
     shutil.copytree(feature, release.root if has_release else partition.software, dirs_exist_ok=True)
     if (feature / "archive").is_dir():
         give_archive(release, sources)
+    if (feature / "served").is_dir():
+        places["served"] = give_served(release, sources)
     if has_release:
         run(release, wanted if "instance" not in wanted else {}, places)
         check_files(release.folder, wanted.get("release", {}), places)

@@ -121,8 +121,8 @@ context = key text settings:greeting
         ),
         (
             "[buildout]\nextends = http://127.0.0.1/a.cfg\nparts =\n",
-            "software.cfg:2: extends: http://127.0.0.1/a.cfg has no checksum. "
-            "Append '#sha256=' and its sha256. [checksum]",
+            "software.cfg:2: extends: http://127.0.0.1/a.cfg has no sha256. "
+            "Append '#sha256=' and its sha256, or run 'allot lock' and commit allot.lock. [checksum]",
         ),
     ],
 )

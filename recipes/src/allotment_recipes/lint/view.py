@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
+from allotment.errors import AllotmentError
 from allotment_recipes.lint.known_recipes import known_recipe, why_unknown
 from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.profile_text import (
@@ -93,11 +94,22 @@ class View:
             self.is_complete = False
         elif "://" in name:
             self.is_complete = False
-            if "#sha256=" not in name and "#md5=" not in name:
-                what = f"extends: {name} has no checksum"
-                self.problems.append(Problem(path, number, "checksum", what, "Append '#sha256=' and its sha256"))
+            if "#sha256=" not in name and not self._is_recorded(name):
+                what = f"extends: {name} has no sha256"
+                fix = "Append '#sha256=' and its sha256, or run 'allot lock' and commit allot.lock"
+                self.problems.append(Problem(path, number, "checksum", what, fix))
         else:
             self._read(path.parent / name, name, number)
+
+    def _is_recorded(self, url: str) -> bool:
+        """Whether ``allot.lock`` beside the profile has the sha256 of a profile that is extended by its URL."""
+        from allotment_recipes.source_lock import NAME, SourceLock  # it imports buildout, which takes its time
+
+        path = self.path.parent / NAME
+        try:
+            return SourceLock(path, path.parent).has_profile(url)
+        except AllotmentError:
+            return False  # a damaged one is told by whoever needs it
 
     @cached_property
     def written(self) -> dict[str, list[Section]]:
