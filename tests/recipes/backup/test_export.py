@@ -177,7 +177,7 @@ def test_other_commands_are_refused(capsys: Any, monkeypatch: Any, tmp_path: Pat
     monkeypatch.setenv("SSH_ORIGINAL_COMMAND", text)
     before = os.umask(0o077)
     try:
-        assert backup_send.main(["--folder", str(tmp_path), "--rsync", "/bin/false"]) == 1
+        assert backup_send.main(["--folder", str(tmp_path), "--rsync", "/bin/false", "--transfer-timeout", "9"]) == 1
     finally:
         os.umask(before)
     told = capsys.readouterr()

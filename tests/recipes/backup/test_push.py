@@ -139,6 +139,29 @@ def test_a_transfer_that_was_cut_is_not_restored(three: Any) -> None:
     assert restored(three) == "2\n"
 
 
+@pytest.mark.parametrize("side", ["import", "export"])
+def test_who_sends_or_takes_nothing_for_too_long_is_cut_and_others_go_on(three: Any, side: str) -> None:
+    mode = "--server" if side == "import" else "--server --sender"
+    place = three.standby if side == "import" else three.data
+    if side == "export":
+        three.make_export(transfer_timeout="0.5")
+        assert three.export().returncode == 0
+    else:
+        three.make_import(transfer_timeout="0.5")
+    path = "received/" if side == "import" else "last/"
+    asked = {**os.environ, "SSH_ORIGINAL_COMMAND": f"rsync {mode} -rtpe.iLsfxCIvu --timeout=600 . {path}"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([place / f"etc/{side}/command"], env=asked, stdin=pipe, stdout=pipe, stderr=pipe) as slow:
+        assert slow.stderr is not None
+        assert slow.wait(30) == 1
+        fix = "Try again: it goes on from there; or raise transfer-timeout on this side"
+        assert slow.stderr.read().decode() == f"error: the transfer was cut after 0.5 seconds. {fix}.\n"
+    if side == "import":
+        three.make_import()
+        assert three.push().returncode == 0
+        assert restored(three) == "1\n"
+
+
 def test_after_a_takeover_nothing_is_taken(three: Any) -> None:
     three.is_apart = True  # what rsync prints is looked at
     with serving(three):
@@ -225,6 +248,7 @@ def test_a_second_run_changes_nothing_and_what_was_received_stays(three: Any) ->
         ({"commands": ""}, "[import] commands: is empty. Write commands that read files, such as: psql -f db.sql."),
         ({"timeout": "0"}, "[import] timeout: 0 is not above zero. Write seconds, like 3600."),
         ({"max_age": "0"}, "[import] max-age: 0 is not above zero."),
+        ({"transfer_timeout": "0"}, "[import] transfer-timeout: 0 is not above zero."),
         ({"port": "x"}, "[import] port: 'x' is not a whole number."),
         ({"environment": "A"}, "[import] environment: there is no section 'A'."),
     ],

@@ -2,7 +2,7 @@
 """What the SSH server of a standby instance runs: it tells the status, takes a generation, or restores it.
 
 python -m allotment_recipes.programs.backup_receive --folder FOLDER --rsync PROGRAM --takeover FILE
-    --timeout SECONDS --command TEXT... [--check TEXT]...
+    --transfer-timeout SECONDS --timeout SECONDS --command TEXT... [--check TEXT]...
 """
 
 import argparse
@@ -14,7 +14,7 @@ from allotment_recipes.resilience import status
 from allotment_recipes.resilience.commands import run_all
 from allotment_recipes.resilience.generations import FILES, verify
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LOCK, LOG, RECEIVED, STATUS, asked, become_rsync, finish, rsync_words
+from allotment_recipes.resilience.program import LOCK, LOG, RECEIVED, STATUS, asked, finish, rsync_words, run_rsync
 from allotment_recipes.resilience.status import noted
 from allotment_recipes.resilience.takeover import refuse_after
 
@@ -25,6 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rsync", required=True)
     parser.add_argument("--takeover", type=Path, required=True)
+    parser.add_argument("--transfer-timeout", type=float, required=True)
     parser.add_argument("--timeout", type=float, required=True)
     parser.add_argument("--command", action="append", required=True)
     parser.add_argument("--check", action="append", default=[])
@@ -45,8 +46,9 @@ def _serve(options: argparse.Namespace, words: list[str]) -> None:
         received = options.folder / RECEIVED
         if receiving is not None:
             received.mkdir(exist_ok=True)
-            become_rsync(options.rsync, receiving, received, options.folder / LOG)
-        _restore(options, received, words[1])
+            run_rsync(options.rsync, receiving, received, options.folder / LOG, options.transfer_timeout)
+        else:
+            _restore(options, received, words[1])
 
 
 def _restore(options: argparse.Namespace, received: Path, name: str) -> None:

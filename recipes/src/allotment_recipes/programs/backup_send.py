@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the SSH server of an exporting instance runs: it tells the status, or sends the last whole copy.
 
-python -m allotment_recipes.programs.backup_send --folder FOLDER --rsync PROGRAM
+python -m allotment_recipes.programs.backup_send --folder FOLDER --rsync PROGRAM --transfer-timeout SECONDS
 """
 
 import argparse
@@ -12,7 +12,7 @@ from allotment.errors import AllotmentError
 from allotment_recipes.resilience import status
 from allotment_recipes.resilience.generations import names_in
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LAST, LOG, STATUS, asked, become_rsync, finish, rsync_words
+from allotment_recipes.resilience.program import LAST, LOG, STATUS, asked, finish, rsync_words, run_rsync
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,11 +20,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="backup_send", allow_abbrev=False)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--rsync", required=True)
+    parser.add_argument("--transfer-timeout", type=float, required=True)
     options = parser.parse_args(arguments)
-    return finish(lambda: _serve(options.folder, options.rsync, asked()))
+    return finish(lambda: _serve(options.folder, options.rsync, options.transfer_timeout, asked()))
 
 
-def _serve(folder: Path, rsync: str, words: list[str]) -> None:
+def _serve(folder: Path, rsync: str, seconds: float, words: list[str]) -> None:
     if words == ["status"]:
         sys.stdout.write(status.dumps(status.read(folder / STATUS)))
         return
@@ -34,8 +35,8 @@ def _serve(folder: Path, rsync: str, words: list[str]) -> None:
     names = names_in(folder)
     if not names:
         raise AllotmentError("there is no whole export yet", "Wait for the first one")
-    with locked(folder / names[-1], is_folder=True, is_shared=True, is_inherited=True):  # rsync holds it to its end
-        become_rsync(rsync, sending, folder / names[-1], folder / LOG)
+    with locked(folder / names[-1], is_folder=True, is_shared=True, is_inherited=True):
+        run_rsync(rsync, sending, folder / names[-1], folder / LOG, seconds)
 
 
 if __name__ == "__main__":

@@ -55,5 +55,5 @@ class Recipe(GenericBaseRecipe[Options]):
         words += ["--timeout", str(options.timeout)]
         for command in options.commands:
             words += ["--command", command]
-        serve = [*program("backup_send"), "--folder", str(self.copies), "--rsync", str(options.rsync_binary)]
+        serve = [*program("backup_send"), "--folder", str(self.copies)]
         return [*self.job.write(words, self.environment, self.copies / STATUS), *self.server.write(serve)]

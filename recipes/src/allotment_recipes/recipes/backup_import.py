@@ -56,7 +56,7 @@ class Recipe(GenericBaseRecipe[Options]):
     def install(self) -> list[Path]:
         """Write the server and the promise; who has taken over needs no fresh copies."""
         options = self.options
-        words = [*program("backup_receive"), "--folder", str(self.received), "--rsync", str(options.rsync_binary)]
+        words = [*program("backup_receive"), "--folder", str(self.received)]
         words += ["--takeover", str(self.takeover), "--timeout", str(options.timeout)]
         for option, commands in (("--command", options.commands), ("--check", options.checks)):
             for command in commands:

@@ -33,17 +33,22 @@ def run(
         )
     except OSError as error:
         raise AllotmentError(f"{what} can't be run: {error.strerror}", "Name a program that is there") from error
+    code = end_of(process, seconds)
+    if code is None:
+        raise AllotmentError(f"{what} did not end within {seconds:g} seconds", "Look at it, or raise timeout")
+    if code:
+        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        raise AllotmentError(f"{what} {how}", "What it printed is in the log of cron")
+
+
+def end_of(process: "subprocess.Popen[bytes]", seconds: float) -> int | None:
+    """Return the exit code of the first process of a session; None: it was killed with all that it has started."""
     try:
-        code = process.wait(seconds)
-    except subprocess.TimeoutExpired as error:
-        raise AllotmentError(
-            f"{what} did not end within {seconds:g} seconds", "Look at it, or raise timeout"
-        ) from error
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
     finally:
         if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    if code:
-        how = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        raise AllotmentError(f"{what} {how}", "What it printed is in the log of cron")

@@ -9,9 +9,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Final, NoReturn
+from typing import IO, Final
 
 from allotment.errors import AllotmentError
+from allotment_recipes.resilience.commands import end_of
 from allotment_recipes.resilience.locks import BUSY, Busy
 
 NEW: Final = ".new"  # folder of a copy that is not whole yet
@@ -113,14 +114,19 @@ def rsync_words(words: Sequence[str], path: str) -> list[str] | None:
     return [*mode, flags, *settings, *ours, ".", "./"]
 
 
-def become_rsync(rsync: str, words: Sequence[str], folder: Path, log: Path) -> NoReturn:
-    """Let our rsync take this program's place, in ``folder``.
+def run_rsync(rsync: str, words: Sequence[str], folder: Path, log: Path, seconds: float) -> None:
+    """Let our rsync speak with the other side, in ``folder``, for so long at most: it may be slow on purpose.
 
-    What it has to say goes to ``log``, not to the other side: that can send rules which make rsync read any file that
-    we can read, and its errors quote the first line.
+    What rsync has to say goes to ``log``, not to the other side: that can send rules which make rsync read any file
+    that we can read, and its errors quote the first line.
     """
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    os.dup2(handle, 2)
-    os.close(handle)
-    os.chdir(folder)
-    os.execv(rsync, ["rsync", *words])
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
+    with open(os.open(log, flags, 0o600), "wb") as errors:
+        # The locks that we hold go on to it: they end with the last of us.
+        process = subprocess.Popen([rsync, *words], cwd=folder, stderr=errors, start_new_session=True, close_fds=False)
+        code = end_of(process, seconds)
+    if code is None:
+        fix = "Try again: it goes on from there; or raise transfer-timeout on this side"
+        raise AllotmentError(f"the transfer was cut after {seconds:g} seconds", fix)
+    if code:
+        raise AllotmentError(f"rsync ended with {code}", f"Look into {log.name} on this side")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from allotment.options import Lines, OptionProblem
 from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.resilience.job import check_seconds
 from allotment_recipes.resilience.keys import authorized, check_program, kept_or_made, read_public
 from allotment_recipes.scripts import write_script
 
@@ -28,6 +29,7 @@ class ServerOptions:
     keygen_binary: Path  # ssh-keygen, its whole path
     rsync_binary: Path  # rsync, its whole path
     services: Path = Path("etc/service")  # folder of the service
+    transfer_timeout: float = 21600.0  # seconds after which a transfer is cut, however slow the other side is
 
 
 class Server:
@@ -43,6 +45,7 @@ class Server:
             raise OptionProblem("host", f"{options.host!r} is not an address", "Write it like 127.0.0.1") from error
         if not 1 <= options.port <= 65535:
             raise OptionProblem("port", f"{options.port} is not a port", "Write a number from 1 to 65535")
+        check_seconds(options, "transfer-timeout")
         self._keys = [read_public("authorized-keys", line) for line in options.authorized_keys]
         self._user = _user(recipe.folder)
         self._folder = recipe.path(f"etc/{recipe.name}")
@@ -55,6 +58,7 @@ class Server:
     def write(self, words: Sequence[str], environment: Mapping[str, str] | None = None) -> list[Path]:
         """Write the service, by which nobody can run anything but ``words``; new settings make it start anew."""
         recipe, options = self._recipe, self._options
+        words = [*words, "--rsync", str(options.rsync_binary), "--transfer-timeout", str(options.transfer_timeout)]
         recipe.write(self.key_file, self._private, 0o600, private=True)
         script = write_script(recipe, self._folder / "command", words, environment)
         keys = recipe.write(self._folder / "authorized_keys", authorized(self._keys, shlex.quote(str(script))), 0o600)
