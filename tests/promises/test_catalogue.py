@@ -20,8 +20,8 @@ def test_promises_are_listed_by_name_with_their_times(partition: Path, promise: 
     (partition / "etc/promise/web.json").write_text('{"format": 1, "type": "x", "period": 5, "timeout": 2.5}')
     executable("alive", "#!/bin/sh\n")
     alive, web = read(partition)
-    assert (alive.name, alive.is_executable, alive.period, alive.timeout) == ("alive", True, 60.0, 20.0)
-    assert (web.name, web.is_executable, web.period, web.timeout) == ("web", False, 5.0, 2.5)
+    assert (alive.name, alive.kind, alive.period, alive.timeout) == ("alive", "executable", 60.0, 20.0)
+    assert (web.name, web.kind, web.period, web.timeout) == ("web", "file", 5.0, 2.5)
     assert not alive.problem
     assert not web.problem
 

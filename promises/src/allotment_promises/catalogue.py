@@ -5,6 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from allotment.atomic import read_limited
 from allotment.codec import loads
@@ -26,7 +27,7 @@ class Promise:
     name: str  # the file's name, without ``.json``
     path: Path
     file: PromiseFile
-    is_executable: bool = False
+    kind: Literal["file", "executable"] = "file"
     problem: str = ""
 
     @property
@@ -81,7 +82,7 @@ def _read(path: Path) -> Promise:
     except OSError as error:
         return _broken(path, f"can't be read: {error.strerror}", "Make it readable, or remove it", path.name)
     if stat.S_ISREG(mode) and mode & 0o111:
-        return Promise(path.name, path, EXECUTABLE, is_executable=True)
+        return Promise(path.name, path, EXECUTABLE, kind="executable")
     return _broken(path, "is neither executable nor *.json", "Make it one of the two, or remove it", path.name)
 
 

@@ -36,7 +36,7 @@ class PromiseTypes:
         """Return the object that runs ``promise``; what is wrong with its file is an AllotmentError that names it."""
         if promise.problem:
             raise AllotmentError(promise.problem.rstrip("."))
-        if promise.is_executable:
+        if promise.kind == "executable":
             options: Any = ExecutableOptions(promise.path, promise.timeout)
             return Executable(options, partition, promise.name)
         place = FOLDER / promise.path.name
