@@ -43,6 +43,18 @@ def test_link_is_replaced_and_its_target_untouched(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"data"
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_regular_file_is_replaced_unread(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert write_bytes(path, b"data")
+    assert path.read_bytes() == b"data"
+    assert stat.S_ISREG(path.lstat().st_mode)
+
+
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "folder/below").mkdir(parents=True)
     with pytest.raises(OSError, match="folder"):

@@ -136,6 +136,7 @@ def test_install_is_made_of_the_steps_that_are_overridden() -> None:
     for step in steps:
         assert f"self.{step}(" in text, step
     assert "saved_options['__buildout_installed__'" in text
+    assert "installed_part_options['buildout'].get(\n                'installed_develop_eggs', '')" in text
     assert "if installed_develop_eggs:" in text, "this keeps an empty list of parts from being removed"
     assert "uninstall_missing = False" in text, "named parts uninstall nothing else"
 
@@ -146,13 +147,6 @@ def test_the_signature_is_taken_out_of_the_options_of_each_part() -> None:
 
 def test_named_parts_do_not_add_the_parts_they_refer_to() -> None:
     assert "if not install_args:\n            install_parts = self._parts" in source(upstream.Buildout.install)
-
-
-def test_the_record_is_written_by_save_options() -> None:
-    text = io.StringIO()
-    upstream._save_options("part", {"a": " 1\n2 "}, text)
-    sections = zc.buildout.configparser.parse(io.StringIO(text.getvalue()), "x")
-    assert "a" in sections["part"]
 
 
 def test_uninstall_takes_lines_and_paths_from_the_folder() -> None:

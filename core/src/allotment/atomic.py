@@ -4,6 +4,7 @@
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -13,8 +14,9 @@ def write_bytes(path: Path, data: bytes, mode: int = 0o644, *, sync: bool = True
     ``sync=False`` leaves out the fsync where a lost file is simply made again.
     """
     try:
-        if not path.is_symlink() and path.read_bytes() == data:
-            if path.stat().st_mode & 0o7777 != mode:
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_size == len(data) and path.read_bytes() == data:
+            if stat.S_IMODE(status.st_mode) != mode:
                 path.chmod(mode)
                 return True
             return False
@@ -71,8 +73,6 @@ def read_limited(path: Path, limit: int) -> bytes | None:
     For files that a tenant may have written: links are not followed, devices not opened, and more than ``limit``
     bytes are an error, as is anything that is not a regular file.
     """
-    import stat
-
     from allotment.errors import AllotmentError
 
     try:

@@ -6,9 +6,7 @@ tests/recipes/test_upstream_contract.py names every internal of zc.buildout that
 
 import contextlib
 import functools
-import io
 import os
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,10 @@ import zc.buildout.buildout as upstream
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
-from allotment_recipes import store, uninstalling
+from allotment_recipes import installed_parts, store, uninstalling
 from allotment_recipes.context import RunContext
+from allotment_recipes.installed_parts import PATHS
+from allotment_recipes.journal import is_inside
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.recipe_loading import canonical
@@ -52,7 +52,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._hashing: list[str] = []
         self._said: set[str] = set()
         self._installed: dict[str, Any] = {}
-        self._on_disk: list[tuple[str, dict[str, str]]] = []  # the parts in ``.installed.cfg``
+        self._on_disk: installed_parts.Parts = []
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
         with reading(self.files, run, RemoteProfiles(self.lock, run)):
@@ -221,24 +221,22 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         """
         parts = self._parts_of(self._installed)
         path = Path(self["buildout"]["installed"])
-        if not parts:
-            path.unlink(missing_ok=True)
-            return
-        if parts == self._on_disk:
-            return
-        text = io.StringIO()
-        for section, options in (("buildout", self._installed["buildout"]), *parts):
-            upstream._save_options(section, {_quoted(option): value for option, value in options.items()}, text)
-            text.write("\n")
-        write_bytes(path, self.run.tokens.scrub(text.getvalue()).encode(), 0o600)
+        try:
+            if not parts:
+                path.unlink(missing_ok=True)
+            elif parts != self._on_disk:
+                write_bytes(path, self.run.tokens.scrub(installed_parts.text_of(parts)).encode(), 0o600)
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            raise AllotmentError(f"{path} can't be written: {reason}", "Mend that, or remove it") from error
 
     def recorded(self) -> list[str]:
         """Return the paths of all installed parts, as ``save`` writes them."""
         parts = self._parts_of(self._installed)
-        return [path for _, options in parts for path in options["__buildout_installed__"].split("\n") if path]
+        return [path for _, options in parts for path in options[PATHS].split("\n") if path]
 
     @staticmethod
-    def _parts_of(installed: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    def _parts_of(installed: Mapping[str, Any]) -> installed_parts.Parts:
         return [(part, installed[part].copy()) for part in installed["buildout"]["parts"].split()] if installed else []
 
     # Upstream's steps.
@@ -273,18 +271,17 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             options[SIGNATURE] = recipe_signature(type(options.recipe))
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
+        path = Path(self["buildout"]["installed"])
         try:
-            found, exists = super()._read_installed_part_options()
-            for part in found["buildout"]["parts"].split():
-                _ = found[part]["recipe"], found[part]["__buildout_installed__"]
-                raw = {urllib.parse.unquote(option): value for option, value in found[part]._raw.items()}
-                found[part] = self.Options(self, part, raw)
-        except (KeyError, upstream.zc.buildout.configparser.Error, UnicodeDecodeError) as error:
-            self._logger.warning("%s is damaged (%s): all parts are made again", self["buildout"]["installed"], error)
-            found, exists = {"buildout": self.Options(self, "buildout", {"parts": ""})}, False
+            self._on_disk = installed_parts.read(path)
+        except AllotmentError as error:
+            self._logger.warning("%s is damaged (%s): all parts are made again", path, error.what)
+        found = {"buildout": self.Options(self, "buildout", {"parts": " ".join(name for name, _ in self._on_disk)})}
+        for name, options in self._on_disk:
+            found[name] = self.Options(self, name, {})
+            found[name]._data.update(options)  # final: a parameter with a reference in it would read any option
         self._installed = found
-        self._on_disk = self._parts_of(found)
-        return found, exists
+        return found, bool(self._on_disk)
 
     def _save_installed_options(self, installed_options: dict[str, Any]) -> None:
         self._installed = installed_options
@@ -296,18 +293,18 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._logger.info("Uninstalling %s.", part)
         options = installed_part_options[part]
         uninstalling.begin(part, options, self.run.journal, is_wanted=part in self._parts)
-        self._uninstall(options["__buildout_installed__"])
+        self._uninstall(options[PATHS])
 
     def _uninstall(self, installed: str) -> None:
-        """Leave files to the journal, so that a run that fails later removes nothing; folders go at once."""
+        """Leave files to the journal, so that a run that fails later removes nothing; folders go at once.
+
+        What a record names outside of a partition stays: whoever can write there could name any path.
+        """
         for name in filter(None, installed.split("\n")):
             path = Path(self._buildout_path(name))
-            if path.is_dir() and not path.is_symlink():
+            if self.run.instance is not None and not is_inside(path, self.run.folder):
+                self._logger.warning("%s stays: it is outside of %s", path, self.run.folder)
+            elif path.is_dir() and not path.is_symlink():
                 remove(path)
             else:
                 self.run.journal.remove(path)
-
-
-def _quoted(option: str) -> str:
-    """Return an option's name as ``.installed.cfg`` can hold it: a tenant's parameter is called as the tenant likes."""
-    return urllib.parse.quote(option, safe="<>/+", errors="replace")

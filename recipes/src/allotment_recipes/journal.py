@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run wants to write and remove, applied by rename after the whole run succeeded."""
 
-import contextlib
 import errno
 import json
 import logging
@@ -9,10 +8,13 @@ import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
-from allotment.atomic import write_bytes, write_link
+from allotment.atomic import read_limited, write_bytes, write_link
 from allotment.errors import AllotmentError
 from allotment_recipes.changes import Change, File, Link, compare
+
+_NOTE_LIMIT: Final = 16 << 20  # bytes of the note of a run
 
 
 class Journal:
@@ -188,6 +190,11 @@ def _remove(path: Path) -> None:
     logging.getLogger("zc.buildout").info("%s", Change("removed", path, ""))
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether what ``path`` names is below ``folder``, wherever links on the way lead."""
+    return path.name not in ("", "..") and Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(folder))
+
+
 def _real(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
@@ -201,9 +208,7 @@ class Unfinished:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._earlier: list[str] = []
-        with contextlib.suppress(FileNotFoundError, ValueError):  # ValueError: cut short by a loss of power
-            self._earlier = json.loads(path.read_bytes())
+        self._earlier = _read_note(path)
         self._noted = set(self._earlier)
         self._is_kept = False
 
@@ -214,8 +219,9 @@ class Unfinished:
         """
         self._noted.update(map(str, journal.made))
         if is_complete:
-            for name in set(self._earlier).difference(recorded):
-                journal.remove(Path(name))
+            for left in map(Path, set(self._earlier).difference(recorded)):
+                if is_inside(left, self._path.parent.parent):
+                    journal.remove(left)
         self._is_kept = not is_complete and bool(self._earlier)
         write_bytes(self._path, json.dumps(sorted(self._noted)).encode(), 0o600, sync=False)
 
@@ -223,3 +229,13 @@ class Unfinished:
         """Forget: all is recorded. A partial run keeps the note of a killed one for a complete run."""
         if not self._is_kept:
             self._path.unlink()
+
+
+def _read_note(path: Path) -> list[str]:
+    """Return the paths of a note; of one that was cut short by a loss of power, or that others wrote, none."""
+    try:
+        found = json.loads(read_limited(path, _NOTE_LIMIT) or b"[]")
+    except (AllotmentError, ValueError, RecursionError):
+        return []
+    names = found if isinstance(found, list) else []
+    return [name for name in names if isinstance(name, str) and "\0" not in name]
