@@ -12,7 +12,7 @@ from allotment.errors import AllotmentError
 from allotment_master.home import addresses
 from allotment_master.kit import limits
 from allotment_master.kit.limits import Limits, is_local_name
-from allotment_master.kit.pages import ago, when
+from allotment_master.kit.pages import when
 from allotment_master.kit.serving import Tls, check_address
 from allotment_master.kit.wakeup import Wakeup
 
@@ -123,7 +123,6 @@ def test_only_addresses_without_secrets_are_shown_as_links() -> None:
     assert addresses(published) == [("url", "https://127.0.0.2:443/path")]
 
 
-def test_times_are_shown_in_utc_and_as_what_has_passed() -> None:
+def test_times_are_shown_in_utc() -> None:
     assert when(1_800_000_000.0) == "2027-01-15 08:00:00 UTC"
-    assert (when(None), ago(None)) == ("never", "never")
-    assert [ago(0, now) for now in (5.0, 65.0, 7200.0, 200_000.0)] == ["5 s ago", "1 min ago", "2 h ago", "2 d ago"]
+    assert when(None) == "never"

@@ -2,7 +2,7 @@
 """What the commands share: how they find a master, and how they show what it says."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,16 +44,6 @@ def connect(master: str | None, token_file: Path | None) -> MasterClient:
 def show(items: Any) -> None:
     """Print messages as JSON; secrets are redacted."""
     click.echo(json.dumps(encode(items, redacted=True), indent=2))
-
-
-def table(rows: Sequence[tuple[str, ...]], empty: str) -> None:
-    """Print rows in columns, the first is the heading; ``empty`` is said when there is no other."""
-    if len(rows) < 2:
-        click.echo(empty)
-        return
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def summary(info: InstanceInfo) -> str:

@@ -4,29 +4,10 @@
 import pytest
 
 from allotment.messages.job import CaseOutcome, JobState, Outcome
-from allotment_testfarm.web.look import ago, day, duration, iso, look, moment, size
+from allotment_testfarm.web.look import day, iso, look, moment, size
 
 NOW = 1_795_407_600.0  # 2026-11-23 05:00:00 UTC is 4200 s later
 DAY = 86_400.0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (None, "\N{EN DASH}"),
-        (-1.0, "0.0 s"),
-        (0.04, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (59.4, "59 s"),
-        (59.9, "1 min"),
-        (185.0, "3 min 5 s"),
-        (3599.6, "1 h 0 min"),
-        (7800.0, "2 h 10 min"),
-    ],
-)
-def test_durations_are_short_and_never_negative(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -43,19 +24,6 @@ def test_a_moment_says_only_what_differs_from_now() -> None:
     assert moment(NOW - 400 * DAY, NOW).startswith("19 Oct 2025 ")
     assert day(NOW) == "23 Nov" == day(NOW + 4200)
     assert moment(None, NOW) == "\N{EN DASH}"
-
-
-def test_ago_counts_in_one_unit() -> None:
-    assert [ago(NOW - seconds, NOW) for seconds in (-5, 1, 12, 200, 7300, DAY, 3 * DAY)] == [
-        "now",
-        "now",
-        "12 s ago",
-        "3 min ago",
-        "2 h ago",
-        "1 day ago",
-        "3 days ago",
-    ]
-    assert ago(None, NOW) == "never"
 
 
 def test_every_state_has_a_look_of_its_own() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from allotment_master.cli import connect, json_option, master_options, show, table
-from allotment_master.kit.pages import ago
+from allotment.terminal import ago, table
+from allotment_master.cli import connect, json_option, master_options, show
 
 
 @click.command("nodes")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from allotment_master.cli import connect, json_option, master_options, show, table
+from allotment.terminal import table
+from allotment_master.cli import connect, json_option, master_options, show
 
 
 @click.command("list")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTML pages: Jinja2 with escaping always on and undefined names as errors, and the files that pages link to."""
 
-import time
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
@@ -10,6 +9,8 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+from allotment.terminal import ago
 
 KIT = "allotment_master.kit"
 
@@ -45,14 +46,3 @@ def serve_static(app: FastAPI, package: str) -> None:
 def when(moment: float | None) -> str:
     """Return a UTC epoch as ``2026-11-23 04:05:06 UTC``."""
     return "never" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def ago(moment: float | None, now: float | None = None) -> str:
-    """Return how long ago a UTC epoch was, such as ``3 min ago``."""
-    if moment is None:
-        return "never"
-    seconds = max(0.0, (time.time() if now is None else now) - moment)
-    for size, word in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {word} ago"
-    return f"{int(seconds)} s ago"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from allotment_master.cli import table
+from allotment.terminal import NONE, ago, table
 from allotment_testfarm.commands.farm_options import connect, farm_options
 
 
@@ -29,7 +29,7 @@ def command(url: str | None, folder: Path | None, as_json: bool) -> None:
 
 
 def _row(node: dict[str, Any], now: float) -> tuple[str, ...]:
-    from allotment_testfarm.web.look import NONE, ago, size
+    from allotment_testfarm.web.look import size
 
     jobs = f"{len(node['current'])} of {node['slots']}"
     load = NONE if node["load"] is None else f"{node['load']:.1f}"

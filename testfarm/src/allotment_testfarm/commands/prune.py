@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from allotment_master.cli import table
+from allotment.terminal import table
 from allotment_testfarm.commands.database_options import database_options, farm_database
 from allotment_testfarm.commands.retention_options import retention_options, rules_of
 

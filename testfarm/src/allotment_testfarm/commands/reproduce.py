@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allotment_master.cli import table
+from allotment.terminal import table
 from allotment_testfarm.commands import desk
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from allotment_master.cli import table
+from allotment.terminal import ago, duration, table
 from allotment_testfarm.commands.farm_options import connect, farm_options
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _of_colour(project: dict[str, Any], colour: str) -> list[dict[str, Any]]:
 
 
 def _show_project(project: dict[str, Any], url: str) -> None:
-    from allotment_testfarm.web.look import ago, iso
+    from allotment_testfarm.web.look import iso
 
     now = time.time()
     newest = project["newest"]
@@ -75,8 +75,6 @@ def _red(item: dict[str, Any], url: str, seen: str) -> tuple[str, ...]:
 
 def _show_queue(queue: dict[str, Any]) -> None:
     """Print what runs and what waits; of the jobs far behind, only how many they are."""
-    from allotment_testfarm.web.look import duration
-
     now = time.time()
     running = [("RUNS", "JOB", "TEST NODE", "STEP", "FOR")]
     for item in queue["running"]:

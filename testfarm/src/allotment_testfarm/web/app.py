@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from allotment import __version__
 from allotment.secret import Secret
+from allotment.terminal import ago, duration
 from allotment_master.kit.app import App
 from allotment_master.kit.database import Database
 from allotment_master.kit.identity import Identity
@@ -47,9 +48,9 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
 
     kit = Pages(PACKAGE)
     kit.environment.filters.update(
-        ago=look.ago,
+        ago=ago,
         day=look.day,
-        duration=look.duration,
+        duration=duration,
         iso=look.iso,
         moment=look.moment,
         short=look.short,

@@ -6,9 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from allotment.terminal import NONE
 from allotment_testfarm.db import nodes
 from allotment_testfarm.db.nodes import TestNode
-from allotment_testfarm.web.look import NONE, Look, size
+from allotment_testfarm.web.look import Look, size
 
 _SILENT = Look("!", "silent", "warn")
 _REFUSES = Look("!", "takes no job", "warn")

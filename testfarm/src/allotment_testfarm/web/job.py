@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.messages.job import CaseOutcome, JobState, TestCase
+from allotment.terminal import NONE
 from allotment_testfarm.db import attempts, history, jobs, manifests, projects, revisions, waiting
 from allotment_testfarm.db.attempts import AttemptDetail, JobDetail
 from allotment_testfarm.db.history import PastJob
@@ -20,7 +21,7 @@ from allotment_testfarm.db.matrix import Key
 from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import names
-from allotment_testfarm.web.look import NONE, Look, look
+from allotment_testfarm.web.look import Look, look
 from allotment_testfarm.web.results import job_look
 from allotment_testfarm.web.timeline import timeline
 

@@ -4,6 +4,8 @@
 import datetime
 from dataclasses import dataclass
 
+from allotment.terminal import NONE
+
 
 @dataclass(frozen=True)
 class Look:
@@ -14,7 +16,6 @@ class Look:
     colour: str
 
 
-NONE = "\N{EN DASH}"  # shown where there is no value
 _COLOURS = {"green": ("✓", "good"), "red": ("✗", "bad"), "grey": (NONE, "off")}
 _LOOKS = {
     "passed": Look("✓", "passed", "good"),
@@ -44,22 +45,6 @@ def look(state: str | None, colour: str = "grey") -> Look:
         return RUNNING
     glyph, name = _COLOURS.get(colour, _COLOURS["grey"])
     return _LOOKS.get(state) or Look(glyph, state.replace("-", " "), name)
-
-
-def duration(seconds: float | None) -> str:
-    """Return ``0.4 s``, ``42 s``, ``3 min 5 s`` or ``2 h 10 min``; an en dash for None."""
-    if seconds is None:
-        return NONE
-    seconds = max(seconds, 0.0)
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def size(number: int | None) -> str:
@@ -95,20 +80,6 @@ def day(time: float) -> str:
 def iso(time: float) -> str:
     """Return a UTC time for the ``datetime`` attribute and the API's readers."""
     return _utc(time).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def ago(time: float | None, now: float) -> str:
-    """Return how long ago something was, in one unit: ``now``, ``12 s ago``, ``3 min ago``, ``2 days ago``."""
-    if time is None:
-        return "never"
-    seconds = max(now - time, 0.0)
-    if seconds < 2:
-        return "now"
-    for limit, unit, length in ((60, "s", 1), (3600, "min", 60), (86400, "h", 3600)):
-        if seconds < limit:
-            return f"{int(seconds // length)} {unit} ago"
-    days = int(seconds // 86400)
-    return f"{days} day{'' if days == 1 else 's'} ago"
 
 
 def short(commit: str) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from allotment.messages.job import JobState
+from allotment.terminal import duration
 from allotment_testfarm.db import history
 from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.matrix import Key
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import names
-from allotment_testfarm.web.look import Look, duration
+from allotment_testfarm.web.look import Look
 from allotment_testfarm.web.results import job_look
 
 WINDOW = 100  # jobs on a page

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from allotment.messages.job import JobState
+from allotment.terminal import duration
 from allotment_testfarm.db import matrix, revisions
 from allotment_testfarm.db.history import PastJob
 from allotment_testfarm.db.jobs import JobSummary
@@ -17,7 +18,7 @@ from allotment_testfarm.db.revisions import Revision
 from allotment_testfarm.verdicts import Colour
 from allotment_testfarm.web import names
 from allotment_testfarm.web.grid import Grid, Past, grid
-from allotment_testfarm.web.look import Look, duration, look
+from allotment_testfarm.web.look import Look, look
 from allotment_testfarm.web.strips import Strips
 
 SPAN = 200  # revisions on the page: those that are not shown job by job are in the strips

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from allotment.messages.job import BuiltPart, Step
+from allotment.terminal import NONE, duration
 from allotment_testfarm.db.attempts import AttemptDetail
-from allotment_testfarm.web.look import NONE, Look, duration, look
+from allotment_testfarm.web.look import Look, look
 
 _CUT_SHORT = Look(NONE, "cut short", "off")  # a step that ran when its attempt ended
 _BUILT = Look("✓", "built", "part")
