@@ -24,6 +24,7 @@ from allotment.errors import AllotmentError
 from allotment_recipes.egg_lock import Wheels, is_sdist, plain_name, resolve, sdist, sdist_hash
 from allotment_recipes.engine import Recorded
 from allotment_recipes.option_error import ProfileError
+from allotment_recipes.providers.url import shown
 
 NAME: Final = "allot.lock"
 _FORMAT: Final = 1
@@ -101,7 +102,7 @@ class SourceLock:
         """Return the sha256 of a profile that another one extends; to be recorded it is fetched at once."""
         if not self._records:
             return self._pinned("buildout", "extends", pin, "append '#sha256=' and its sha256")
-        self._check_md5("buildout", "extends", pin)
+        self._check("buildout", "extends", pin)
         self._wanted.setdefault(pin, "buildout")
         sha256 = self._read().get(pin) or self._fetched.get(pin)
         if sha256 is None:
@@ -170,13 +171,18 @@ class SourceLock:
             # It is pinned with the profile's own tree, and its md5sum is checked by whoever takes it.
             return hashlib.sha256(file.read_bytes()).hexdigest() if self._is_given(file) else ""
         pin = Pin.of(url, md5)
-        self._check_md5(section, "md5sum", pin)
+        self._check(section, option, pin)
         return self._pinned(section, option, pin)
 
-    @staticmethod
-    def _check_md5(section: str, option: str, pin: Pin) -> None:
+    def _check(self, section: str, option: str, pin: Pin) -> None:
         if pin.md5 and not _MD5.fullmatch(pin.md5):
-            raise ProfileError(f"[{section}] {option}: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+            name = "md5sum" if option == "url" else option
+            raise ProfileError(f"[{section}] {name}: {pin.md5!r} is not an md5", "Write 32 hexadecimal digits")
+        if self._records and shown(pin.url) != pin.url:
+            raise ProfileError(
+                f"[{section}] {option}: {shown(pin.url)} is written with a name or password, which {NAME} would tell",
+                "Take it out, or write the sha256 in the profile: then nothing is recorded",
+            )
 
     def _pinned(self, section: str, option: str, pin: Pin, other: str = "add 'sha256sum = ...'") -> str:
         if self._records:
@@ -186,7 +192,7 @@ class SourceLock:
         if sha256 is None:
             beside = f", and {NAME} has none for it" + (f" with the md5 {pin.md5}" if pin.md5 else "")
             raise ProfileError(
-                f"[{section}] {option}: {pin.url} has no sha256{beside}", f"{self._advice()}, or {other}"
+                f"[{section}] {option}: {shown(pin.url)} has no sha256{beside}", f"{self._advice()}, or {other}"
             )
         return sha256
 

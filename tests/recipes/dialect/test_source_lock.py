@@ -45,6 +45,24 @@ def test_what_has_an_md5_only_is_an_error_that_names_the_command(release: Any, s
     assert sources.asked == []
 
 
+@pytest.mark.parametrize("secret", ["joe:pl4nted", "pl4nted"])
+def test_a_password_in_an_address_comes_neither_into_the_lock_nor_into_an_error(
+    release: Any, sources: Any, secret: str
+) -> None:
+    served = sources.serve("data", b"hello")
+    url = served.url.replace("://", f"://{secret}@")
+    release.write_profile(DOWNLOAD.format(url=url, md5=served.md5))
+    with pytest.raises(AllotmentError) as raised:
+        lock(release)
+    assert str(raised.value) == (
+        f"[one] url: {served.url} is written with a name or password, which allot.lock would tell. "
+        "Take it out, or write the sha256 in the profile: then nothing is recorded."
+    )
+    assert not (release.root / "allot.lock").exists()
+    assert sources.asked == []
+    assert "pl4nted" not in release.build().error
+
+
 def test_what_is_recorded_is_built(release: Any, sources: Any) -> None:
     served = sources.serve("data", b"hello")
     release.write_profile(DOWNLOAD.format(url=served.url, md5=served.md5))
