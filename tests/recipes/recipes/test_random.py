@@ -59,7 +59,7 @@ def test_a_value_in_a_file_outlives_its_section(partition: Any, name: str) -> No
 
 
 @EVERY
-@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"nonsense\n"])
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"nonsense\n", b"07\n", b"1_0\n"])
 def test_a_damaged_file_is_made_anew(make_recipe: Make, tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / "kept").write_bytes(data)
     recipe = make_recipe(RECIPES[name][0], {"storage-path": "kept"})
@@ -81,6 +81,10 @@ def test_a_value_that_is_given_is_kept(make_recipe: Make, name: str) -> None:
     [
         ("random.integer", {"value": "101"}, "[part] value: 101 is not from 0 to 100. Correct it, or leave it out."),
         ("random.integer", {"value": "one"}, "[part] value: 'one' is not a whole number."),
+        ("random.integer", {"value": "1_0"}, "[part] value: '1_0' is not a whole number."),
+        ("random.integer", {"value": "07"}, "[part] value: '07' is not a whole number."),
+        ("random.integer", {"value": "-0"}, "[part] value: '-0' is not a whole number."),
+        ("random.integer", {"value": "９"}, "[part] value: '９' is not a whole number."),  # noqa: RUF001
         ("random.integer", {"minimum": "5", "maximum": "4"}, "[part] maximum: 4 is less than minimum, 5."),
         ("random.integer", {"minimum": "low"}, "[part] minimum: 'low' is not a whole number."),
         ("random.time", {"time": "24:00"}, "[part] time: '24:00' is not a time like 03:07."),

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``random.integer``: a number that is chosen once."""
 
+import re
 import secrets
 from dataclasses import dataclass
+from typing import Final
 
 from allotment.options import OptionProblem
 from allotment_recipes.kept_value import KeptOptions, KeptValue
+
+_WHOLE: Final = re.compile(r"0|-?[1-9][0-9]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +33,6 @@ class Recipe(KeptValue[Options]):
 
     def problem(self, value: str) -> str:
         low, high = self.options.minimum, self.options.maximum
-        try:
-            is_within = low <= int(value) <= high
-        except ValueError:
+        if not _WHOLE.fullmatch(value):  # others read the text as it is: it has to be one number for all of them
             return f"{value!r} is not a whole number"
-        return "" if is_within else f"{value} is not from {low} to {high}"
+        return "" if low <= int(value) <= high else f"{value} is not from {low} to {high}"
