@@ -57,6 +57,11 @@ class Sectioned:
 
 
 @dataclass(frozen=True)
+class Wrapping:
+    inner: dict[str, Any] = rest("inner-")  # passed on
+
+
+@dataclass(frozen=True)
 class Pair:
     low: int
     high: int
@@ -154,6 +159,12 @@ def test_underscores_and_dashes_are_told_apart() -> None:
 
 def test_other_options_go_to_the_rest() -> None:
     assert parse_options(Everything, {"text": "x", "more-a": "1", "more-b": 2}).more == {"a": "1", "b": "2"}
+
+
+def test_other_options_may_be_taken_as_they_are() -> None:
+    raw = {"inner-words": ["a", "b"], "inner-token": Secret("planted"), "inner-count": 2}
+    expected = {"words": ["a", "b"], "token": Secret("planted"), "count": 2}
+    assert parse_options(Wrapping, raw).inner == expected
 
 
 @pytest.mark.parametrize(

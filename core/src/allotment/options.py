@@ -3,8 +3,8 @@
 
 A field's name is the option's with ``_`` for ``-``; its trailing comment is its documentation. Field types: ``str``,
 ``int``, ``float``, ``bool``, ``Path``, ``Mode``, ``Secret``, ``Lines``, ``Words``, ``Arguments``, ``StrEnum``,
-``Literal[...]``, ``T | None`` and, at most once and last, ``dict[str, str]`` made by :func:`rest` for the options that
-have no field.
+``Literal[...]``, ``T | None`` and, at most once and last, ``dict[str, str]`` (texts) or ``dict[str, Any]`` (whatever is
+given, secrets too) made by :func:`rest` for the options that have no field.
 """
 
 import dataclasses
@@ -54,7 +54,7 @@ class OptionDescription:
 
 
 def rest(prefix: str = "") -> Any:
-    """Field default for ``dict[str, str]``: takes each option that has no field of its own and starts with ``prefix``.
+    """Field default for a dict: takes each option that has no field of its own and starts with ``prefix``.
 
     The prefix is cut from the keys; with an empty prefix the section accepts any option.
     """
@@ -105,7 +105,8 @@ def parse_options(cls: type[T], raw: Mapping[str, Any]) -> T:
             values[field.name] = _parse(hints[field.name], value, name)
         elif remainder is not None and name.startswith(remainder.metadata["rest"]):
             key = name[len(remainder.metadata["rest"]) :]
-            values.setdefault(remainder.name, {})[key] = _text(value, name)
+            is_text = hints[remainder.name] == dict[str, str]
+            values.setdefault(remainder.name, {})[key] = _text(value, name) if is_text else value
         else:
             raise OptionProblem(name, "unknown option", nearest(name, tuple(fields)))
     for name, field in fields.items():
