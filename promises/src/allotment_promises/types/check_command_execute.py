@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promise: a program ends with exit code 0."""
 
+import time
 from dataclasses import dataclass
 
 from allotment.options import Arguments
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise
-from allotment_promises.measurement import Measurement
+from allotment_promises.measurement import Measurement, Metric
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,11 @@ class CheckCommandExecute(GenericPromise[Options]):
 
     def sense(self) -> Measurement:
         program = self.options.command[0]
+        started = time.monotonic()
         try:
             outcome = run_command(self.options.command, self.partition, self.options.timeout)
         except OSError as error:
             return Measurement.failed(f"{program} can't be started: {error.strerror}")
+        seconds = Metric(time.monotonic() - started, "s")
         text = f"{program} {outcome.describe(self.options.timeout)}"
-        return Measurement.passed(text) if outcome.code == 0 else Measurement.failed(text)
+        return Measurement(outcome.code == 0, text, {"seconds": seconds})

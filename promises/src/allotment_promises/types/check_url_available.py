@@ -1,85 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Promise: a URL answers with the expected status code."""
+"""Promise: a URL answers with the expected status code, and the expected page."""
 
-import http.client
-import ssl
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
+import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise
-from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.measurement import Measurement
+from allotment_promises.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
 
 
-@dataclass(frozen=True)
-class Options:
-    url: str  # http or https
+@dataclass(frozen=True, kw_only=True)
+class Options(WebOptions):
     http_code: int = 200  # expected status code; 0 accepts any answer
-    timeout: float = 5.0  # seconds to connect, and for each wait for the server
-    verify: bool = True  # check the server's certificate
-    ca: Path | None = None  # file of certificates to trust instead of the system's, relative to the partition
-    allow_redirects: bool = True  # judge the page that redirections lead to
+    ignore_code: bool = False  # accept any status code
+    content: str = ""  # regular expression that must be found in the page's first 1,048,576 bytes
 
     def __post_init__(self) -> None:
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.username is not None:
-            raise OptionProblem("url", "holds a user or password, which would be shown", "Leave it out")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise OptionProblem("url", f"{self.url!r} is no such address", "Write it like https://host/path")
-        if self.ca is not None and not self.verify:
-            raise OptionProblem("ca, verify", "ca is of no use with verify = false", "Remove one of the two")
+        super().__post_init__()
+        if not (self.http_code == 0 or 100 <= self.http_code <= 599):
+            raise OptionProblem("http-code", f"{self.http_code} is no status code", "Write one like 200, or 0 for any")
+        try:
+            re.compile(self.content)
+        except re.error as error:
+            raise OptionProblem(
+                "content", f"{self.content!r} is no regular expression: {error}", "Correct it"
+            ) from error
 
 
 class CheckUrlAvailable(GenericPromise[Options]):
-    """Passes when ``url`` answers with ``http-code`` within ``timeout``."""
+    """Passes when ``url`` answers with ``http-code`` within ``timeout``, and the page holds ``content``."""
 
     def target(self) -> str:
-        parts = urllib.parse.urlsplit(self.options.url)
-        return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        return place(self.options.url)
 
     def sense(self) -> Measurement:
-        started = time.monotonic()
+        options = self.options
         try:
-            code = self._fetch()
-        except (OSError, http.client.HTTPException, UnicodeError) as error:
-            reason = getattr(error, "reason", None) or error
-            return Measurement.failed(f"{self.options.url}: {reason}")
-        seconds = time.monotonic() - started
-        if self.options.http_code not in (0, code):
-            return Measurement.failed(
-                f"{self.options.url} answers {code}, expected {self.options.http_code}", seconds=Metric(seconds, "s")
-            )
-        return Measurement.passed(f"{self.options.url} answers {code}", seconds=Metric(seconds, "s"))
-
-    def _fetch(self) -> int:
-        """Return the status code of the answer; its body is not read."""
-        opener = urllib.request.OpenerDirector()  # an empty one: no proxy, no file: or ftp: URL, no error handling
-        opener.add_handler(urllib.request.HTTPHandler())
-        opener.add_handler(urllib.request.HTTPSHandler(context=self._context()))
-        if self.options.allow_redirects:
-            opener.add_handler(urllib.request.HTTPErrorProcessor())
-            opener.add_handler(urllib.request.HTTPRedirectHandler())
-            opener.add_handler(urllib.request.HTTPDefaultErrorHandler())
-            opener.add_handler(urllib.request.UnknownHandler())
-        opener.addheaders = [("User-Agent", "allotment-promise")]
-        try:
-            with opener.open(self.options.url, timeout=self.options.timeout) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code
-
-    def _context(self) -> ssl.SSLContext | None:
-        """Return how to verify; None is urllib's own way, which reads the system's certificates only for https."""
-        if self.options.ca is not None:
-            return ssl.create_default_context(cafile=str(self.partition / self.options.ca))
-        if self.options.verify:
-            return None
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
+            answer = fetch(options, self.partition, BODY_LIMIT if options.content else 0)
+        except NoAnswer as error:
+            return Measurement.failed(f"{options.url}: {error}")
+        found = f"{options.url} answers {answer.code}"
+        if not options.ignore_code and options.http_code not in (0, answer.code):
+            return Measurement.failed(f"{found}, expected {options.http_code}", **answer.metrics())
+        if options.content and not re.search(options.content, answer.body.decode("utf-8", "replace")):
+            return Measurement.failed(f"{found} with a page that does not hold {options.content!r}", **answer.metrics())
+        return Measurement.passed(found, **answer.metrics())
