@@ -36,7 +36,7 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
     of the promise: the result is ``error``, never ``failed``.
     """
 
-    layer: ClassVar[Layer] = Layer.APPLICATION
+    layer: Layer = Layer.APPLICATION
     only: ClassVar[Literal["", "test", "anomaly"]] = ""  # the one phase in which the type runs; "": in both
     failures: int = 2  # anomaly: this many failed measurements ...
     window: int = 3  # ... among this many newest ones; at most 1,000; the promise's file may say others
