@@ -204,6 +204,22 @@ def test_secrets_inside_json_are_secrets_after_decoding() -> None:
     assert encode(found, redacted=True)["anything"]["deep"] == [{"token": "<secret>"}]
 
 
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ("\ud800", "the text"),
+        ({"a": ["b", {"c": "x\udfff"}]}, "a[1].c"),
+        ({"a": {"\ud800": 1}}, r"a.\ud800"),
+        (("é", "\udc80"), "[1]"),
+    ],
+)
+def test_half_a_surrogate_pair_is_an_error_that_names_the_place(data: Json, place: str) -> None:
+    with pytest.raises(MessageError) as raised:
+        canonical(data)
+    assert str(raised.value) == f"{place} has half of a surrogate pair in it, which no file can hold. Take it out."
+    str(raised.value).encode()
+
+
 def test_canonical_bytes_do_not_depend_on_order() -> None:
     assert canonical({"b": [1, 2.5], "a": "ü"}) == '{"a":"ü","b":[1,2.5]}'.encode()
     assert canonical({"a": 1, "b": 2}) == canonical({"b": 2, "a": 1})

@@ -14,7 +14,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,7 +84,31 @@ def encode(value: Any, *, redacted: bool = False) -> Any:
 
 def canonical(data: Any) -> bytes:
     """Return JSON data as canonical bytes: sorted keys, no spaces, UTF-8, no NaN. Equal data gives equal bytes."""
+    try:
+        return _utf8(data)
+    except UnicodeEncodeError as error:
+        place = next(_unwritable(data, ""), "").lstrip(".") or "the text"
+        raise MessageError(
+            f"{place} has half of a surrogate pair in it, which no file can hold", "Take it out"
+        ) from error
+
+
+def _utf8(data: Any) -> bytes:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _unwritable(data: Any, place: str) -> Iterator[str]:
+    """Yield the places of texts that UTF-8 can't hold."""
+    if isinstance(data, str) and data.encode(errors="ignore").decode() != data:
+        yield place
+    elif isinstance(data, dict):
+        for key, item in data.items():
+            name = f"{place}.{ascii(key)[1:-1]}"
+            yield from _unwritable(key, name)
+            yield from _unwritable(item, name)
+    elif isinstance(data, list | tuple):
+        for index, item in enumerate(data):
+            yield from _unwritable(item, f"{place}[{index}]")
 
 
 def dumps(value: Any, *, redacted: bool = False) -> bytes:
@@ -98,7 +122,7 @@ def loads(cls: type[T], data: bytes | str, where: str = "") -> T:
         text = data if isinstance(data, str) else data.decode()
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         if "\\u" in text:
-            canonical(value)  # refuses what UTF-8 can't hold: half of a surrogate pair
+            _utf8(value)  # refuses what UTF-8 can't hold: half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise MessageError(f"{_place(cls, where)} is not JSON: {error}", "Write a JSON object") from error
     return decode(cls, value, where)
