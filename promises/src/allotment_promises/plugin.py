@@ -13,4 +13,5 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
+        PromiseType("monitor_partition_space", "allotment_promises.types.monitor_partition_space:MonitorPartitionSpace"),
     )
