@@ -8,6 +8,7 @@ from allotment.hookspecs import PromiseType, hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
         PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
+        PromiseType("check_file_age", "allotment_promises.types.check_file_age:CheckFileAge"),
         PromiseType("check_file_state", "allotment_promises.types.check_file_state:CheckFileState"),
         PromiseType("check_free_disk_space", "allotment_promises.types.check_free_disk_space:CheckFreeDiskSpace"),
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
