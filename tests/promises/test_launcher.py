@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from allotment_promises import Metric
+from allotment_promises.history import History
 from allotment_promises.launcher import Launcher, LauncherError
 from allotment_promises.result import MESSAGE_LIMIT, PromiseResult
 
@@ -217,7 +218,8 @@ def test_secret_option_is_in_no_message_and_no_file(launcher: Launcher, partitio
     status, message = _by_name(launcher.run(partition))["leaks"]
     path.unlink()
     assert (status, message.partition(" (")[0]) == ("error", "ValueError: token is <secret>")
-    assert (partition / ".allotment/promises/leaks.jsonl").exists()
+    with History(partition) as history:
+        assert [item.message.partition(" (")[0] for item in history.newest("leaks", 2)] == [message.partition(" (")[0]]
     written = b"".join(file.read_bytes() for file in partition.rglob("*") if file.is_file())
     assert b"planted-in-options" not in written
 
@@ -288,26 +290,29 @@ def test_history_of_removed_promises_is_dropped(launcher: Launcher, partition: P
     launcher.run(partition)
     path.unlink()
     launcher.run(partition, names=["kept"])
-    assert (partition / ".allotment/promises/old.jsonl").exists()
-    launcher.run(partition)
-    assert [item.name for item in (partition / ".allotment/promises").iterdir()] == ["kept.jsonl"]
+    with History(partition) as history:
+        assert history.names() == ["kept", "old"]
+        launcher.run(partition)
+        assert history.names() == ["kept"]
 
 
 def test_a_failure_that_can_not_be_remembered_is_not_tolerated(
     launcher: Launcher, partition: Path, promise: Write, tmp_path: Path
 ) -> None:
     (tmp_path / "state").write_text("bad")
-    for name in ("no-place", "place"):
-        promise(name, how="from_file", file=str(tmp_path / "state"))
-    (partition / ".allotment/promises/no-place.jsonl").mkdir(parents=True)
+    promise("flaps", how="from_file", file=str(tmp_path / "state"))
+    promise("fine", "check_file_state", filename="etc")
+    folder = partition / ".allotment/promises"
+    folder.parent.mkdir()
+    folder.write_text("a file where the folder should be")
+    problem = f"its history can't be kept: {folder}: File exists"
     assert _by_name(launcher.run(partition, "anomaly")) == {
-        "no-place": (
-            "failed",
-            "failed 1 of 3 times, tolerated below 2: bad; its history can't be kept: Is a directory",
-        ),
-        "place": ("passed", "failed 1 of 3 times, tolerated below 2: bad"),
+        "flaps": ("failed", f"failed 1 of 3 times, tolerated below 2: bad; {problem}"),
+        "fine": ("passed", "etc is not-empty"),
     }
-    assert _by_name(launcher.run(partition, "anomaly"))["place"] == ("failed", "bad")
+    folder.unlink()
+    assert _by_name(launcher.run(partition, "anomaly"))["flaps"][0] == "passed"
+    assert _by_name(launcher.run(partition, "anomaly"))["flaps"] == ("failed", "bad")
 
 
 def test_results_come_even_when_the_history_has_no_place(launcher: Launcher, partition: Path, promise: Write) -> None:

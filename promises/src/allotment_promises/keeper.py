@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from allotment.errors import nearest
 from allotment_promises import catalogue, process
 from allotment_promises.batch import Batch, LauncherGone
 from allotment_promises.catalogue import EXECUTABLE, FOLDER, Promise
-from allotment_promises.history import History, Record
+from allotment_promises.history import History, HistoryError, Record
+from allotment_promises.measurement import Measurement
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseStatus, clean
 from allotment_promises.runner import HISTORY_LIMIT, Mode, Outcome, Task
@@ -47,36 +48,52 @@ def _run(
 ) -> Mapping[str, Outcome]:
     promises = catalogue.read(partition)
     wanted = promises if names is None else _select(promises, names)
-    history = History(partition)
-    past = {item.name: history.measurements(item.name, HISTORY_LIMIT) if mode == "anomaly" else () for item in wanted}
-    tasks = [Task(promise, tuple(past[promise.name])) for promise in wanted]
+    past = _past(partition, wanted) if mode == "anomaly" else {}
+    tasks = [Task(promise, tuple(past.get(promise.name, ()))) for promise in wanted]
     outcomes = Batch(types, partition, mode, launcher).run(tasks)
-    kept = _remember(history, outcomes, partition)
-    if names is None:
-        with contextlib.suppress(OSError):  # then the next run drops them
-            history.prune({promise.name for promise in promises})
+    with History(partition) as history:
+        kept = _remember(history, outcomes, {promise.name: promise.period for promise in wanted}, partition)
+        if names is None:
+            with contextlib.suppress(HistoryError):  # then the next run drops them
+                history.prune({promise.name for promise in promises})
     return kept
 
 
-def _remember(history: History, outcomes: Mapping[str, Outcome], partition: Path) -> Mapping[str, Outcome]:
-    """Write the history and return the outcomes; one file that can't be written does not end the others' history.
+def _past(partition: Path, wanted: Iterable[Promise]) -> Mapping[str, Sequence[Measurement]]:
+    """Return what was measured before; nothing when that can't be read: writing says why."""
+    try:
+        with History(partition) as history:
+            return {item.name: history.measurements(item.name, HISTORY_LIMIT) for item in wanted}
+    except HistoryError:
+        return {}
+
+
+def _remember(
+    history: History, outcomes: Mapping[str, Outcome], periods: Mapping[str, float], partition: Path
+) -> Mapping[str, Outcome]:
+    """Write the history and return the outcomes, all the same when it can't be written.
 
     A failure that can't be remembered is not tolerated either: on a full disk every one would be the first.
     """
-    found = dict(outcomes)
-    problem = ""
-    for name, outcome in outcomes.items():
-        result = outcome.result
-        try:
-            history.append(name, Record(result.started, result.seconds, outcome.measured, result.message))
-        except OSError as error:
-            problem = str(error)
-            if outcome.measured is False:
-                message = clean(f"{result.message}; its history can't be kept: {error.strerror}")
-                found[name] = replace(outcome, result=replace(result, status=PromiseStatus.FAILED, message=message))
-    if problem:
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {partition}: the history of promises can't be kept: {problem}\n")
-    return found
+    records = [(name, _record(outcome, periods[name])) for name, outcome in outcomes.items()]
+    try:
+        history.append_all(records)
+    except HistoryError as error:
+        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {partition}: the history of promises can't be kept: {error}\n")
+        return {name: _not_remembered(outcome, error) for name, outcome in outcomes.items()}
+    return outcomes
+
+
+def _record(outcome: Outcome, period: float) -> Record:
+    result = outcome.result
+    return Record(result.started, result.seconds, outcome.measured, result.message, result.metrics, period)
+
+
+def _not_remembered(outcome: Outcome, error: HistoryError) -> Outcome:
+    if outcome.measured is not False:
+        return outcome
+    message = clean(f"{outcome.result.message}; its history can't be kept: {error.what}")
+    return replace(outcome, result=replace(outcome.result, status=PromiseStatus.FAILED, message=message))
 
 
 def _select(promises: Iterable[Promise], names: list[str]) -> list[Promise]:
