@@ -54,8 +54,8 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
             " window.",
         ),
         (
-            '{"format": 1, "type": "x", "failures": 21}',
-            "etc/promise/web.json: failures or window is not from 0 to 20. Count fewer runs.",
+            '{"format": 1, "type": "x", "failures": 1001}',
+            "etc/promise/web.json: failures or window is not from 0 to 1000. Count fewer runs.",
         ),
         (
             '{"format": 1, "type": "x", "period": 0}',

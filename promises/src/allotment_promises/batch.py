@@ -5,6 +5,7 @@ Threads of one forked process run all promises of the batch. When that process c
 promise holds the interpreter, the promises that were running are run again in a process each, the others together.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -15,18 +16,19 @@ import traceback
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from allotment.secret import find
 from allotment_promises import process
 from allotment_promises.command import signal_name
-from allotment_promises.registry import PromiseTypes
-from allotment_promises.result import PromiseResult, PromiseStatus
-from allotment_promises.runner import Mode, Outcome, Task, from_line, hang, run_tasks
+from allotment_promises.result import PromiseStatus, clean
+from allotment_promises.runner import THREADS, Outcome, Scene, Task, from_line, hang, result, run_tasks
 
 _ALONE = 16  # processes of one promise at a time
 _GRACE = 2.0  # seconds over a promise's limit after which its process has stopped answering
 _SILENCE = 10.0  # seconds in which a process with promises to start must start one
 _LINE_LIMIT = 1 << 16  # bytes
+_CHUNK = 1 << 18  # bytes
+_PRINTED_LIMIT = 1000  # bytes of what a process prints, the newest, to be told when it crashes
 
 
 class LauncherGone(Exception):
@@ -39,11 +41,13 @@ class _Runner:
 
     pid: int
     pipe: int
+    errors: int  # its stderr; -1 once it is closed
     tasks: dict[str, Task]
     heard: float  # when it last said something, on the monotonic clock
     started: dict[str, float] = field(default_factory=dict)
     finished: set[str] = field(default_factory=set)
     rest: bytes = b""
+    printed: bytes = b""
     is_stuck: bool = False
 
     def deadline(self) -> float:
@@ -55,14 +59,12 @@ class _Runner:
 class Batch:
     """Runs promises and returns an outcome for each, whatever they do."""
 
-    def __init__(self, types: PromiseTypes, partition: Path, mode: Mode, launcher: socket.socket) -> None:
-        self._types = types
-        self._partition = partition
-        self._mode = mode
+    def __init__(self, scene: Scene, launcher: socket.socket) -> None:
+        self._scene = scene
         self._launcher = launcher
         self._poll = select.poll()
         self._poll.register(launcher, select.POLLRDHUP)
-        self._runners: dict[int, _Runner] = {}  # by pipe
+        self._runners: dict[int, _Runner] = {}  # by both of its pipes
         self._alone: deque[Task] = deque()
         self._outcomes: dict[str, Outcome] = {}
 
@@ -71,43 +73,67 @@ class Batch:
         if tasks:
             self._start(tasks)
         while self._runners or self._alone:
-            while self._alone and len(self._runners) < _ALONE:
+            while self._alone and len(self._runners) < 2 * _ALONE:
                 self._start([self._alone.popleft()])
             self._wait()
         return self._outcomes
 
     def _start(self, tasks: Sequence[Task]) -> None:
-        read, write = os.pipe2(os.O_CLOEXEC)
+        (read, write), (errors, stderr) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         keeper = os.getpid()
         pid = os.fork()
         if pid == 0:
             try:
                 process.die_with(keeper)
+                os.setsid()
+                os.dup2(stderr, 2)
                 self._launcher.close()
-                run_tasks(tasks, self._types, self._partition, self._mode, lambda line: _write_all(write, line))
+                process.limit_memory(self._scene.memory, min(len(tasks), THREADS))
+                run_tasks(tasks, self._scene, lambda line: _write_all(write, line))
             except BaseException:  # whatever it is, this copy of the keeper must not go on as a second keeper
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)  # threads that hang end here
         os.close(write)
-        self._runners[read] = _Runner(pid, read, {task.promise.name: task for task in tasks}, time.monotonic())
-        self._poll.register(read, select.POLLIN)
+        os.close(stderr)
+        runner = _Runner(pid, read, errors, {task.promise.name: task for task in tasks}, time.monotonic())
+        for handle in (read, errors):
+            os.set_blocking(handle, False)
+            self._runners[handle] = runner
+            self._poll.register(handle, select.POLLIN)
 
     def _wait(self) -> None:
         left = min(runner.deadline() for runner in self._runners.values()) - time.monotonic()
         for handle, _ in self._poll.poll(max(0.0, left) * 1000):
             if handle == self._launcher.fileno():
                 raise LauncherGone
-            runner = self._runners[handle]
-            chunk = os.read(handle, 1 << 18)
-            if not chunk or not self._listen(runner, chunk):
+            runner = self._runners.get(handle)  # None: it was ended a moment ago
+            if runner is not None and handle == runner.errors:
+                self._overhear(runner)
+            elif runner is not None and not self._listen(runner):
                 self._end(runner)
-        for runner in [item for item in self._runners.values() if item.deadline() <= time.monotonic()]:
-            runner.is_stuck = True
-            self._end(runner)
+        for runner in {item.pid: item for item in self._runners.values()}.values():
+            if runner.deadline() <= time.monotonic():
+                runner.is_stuck = True
+                self._end(runner)
 
-    def _listen(self, runner: _Runner, chunk: bytes) -> bool:
-        """Take in what a runner says; return False when it is done, or talks nonsense."""
+    def _overhear(self, runner: _Runner) -> None:
+        """Read what a runner prints to stderr, and keep only the end."""
+        with contextlib.suppress(BlockingIOError):
+            chunk = os.read(runner.errors, _CHUNK)
+            runner.printed = (runner.printed + chunk)[-_PRINTED_LIMIT:]
+            if not chunk:
+                self._close(runner.errors)
+                runner.errors = -1
+
+    def _listen(self, runner: _Runner) -> bool:
+        """Take in what a runner says; return False when it is done, has gone, or talks nonsense."""
+        try:
+            chunk = os.read(runner.pipe, _CHUNK)
+        except BlockingIOError:
+            return True
+        if not chunk:
+            return False
         runner.heard = time.monotonic()
         *lines, runner.rest = (runner.rest + chunk).split(b"\n")
         try:
@@ -116,47 +142,55 @@ class Batch:
                 if "begun" in data:
                     runner.started[runner.tasks[data["begun"]].promise.name] = runner.heard
                     continue
-                outcome = from_line(data)
-                self._outcomes[runner.tasks[outcome.result.name].promise.name] = outcome
-                runner.finished.add(outcome.result.name)
-                runner.started.pop(outcome.result.name, None)
+                task = runner.tasks[data["name"]]
+                self._outcomes[task.promise.name] = from_line(task, data)
+                runner.finished.add(task.promise.name)
+                runner.started.pop(task.promise.name, None)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return False
         return len(runner.rest) <= _LINE_LIMIT and len(runner.finished) < len(runner.tasks)
 
     def _end(self, runner: _Runner) -> None:
         """Reap a runner, and see to it that its unfinished promises are run again or get an outcome."""
-        del self._runners[runner.pipe]
-        self._poll.unregister(runner.pipe)
-        os.close(runner.pipe)
         unfinished = [task for name, task in runner.tasks.items() if name not in runner.finished]
         code = _reap(runner.pid, patience=1.0 if unfinished and not runner.is_stuck else 0.0)
+        if runner.errors != -1:
+            self._overhear(runner)
+        for handle in {runner.pipe, runner.errors} - {-1}:
+            self._close(handle)
         if not unfinished:
             return
         if len(runner.tasks) == 1:
             (task,) = unfinished
-            self._outcomes[task.promise.name] = hang(task, self._mode) if runner.is_stuck else _crash(task, code)
+            mode = self._scene.mode
+            self._outcomes[task.promise.name] = hang(task, mode) if runner.is_stuck else _crash(runner, task, code)
             return
         suspects = [task for task in unfinished if task.promise.name in runner.started] or unfinished
         self._alone.extend(suspects)
         if len(suspects) < len(unfinished):
             self._start([task for task in unfinished if task not in suspects])
 
+    def _close(self, handle: int) -> None:
+        del self._runners[handle]
+        self._poll.unregister(handle)
+        os.close(handle)
 
-def _crash(task: Task, code: int) -> Outcome:
+
+def _crash(runner: _Runner, task: Task, code: int) -> Outcome:
     how = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     message = f"the promise's process {how} before it had a result"
-    return Outcome(PromiseResult(task.promise.name, PromiseStatus.ERROR, message, time.time(), 0.0), None)
+    if printed := runner.printed.decode("utf-8", "replace").strip():
+        message = clean(f"{message}: {printed}", find(task.promise.file.options))
+    return Outcome(result(task, PromiseStatus.ERROR, message, time.time()), None)
 
 
 def _reap(pid: int, patience: float) -> int:
-    """Return a child's exit code (negative: the signal); one that lives on after ``patience`` seconds is killed."""
+    """Return a child's exit code (negative: the signal); after ``patience`` seconds it and its group are killed."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
+    while time.monotonic() < deadline and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(0.001)
+    with contextlib.suppress(ProcessLookupError):  # it may not have made its group yet
+        os.killpg(pid, signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 

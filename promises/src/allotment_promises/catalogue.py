@@ -15,7 +15,7 @@ from allotment.messages.promise import PromiseFile
 FOLDER = Path("etc/promise")
 FILE_LIMIT = 1 << 20  # bytes of a promise file
 TIMEOUT_LIMIT = 300.0  # seconds
-COUNT_LIMIT = 20  # runs that a promise may look back on
+COUNT_LIMIT = 1000  # runs that a promise may look back on
 NAME_LIMIT = 200  # characters: the name is also a file's name in the history
 EXECUTABLE = PromiseFile("executable")  # period and timeout of an executable
 
@@ -39,6 +39,17 @@ class Promise:
     def timeout(self) -> float:
         """Seconds after which a run counts as failed."""
         return self.file.timeout
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When a promise runs, and whether its instance is processed again when it breaks; see PromiseFile."""
+
+    name: str
+    period: float  # seconds
+    jitter: float = 0.0  # seconds
+    only: str = ""  # the one phase in which it runs, "test" or "anomaly"; empty: both
+    bang: bool = False
 
 
 def read(partition: Path) -> list[Promise]:

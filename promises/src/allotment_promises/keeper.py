@@ -1,29 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that keeps one batch: reads the partition, has the promises run, writes the history, answers."""
+"""The process that keeps one batch: becomes the partition's user, has its promises run, writes the history, answers."""
 
 import contextlib
 import json
 import socket
-import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from allotment.errors import nearest
+from allotment.errors import AllotmentError, nearest
 from allotment_promises import catalogue, process
 from allotment_promises.batch import Batch, LauncherGone
 from allotment_promises.catalogue import EXECUTABLE, FOLDER, Promise
 from allotment_promises.history import History, HistoryError, Record
+from allotment_promises.identity import become_owner
 from allotment_promises.measurement import Measurement
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseStatus, clean
-from allotment_promises.runner import HISTORY_LIMIT, Mode, Outcome, Task
+from allotment_promises.runner import Outcome, Scene, Task
 
 _ANSWER_SECONDS = 30.0  # a launcher that does not read its answer for so long is given up
 
 
-def keep(launcher: socket.socket, types: PromiseTypes) -> None:
+def keep(launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
     """Serve one request of a launcher, then return; leaves no process behind."""
     process.adopt_orphans()
     with launcher.makefile("rb") as stream:
@@ -32,56 +32,85 @@ def keep(launcher: socket.socket, types: PromiseTypes) -> None:
         return  # the launcher was closed in between
     request = json.loads(line)
     try:
-        outcomes = _run(Path(request["partition"]), request["mode"], request["names"], launcher, types)
+        answer = _answer(request, launcher, types, memory)
+    except AllotmentError as error:
+        answer = {"error": error.what, "fix": error.fix}
     except LauncherGone:
         return
     finally:
         process.kill_children()
-    answer = json.dumps([asdict(outcome.result) for _, outcome in sorted(outcomes.items())])
     launcher.settimeout(_ANSWER_SECONDS)
     with contextlib.suppress(OSError):  # gone, or not reading: nobody is left to tell
-        launcher.sendall(answer.encode() + b"\n")
+        launcher.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _run(
-    partition: Path, mode: Mode, names: list[str] | None, launcher: socket.socket, types: PromiseTypes
-) -> Mapping[str, Outcome]:
+def _answer(
+    request: Mapping[str, Any], launcher: socket.socket, types: PromiseTypes, memory: int
+) -> Mapping[str, object]:
+    """Return the answer to a request; from its first line on this process is the partition's user."""
+    partition = Path(request["partition"])
+    try:
+        become_owner(partition)
+    except FileNotFoundError:
+        return {"found": []}
+    except OSError as error:
+        raise AllotmentError(f"{partition} can't be entered: {error.strerror}", "Look at its owner and mode") from error
     promises = catalogue.read(partition)
-    wanted = promises if names is None else _select(promises, names)
-    past = _past(partition, wanted) if mode == "anomaly" else {}
-    tasks = [Task(promise, tuple(past.get(promise.name, ()))) for promise in wanted]
-    outcomes = Batch(types, partition, mode, launcher).run(tasks)
+    if request["ask"] == "timings":
+        return {"found": [asdict(_timing(promise, types)) for promise in promises]}
+    names: list[str] | None = request["names"]
+    scene = Scene(types, partition, request["mode"], memory)
     with History(partition) as history:
-        kept = _remember(history, outcomes, {promise.name: promise.period for promise in wanted}, partition)
+        outcomes, problem = _run(history, scene, promises if names is None else _select(promises, names), launcher)
         if names is None:
             with contextlib.suppress(HistoryError):  # then the next run drops them
                 history.prune({promise.name for promise in promises})
-    return kept
+    return {"found": [asdict(outcome.result) for _, outcome in sorted(outcomes.items())], "problem": problem}
 
 
-def _past(partition: Path, wanted: Iterable[Promise]) -> Mapping[str, Sequence[Measurement]]:
+def _timing(promise: Promise, types: PromiseTypes) -> catalogue.Timing:
+    file = promise.file
+    return catalogue.Timing(promise.name, file.period, file.jitter, types.traits(promise).only, file.bang)
+
+
+def _run(
+    history: History, scene: Scene, wanted: Iterable[Promise], launcher: socket.socket
+) -> tuple[Mapping[str, Outcome], str]:
+    """Return the outcomes by name, and why their history could not be kept; a promise of the other phase has none."""
+    tasks = []
+    for promise in wanted:
+        traits = scene.types.traits(promise)
+        if traits.only in ("", scene.mode):
+            looks_back = scene.mode == "anomaly" and traits.window > 1
+            past = _past(history, promise, traits.window - 1) if looks_back else ()
+            tasks.append(Task(promise, traits, tuple(past)))
+    history.close()  # before processes are forked
+    outcomes = Batch(scene, launcher).run(tasks)
+    return _remember(history, outcomes, {task.promise.name: task.promise.period for task in tasks})
+
+
+def _past(history: History, promise: Promise, count: int) -> Sequence[Measurement]:
     """Return what was measured before; nothing when that can't be read: writing says why."""
     try:
-        with History(partition) as history:
-            return {item.name: history.measurements(item.name, HISTORY_LIMIT) for item in wanted}
+        return history.measurements(promise.name, count)
     except HistoryError:
-        return {}
+        return ()
 
 
 def _remember(
-    history: History, outcomes: Mapping[str, Outcome], periods: Mapping[str, float], partition: Path
-) -> Mapping[str, Outcome]:
-    """Write the history and return the outcomes, all the same when it can't be written.
+    history: History, outcomes: Mapping[str, Outcome], periods: Mapping[str, float]
+) -> tuple[Mapping[str, Outcome], str]:
+    """Write the history; return the outcomes, and why it could not be written.
 
     A failure that can't be remembered is not tolerated either: on a full disk every one would be the first.
     """
-    records = [(name, _record(outcome, periods[name])) for name, outcome in outcomes.items()]
+    if not outcomes:
+        return outcomes, ""
     try:
-        history.append_all(records)
+        history.append_all([(name, _record(outcome, periods[name])) for name, outcome in outcomes.items()])
     except HistoryError as error:
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {partition}: the history of promises can't be kept: {error}\n")
-        return {name: _not_remembered(outcome, error) for name, outcome in outcomes.items()}
-    return outcomes
+        return {name: _not_remembered(outcome, error) for name, outcome in outcomes.items()}, str(error)
+    return outcomes, ""
 
 
 def _record(outcome: Outcome, period: float) -> Record:
@@ -96,7 +125,7 @@ def _not_remembered(outcome: Outcome, error: HistoryError) -> Outcome:
     return replace(outcome, result=replace(outcome.result, status=PromiseStatus.FAILED, message=message))
 
 
-def _select(promises: Iterable[Promise], names: list[str]) -> list[Promise]:
+def _select(promises: Sequence[Promise], names: list[str]) -> list[Promise]:
     """Return the promises of these names; one that is not there becomes a broken one, so that it has a result."""
     known = {promise.name: promise for promise in promises}
     missing = [name for name in dict.fromkeys(names) if name not in known]

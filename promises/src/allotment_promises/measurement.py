@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a promise finds when it looks: good or bad, a line for people, and numbers with their units."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 
@@ -36,3 +36,18 @@ class Measurement:
 
 def _with_units(metrics: Mapping[str, float | Metric]) -> dict[str, Metric]:
     return {name: value if isinstance(value, Metric) else Metric(float(value)) for name, value in metrics.items()}
+
+
+def in_order(measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Return measurements, oldest first, with times that never decrease.
+
+    When the clock was set back, those of before seem to come from the future: they are moved to before the ones that
+    followed, and keep their distances from each other.
+    """
+    found: list[Measurement] = []
+    shift, next_time = 0.0, float("inf")
+    for item in reversed(list(measurements)):
+        shift = min(shift, next_time - item.time)
+        next_time = item.time + shift
+        found.append(replace(item, time=next_time) if shift else item)
+    return found[::-1]

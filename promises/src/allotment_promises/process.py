@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launcher's processes need of Linux: adopt orphans, die with the parent, leave nobody behind."""
+"""What the launcher's processes need of Linux: adopt orphans, die with the parent, stay small, leave nobody behind."""
 
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_STACK = 8 << 20  # bytes of a thread's stack where none are set
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -25,16 +27,33 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def limit_memory(limit: int, threads: int) -> None:
+    """Refuse this process and its children more private memory than now and ``limit`` bytes; for good.
+
+    The stacks of ``threads`` come on top: they count although hardly any of them is ever used.
+    """
+    stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    stack = _STACK if stack == resource.RLIM_INFINITY else stack
+    most = _data() + limit + threads * stack
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
 def kill_children(seconds: float = 5.0) -> None:
     """Kill and reap all children until none is left; after :func:`adopt_orphans` that is all descendants.
 
-    A child that can't be killed (it hangs in the kernel) is given up after ``seconds``.
+    Whole process groups are killed at once, so that one which forks faster than it can be looked at ends too. What
+    can't be killed (it hangs in the kernel) is given up after ``seconds``.
     """
     deadline = time.monotonic() + seconds
+    own = os.getpgrp()
     while _reap() and time.monotonic() < deadline:
-        for pid in _children():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        found = _descendants()
+        for kill, numbers in ((os.killpg, {group for _, group in found} - {own}), (os.kill, {pid for pid, _ in found})):
+            for number in numbers:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(number, signal.SIGKILL)
         time.sleep(0.002)
 
 
@@ -48,14 +67,25 @@ def _reap() -> bool:
     return True
 
 
-def _children() -> list[int]:
-    """Return the pids of this process's children, from /proc."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            with contextlib.suppress(OSError):
-                # pid (name) state parent ...; the name may hold spaces and parentheses
-                after = (folder / "stat").read_bytes().rpartition(b")")[2].split()
-                if int(after[1]) == os.getpid():
-                    found.append(int(folder.name))
-    return found
+def _descendants() -> list[tuple[int, int]]:
+    """Return pid and process group of this process's descendants, from /proc."""
+    groups: dict[int, int] = {}
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 (three times as fast)
+        with contextlib.suppress(OSError):
+            # pid (name) state parent group ...; the name may hold spaces and parentheses
+            after = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
+            groups[int(name)] = int(after[2])
+            children.setdefault(int(after[1]), []).append(int(name))
+    found = children.get(os.getpid(), [])
+    for pid in found:  # it grows meanwhile
+        found.extend(children.get(pid, ()))
+    return [(pid, groups[pid]) for pid in found]
+
+
+def _data() -> int:
+    """Return the bytes of private writable memory of this process, as RLIMIT_DATA counts them."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) << 10
+    return 0

@@ -2,6 +2,7 @@
 """The promise types of all plugins, imported; makes the object for a promise file."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,18 @@ from allotment.plugins import Plugins, load
 from allotment_promises.catalogue import FOLDER, Promise
 from allotment_promises.executable import Executable
 from allotment_promises.executable import Options as ExecutableOptions
-from allotment_promises.generic import GenericPromise
+from allotment_promises.generic import GenericPromise, Layer
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a promise's type and its file, which comes first, say of it."""
+
+    layer: Layer
+    only: str  # the one phase in which it runs; empty: both
+    failures: int
+    window: int
+    over: float  # seconds
 
 
 class PromiseTypes:
@@ -46,8 +58,16 @@ class PromiseTypes:
         except OptionProblem as error:
             raise AllotmentError(f"{place}: {error.what}", error.fix) from error
         made = cls(options, partition, promise.name)
-        made.count(promise.file.failures, promise.file.window)
+        made.count(promise.file.failures, promise.file.window, promise.file.over)
         return made
+
+    def traits(self, promise: Promise) -> Traits:
+        """Return what holds for ``promise`` without making its object; one that can't be made has the defaults."""
+        cls = Executable if promise.kind == "executable" else self._types.get(promise.file.type, GenericPromise)
+        file = promise.file
+        failures = file.failures or cls.failures
+        window = max(file.window or cls.window, failures)
+        return Traits(cls.layer, file.only or cls.only, failures, window, file.over or cls.over)
 
     def _find(self, name: str, place: str) -> type[GenericPromise[Any]]:
         if name in self._types:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from allotment.secret import scrub
+from allotment_promises.generic import Layer
 from allotment_promises.measurement import Metric
 
 MESSAGE_LIMIT = 1000  # characters
@@ -29,6 +30,9 @@ class PromiseResult:
     started: float  # UTC epoch, seconds
     seconds: float
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    layer: int = Layer.APPLICATION
+    target: str = ""  # see GenericPromise.target; empty when its process crashed
+    after: tuple[str, ...] = ()  # see PromiseFile.after
 
 
 def clean(message: str, secrets: Iterable[str] = ()) -> str:

@@ -3,13 +3,15 @@
 
 import json
 import math
+import os
 import queue
 import threading
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,15 +19,27 @@ from allotment.errors import AllotmentError
 from allotment.secret import find
 from allotment_promises.catalogue import Promise
 from allotment_promises.generic import GenericPromise
-from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.registry import PromiseTypes
+from allotment_promises.history import History
+from allotment_promises.measurement import Measurement, Metric, in_order
+from allotment_promises.registry import PromiseTypes, Traits
 from allotment_promises.result import PromiseResult, PromiseStatus, clean
 
 Mode = Literal["test", "anomaly"]
-HISTORY_LIMIT = 20  # measurements that a promise may look back on
 METRICS_LIMIT = 20
-_THREADS = 256  # at a time; more promises wait for their turn, and their time limit starts only then
+TARGET_LIMIT = 300  # characters
+THREADS = 256  # at a time; more promises wait for their turn, and their time limit starts only then
+NO_MEMORY = 12  # exit code of a process of several promises in which one needed too much
 _GRACE = 0.5  # seconds that a check with the same limit inside gets to report what it knows
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all promises of a batch have in common."""
+
+    types: PromiseTypes
+    partition: Path
+    mode: Mode
+    memory: int  # bytes that the promises of one process may use
 
 
 @dataclass(frozen=True)
@@ -33,6 +47,7 @@ class Task:
     """One promise to run, and what it measured before, oldest first."""
 
     promise: Promise
+    traits: Traits
     past: tuple[Measurement, ...] = ()
 
 
@@ -44,50 +59,78 @@ class Outcome:
     measured: bool | None
 
 
-def run_tasks(
-    tasks: Sequence[Task], types: PromiseTypes, partition: Path, mode: Mode, write: Callable[[bytes], None]
-) -> None:
+@dataclass
+class _Running:
+    task: Task
+    deadline: float  # on the monotonic clock
+    target: list[str] = field(default_factory=list)  # what it looks at, once its thread knows
+
+
+def run_tasks(tasks: Sequence[Task], scene: Scene, write: Callable[[bytes], None]) -> None:
     """Run ``tasks``; write a JSON line when one starts (``{"begun": name}``) and when one ends (:func:`to_line`)."""
     finished: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
     waiting = deque(tasks)
-    running: dict[str, tuple[Task, float]] = {}  # name -> task, deadline on the monotonic clock
+    running: dict[str, _Running] = {}
+    run = partial(_run, scene, finished.put, len(tasks) == 1)
     while waiting or running:
-        while waiting and len(running) < _THREADS:
+        while waiting and len(running) < THREADS:
             task = waiting.popleft()
             write(json.dumps({"begun": task.promise.name}).encode() + b"\n")
-            running[task.promise.name] = (task, time.monotonic() + task.promise.timeout + _GRACE)
-            arguments = (task, types, partition, mode, finished.put)
-            threading.Thread(target=_run, args=arguments, daemon=True).start()
-        left = min(deadline for _, deadline in running.values()) - time.monotonic()
+            one = _Running(task, time.monotonic() + task.promise.timeout + _GRACE)
+            running[task.promise.name] = one
+            threading.Thread(target=run, args=(task, one.target), daemon=True).start()
+        left = min(one.deadline for one in running.values()) - time.monotonic()
         try:
             outcome = finished.get(timeout=max(0.0, left))
         except queue.Empty:
             now = time.monotonic()
-            for task, deadline in list(running.values()):
-                if deadline <= now:
-                    del running[task.promise.name]
-                    write(to_line(hang(task, mode)))
+            for one in [item for item in running.values() if item.deadline <= now]:
+                del running[one.task.promise.name]
+                write(to_line(hang(one.task, scene.mode, *one.target)))
         else:
             if running.pop(outcome.result.name, None):  # else it ended after its time was up
                 write(to_line(outcome))
 
 
-def _run(task: Task, types: PromiseTypes, partition: Path, mode: Mode, put: Callable[[Outcome], None]) -> None:
+def _run(scene: Scene, put: Callable[[Outcome], None], is_alone: bool, task: Task, target: list[str]) -> None:
     started, clock = time.time(), time.monotonic()
-    secrets = find(task.promise.file.options)
+    metrics: Mapping[str, Metric] = {}
+    is_passed: bool | None = None
     try:
-        promise = types.make(task.promise, partition)
-        measured = _checked(promise.sense(), "sense")
-        judged = _checked(judge(promise, measured, task.past, mode), mode)
+        promise = scene.types.make(task.promise, scene.partition)
+        promise.series = partial(_series, scene.partition, task.promise.name)
+        target.append(str(promise.target())[:TARGET_LIMIT])
+        measured = replace(_checked(promise.sense(), "sense"), time=started)
+        judged = _checked(judge(promise, measured, task.past, scene.mode), scene.mode)
         status = PromiseStatus.PASSED if judged.is_passed else PromiseStatus.FAILED
         message, metrics, is_passed = str(judged.message), _metrics(measured.metrics), bool(measured.is_passed)
+    except MemoryError:
+        if not is_alone:
+            os._exit(NO_MEMORY)  # whose fault it is shows when each runs alone
+        limit = scene.memory >> 20
+        status, message = PromiseStatus.ERROR, f"needs more memory than the {limit} MiB that a promise may use"
     except AllotmentError as error:
-        status, message, metrics, is_passed = PromiseStatus.ERROR, str(error), {}, None
+        status, message = PromiseStatus.ERROR, str(error)
     except BaseException as error:  # other people's code: whatever it raises, SystemExit too, is this promise's error
-        status, message, metrics, is_passed = PromiseStatus.ERROR, _describe(error), {}, None
+        status, message = PromiseStatus.ERROR, _describe(error)
+    message = clean(message, find(task.promise.file.options))
     seconds = time.monotonic() - clock
-    put(
-        Outcome(PromiseResult(task.promise.name, status, clean(message, secrets), started, seconds, metrics), is_passed)
+    put(Outcome(result(task, status, message, started, seconds, metrics, *target), is_passed))
+
+
+def result(
+    task: Task,
+    status: PromiseStatus,
+    message: str,
+    started: float,
+    seconds: float = 0.0,
+    metrics: Mapping[str, Metric] | None = None,
+    target: str = "",
+) -> PromiseResult:
+    """Return the result of a task."""
+    promise = task.promise
+    return PromiseResult(
+        promise.name, status, message, started, seconds, metrics or {}, task.traits.layer, target, promise.file.after
     )
 
 
@@ -95,20 +138,19 @@ def judge(promise: GenericPromise[Any], measured: Measurement, past: Sequence[Me
     """Return what ``promise`` makes of a new measurement."""
     if mode == "test":
         return promise.test(measured)
-    window = max(1, min(promise.window, HISTORY_LIMIT))
-    return promise.anomaly([*past, measured][-window:])
+    return promise.anomaly(in_order([*past, measured])[-max(1, promise.window) :])
 
 
-def hang(task: Task, mode: Mode) -> Outcome:
+def hang(task: Task, mode: Mode, target: str = "") -> Outcome:
     """Return the outcome of a promise that did not end in time: a failed measurement, judged as usual."""
     timeout = task.promise.timeout
-    measured = Measurement.failed(f"did not end within {timeout:g} s")
-    if mode == "anomaly":
-        judging = _Hung(None, Path(), task.promise.name)
-        judging.count(task.promise.file.failures, task.promise.file.window)
-        measured = judging.anomaly([*task.past, measured][-judging.window :])
-    status = PromiseStatus.PASSED if measured.is_passed else PromiseStatus.FAILED
-    return Outcome(PromiseResult(task.promise.name, status, measured.message, time.time() - timeout, timeout), False)
+    started = time.time() - timeout
+    measured = replace(Measurement.failed(f"did not end within {timeout:g} s"), time=started)
+    judging = _Hung(None, Path(), task.promise.name)
+    judging.count(task.traits.failures, task.traits.window, task.traits.over)
+    judged = judge(judging, measured, task.past, mode)
+    status = PromiseStatus.PASSED if judged.is_passed else PromiseStatus.FAILED
+    return Outcome(result(task, status, judged.message, started, timeout, {}, target), False)
 
 
 class _Hung(GenericPromise[None]):
@@ -123,17 +165,23 @@ def to_line(outcome: Outcome) -> bytes:
     return json.dumps({**asdict(outcome.result), "measured": outcome.measured}).encode() + b"\n"
 
 
-def from_line(data: Mapping[str, Any]) -> Outcome:
-    """Return the outcome of a parsed line; a wrong one is a ValueError, TypeError or KeyError."""
-    result = PromiseResult(
-        str(data["name"]),
+def from_line(task: Task, data: Mapping[str, Any]) -> Outcome:
+    """Return the outcome of a task from its parsed line; a wrong one is a ValueError, TypeError or KeyError."""
+    found = result(
+        task,
         PromiseStatus(data["status"]),
         clean(str(data["message"])),
         float(data["started"]),
         float(data["seconds"]),
         _metrics({key: Metric(**item) for key, item in data["metrics"].items()}),
+        str(data["target"])[:TARGET_LIMIT],
     )
-    return Outcome(result, None if data["measured"] is None else bool(data["measured"]))
+    return Outcome(found, None if data["measured"] is None else bool(data["measured"]))
+
+
+def _series(partition: Path, name: str, metric: str, seconds: float) -> Sequence[tuple[float, float]]:
+    with History(partition) as history:
+        return history.series(name, metric, seconds)
 
 
 def _checked(value: object, method: str) -> Measurement:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m allotment_promises.zygote FD IDLE``: promise types imported, it forks a keeper for each batch.
+"""``python -m allotment_promises.zygote FD IDLE MEMORY``: promise types imported, it forks a keeper for each batch.
 
 The launcher execs it with a clean environment, so that it holds no secret of the agent, and passes it one end of a
 socket pair: each byte on it comes with the socket of one request. It ends when the other end is closed, or after
-``IDLE`` seconds without a request.
+``IDLE`` seconds without a request. The promises of a process may use ``MEMORY`` bytes.
 """
 
 import gc
@@ -27,9 +27,10 @@ _PATIENCE = 5.0  # seconds that keepers get to end after the launcher has gone
 class Zygote:
     """Forks keepers until nobody needs it."""
 
-    def __init__(self, control: socket.socket, idle: float, types: PromiseTypes) -> None:
+    def __init__(self, control: socket.socket, idle: float, memory: int, types: PromiseTypes) -> None:
         self._control = control
         self._idle = idle
+        self._memory = memory
         self._types = types
         self._keepers: set[int] = set()
 
@@ -57,7 +58,7 @@ class Zygote:
         code = 1
         try:
             self._control.close()
-            keep(socket.socket(fileno=handle), self._types)
+            keep(socket.socket(fileno=handle), self._types, self._memory)
             code = 0
         except BaseException:  # whatever it is, this copy of the zygote must not go on as a second zygote
             traceback.print_exc()
@@ -85,13 +86,13 @@ class Zygote:
 
 def main() -> None:
     """Import everything, then serve."""
-    handle, idle = int(sys.argv[1]), float(sys.argv[2])
+    handle, idle, memory = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides when this ends
     process.adopt_orphans()
     types = PromiseTypes(plugins())
     gc.collect()
     gc.freeze()  # forked keepers then share these pages
-    Zygote(socket.socket(fileno=handle), idle, types).serve()
+    Zygote(socket.socket(fileno=handle), idle, memory, types).serve()
 
 
 if __name__ == "__main__":
