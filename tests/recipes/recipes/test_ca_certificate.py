@@ -253,7 +253,7 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "[part] ca-path, request-folder: none of them is given. Give one of them."),
+        ({}, "[part] ca-path, request-folder, cert-content: none of them is given. Give one of them."),
         ({"ca-path": "a", "ca-file": "c"}, "[part] ca-file: is that of whoever signs the request, and ca-path signs here. Remove it, or give request-folder in place of ca-path."),
         ({"ca-path": "a", "name": "a/b"}, "[part] name: 'a/b' is not a name. Use letters, digits, '-', '.', '_'."),
         ({"ca-path": "a", "common-name": "x" * 65, "names": "a"}, f"[part] common-name: '{'x' * 65}' has not 1 to 64 characters. Shorten it."),
@@ -269,5 +269,63 @@ def test_what_the_recipe_writes_does_it_all(make_recipe: Make, tmp_path: Path) -
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named(make_recipe: Make, options: dict[str, str], message: str) -> None:
+    with pytest.raises(AllotmentError, match=re.escape(message)):
+        make_recipe(ca_certificate.Recipe, {**OPTIONS, **options})
+
+
+def test_a_program_waits_for_both_files(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = site
+        [site]
+        recipe = allotment.recipes:ca.certificate
+        key-file = etc/site.key
+        cert-file = etc/site.crt
+        ca-path = srv/ca
+        executable = bin/site
+        wrapper = etc/service/site
+        """
+    partition.run_twice(profile)
+    (partition.folder / "bin").mkdir()
+    program = partition.folder / "bin/site"
+    program.write_text(f"#!/bin/sh\ncat {partition.folder}/etc/site.crt\n")
+    program.chmod(0o755)
+    with subprocess.Popen([partition.folder / "etc/service/site"], stdout=subprocess.PIPE, text=True) as waiting:
+        subprocess.run([partition.folder / "etc/run/site-certificate"], check=True, timeout=60)
+        said, _ = waiting.communicate(timeout=60)
+    assert said.startswith("-----BEGIN CERTIFICATE-----")
+    assert "etc/service/site" in partition.remove("site")
+
+
+def test_a_certificate_may_be_given(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = site
+        [site]
+        recipe = allotment.recipes:ca.certificate
+        key-file = etc/site.key
+        cert-file = etc/site.crt
+        cert-content =
+          certificate
+          chain
+        key-content = pl4nted
+        """
+    partition.run_twice(profile)
+    assert partition.text("etc/site.key") == "pl4nted\n"
+    assert stat.S_IMODE((partition.folder / "etc/site.key").stat().st_mode) == 0o600
+    assert partition.text("etc/site.crt") == "certificate\nchain\n"
+    assert "pl4nted" not in partition.text(".installed.cfg")
+    assert partition.remove("site") == ["etc/site.crt", "etc/site.key"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cert-content": "x"}, "cert-content, key-content: key-content is missing. Give all of them, or none."),
+        ({"ca-path": "ca", "cert-content": "x", "key-content": "y"}, "ca-path and cert-content can't go together."),
+        ({"ca-path": "ca", "executable": "x"}, "executable, wrapper: wrapper is missing. Give all of them, or none."),
+    ],
+)
+def test_options_that_belong_together_are_named(make_recipe: Make, options: dict[str, str], message: str) -> None:
     with pytest.raises(AllotmentError, match=re.escape(message)):
         make_recipe(ca_certificate.Recipe, {**OPTIONS, **options})

@@ -11,7 +11,8 @@ from pathlib import Path
 from allotment.codec import dumps
 from allotment.errors import AllotmentError
 from allotment.messages.promise import PromiseFile
-from allotment.options import OptionProblem, Words, check_one_given
+from allotment.options import OptionProblem, Words, check_given_together, check_one_given
+from allotment.secret import Secret
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.crontab import entry, read_schedule
 from allotment_recipes.recipes.cron import require_cronsim
@@ -37,9 +38,16 @@ class Options:
     renew_before: float = 0.0  # days before the end; default: a third of days
     on_renew: str = ""  # for /bin/sh, once after each renewal: lets services read the certificate anew
     cron_entries: Path = Path("etc/cron.d")  # folder of cron's jobs: the recipe cron runs them
+    executable: Path | None = None  # program that needs both files
+    wrapper: Path | None = None  # script, for etc/service or bin, that waits for them and starts it
+    cert_content: str = ""  # in place of ca-path: a certificate that somebody else renews, in the form PEM
+    key_content: Secret | None = None  # with cert-content: its key
 
     def __post_init__(self) -> None:
-        check_one_given(ca_path=self.ca_path, request_folder=self.request_folder)
+        sources = {"ca_path": self.ca_path, "request_folder": self.request_folder}
+        check_one_given(**sources, cert_content=self.cert_content.strip())
+        check_given_together(executable=self.executable, wrapper=self.wrapper)
+        check_given_together(cert_content=self.cert_content.strip(), key_content=self.key_content)
         if self.ca_file is not None and self.request_folder is None:
             problem = "is that of whoever signs the request, and ca-path signs here"
             raise OptionProblem("ca-file", problem, "Remove it, or give request-folder in place of ca-path")
@@ -50,8 +58,9 @@ class Recipe(GenericBaseRecipe[Options]):
 
     With ``ca-path`` the partition signs for itself: services of one instance trust ``${section:ca-file}``. With
     ``request-folder`` the request ``<name>.csr`` is signed by whoever has the authority's key and puts ``<name>.crt``
-    beside it; cron looks for that every five minutes. The key never leaves. A service waits for its certificate with
-    the option ``wait-for-files`` of the recipe ``wrapper``. Key and certificate stay when the section goes.
+    beside it; cron looks for that every five minutes. The key never leaves. A service waits for its certificate by
+    ``wrapper``, or with the option ``wait-for-files`` of the recipe of that name. Key and certificate stay when the
+    section goes. With ``cert-content`` both files are written as they are given, and nothing is promised of them.
     """
 
     def prepare(self) -> None:
@@ -86,11 +95,30 @@ class Recipe(GenericBaseRecipe[Options]):
             raise OptionProblem("on-renew", "is not one line of text", "Write more than one line to a script")
         self.publish_option("key-file", self.path(options.key_file))
         self.publish_option("cert-file", self.path(options.cert_file))
+        if options.key_content is not None:  # kept out of logs and of what buildout records
+            self.publish_option("key-content", self.run.tokens.token(options.key_content))
         if options.ca_path is not None:
             self.publish_option("ca-file", self.path(options.ca_path) / "ca.crt")
 
     def install(self) -> list[Path]:
         """Write what keeps the certificate, and the promise."""
+        return [*self._keeping(), *self._starting()] if not self.options.cert_content.strip() else self._given()
+
+    def _given(self) -> list[Path]:
+        options = self.options
+        assert options.key_content is not None
+        key = self.write(options.key_file, f"{options.key_content.reveal().strip()}\n", 0o600, private=True)
+        return [key, self.write(options.cert_file, f"{options.cert_content.strip()}\n"), *self._starting()]
+
+    def _starting(self) -> list[Path]:
+        options = self.options
+        if options.executable is None or options.wrapper is None:
+            return []
+        words = [*program("launch"), "--wait-for", str(self.path(options.key_file))]
+        words += ["--wait-for", str(self.path(options.cert_file)), "--", str(self.path(options.executable))]
+        return [write_script(self, options.wrapper, words)]
+
+    def _keeping(self) -> list[Path]:
         name, words = self.certificate_name, self._words()
         owner = self.run.instance.instance if self.run.instance is not None else str(self.folder)
         waits = self.options.request_folder is not None  # for whoever signs
