@@ -26,7 +26,7 @@ ELSEWHERE = {
         "python.develop",
         "python.eggs",
     ),
-    *("python.extension", "python.scripts", "redis", "source"),
+    *("python.extension", "python.scripts", "redis", "source", "ssh.key"),
 }
 
 

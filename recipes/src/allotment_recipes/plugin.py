@@ -19,6 +19,8 @@ RECIPES = {
     "cron.entry": "cron_entry",
     "download": "download",
     "download-unpacked": "download_unpacked",
+    "editable": "editable",
+    "editable.read": "editable_read",
     "free-port": "free_port",
     "gitclone": "gitclone",
     "logrotate": "logrotate",
@@ -49,6 +51,8 @@ RECIPES = {
     "simplehttpserver": "simplehttpserver",
     "slapconfiguration": "slapconfiguration",
     "source": "source",
+    "ssh.authorized-keys": "ssh_authorized_keys",
+    "ssh.key": "ssh_key",
     "switch-softwaretype": "switch_softwaretype",
     "symlink": "symlink",
     "template": "buildout_template",
@@ -56,6 +60,7 @@ RECIPES = {
     "urlparse": "urlparse",
     "userinfo": "userinfo",
     "wrapper": "wrapper",
+    "wrappers": "wrappers",
 }  # entry point -> module; pyproject.toml lists the same
 
 
