@@ -7,10 +7,11 @@ from typing import Any
 
 import zc.buildout.buildout as upstream
 
+from allotment.options import OptionProblem
 from allotment_recipes import recipe_loading
 from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.egg_lock import plain_name, plain_version
-from allotment_recipes.option_error import ProfileError
+from allotment_recipes.option_error import OptionError, ProfileError
 from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.signatures import recipe_signature
 
@@ -53,7 +54,10 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
     def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
         """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
         self._theirs = {**self._raw, **self._cooked}
-        options = alias.translated(self._theirs)
+        try:
+            options = alias.translated(self._theirs)
+        except OptionProblem as problem:
+            raise OptionError(self.name, problem) from problem
         if alias.is_built:
             folder = f"{self.buildout['buildout']['parts-directory']}/{self.name}"
             own = re.compile(rf"{re.escape(folder)}(?![-\w.+])")  # and not another part whose name begins like this

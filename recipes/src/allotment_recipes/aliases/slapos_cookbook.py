@@ -5,6 +5,17 @@ import shlex
 from typing import Final
 
 from allotment_recipes.aliases import Alias
+from allotment_recipes.aliases.certificates import CERTIFICATE_AUTHORITY, CERTIFICATE_REQUEST
+from allotment_recipes.aliases.checks import CHECK_PARAMETER
+from allotment_recipes.aliases.products import KUMOFS, NEO
+from allotment_recipes.aliases.resilience import (
+    EQUEUE,
+    NOTIFIER_CALLBACK,
+    NOTIFIER_NOTIFY,
+    PBS,
+    SSH_AUTHORITY,
+    SSH_REQUEST,
+)
 
 # Recipes never talk to the network: the node carries what they ask for and what they tell.
 _CONNECTION: Final = dict.fromkeys(
@@ -56,7 +67,25 @@ _SERIALISED: Final = Alias("slapconfiguration", dropped=_CONNECTION, defaults={"
 _REQUEST: Final = Alias("request", dropped=_CONNECTION)
 _REQUEST_OPTIONAL: Final = Alias("request-optional", dropped=_CONNECTION)
 
+
+def _tunnel(listens: str, leads_to: str) -> Alias:
+    """Return the alias of a program that listens on an address of one kind and leads to one of the other."""
+
+    def convert(options: dict[str, str]) -> None:
+        binary = options.pop("tunnel6-path", "") or options.pop("6tunnel-path", "")
+        places = [options.pop(name, "") for kind in (listens, leads_to) for name in (kind, f"{kind}-port")]
+        # -6 before the address that is listened on, -4 for the one that is connected to; the other kinds are its own.
+        flags = ["-6", "-4"] if listens == "ipv6" else []
+        options["command-line"] = shlex.join([binary, *flags, "-d", "-l", *places])
+
+    dropped = {"shell-path": "it is a script of /bin/sh"}
+    return Alias("wrapper", renamed={"runner-path": "wrapper-path"}, dropped=dropped, convert=convert)
+
+
 SLAPOS_COOKBOOK: Final = {
+    "certificate_authority": CERTIFICATE_AUTHORITY,
+    "certificate_authority.request": CERTIFICATE_REQUEST,
+    "check_parameter": CHECK_PARAMETER,
     "check_port_listening": Alias("promise", renamed={"path": "output"}, convert=_check_port),
     "check_url_available": Alias(
         "promise",
@@ -71,12 +100,23 @@ SLAPOS_COOKBOOK: Final = {
         dropped=dict.fromkeys(("dcrond-binary", "crontabs", "catcher"), _DAEMON),
     ),
     "cron.d": Alias("cron.entry"),
+    "dropbear.add_authorized_key": Alias("ssh.authorized-keys"),
+    "equeue": EQUEUE,
     "free_port": Alias("free-port"),
+    "generic.kumofs": KUMOFS,
     "generic.mysql.wrap_update_mysql": Alias("mariadb.update"),
     "generate.mac": Alias("random.mac"),
     "generate.password": Alias("password", dropped={"user": "a hash needs no name"}),
+    "ipv4toipv6": _tunnel("ipv4", "ipv6"),
+    "ipv6toipv4": _tunnel("ipv6", "ipv4"),
     "logrotate.d": Alias("logrotate.entry"),
     "mkdirectory": Alias("mkdirectory"),
+    "neoppod.admin": NEO,
+    "neoppod.master": NEO,
+    "neoppod.storage": NEO,
+    "notifier.callback": NOTIFIER_CALLBACK,
+    "notifier.notify": NOTIFIER_NOTIFY,
+    "pbs": PBS,
     "postgres": Alias("postgres", convert=_postgres),
     "promise.plugin": Alias(
         "promise", dropped={"content": "the promise type is where the node is"}, convert=_promise_plugin
@@ -104,9 +144,13 @@ SLAPOS_COOKBOOK: Final = {
     "slapconfiguration.serialised": _SERIALISED,
     "slapconfiguration.jsonschema": _SERIALISED,
     "switch-softwaretype": Alias("switch-softwaretype"),
+    "sshkeys_authority": SSH_AUTHORITY,
+    "sshkeys_authority.request": SSH_REQUEST,
     "symbolic.link": Alias("symlink"),
     "urlparse": Alias("urlparse"),
     "uuid": Alias("random.uuid", renamed={"cache-file": "storage-path"}),
     "userinfo": Alias("userinfo"),
     "wrapper": Alias("wrapper", dropped={"parameters-extra": "a wrapper always hands its own arguments on"}),
+    "zero-knowledge.read": Alias("editable.read"),
+    "zero-knowledge.write": Alias("editable"),
 }
