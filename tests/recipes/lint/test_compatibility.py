@@ -164,6 +164,28 @@ def test_a_software_type_that_is_gone_or_shared_is_told(committed: Path) -> None
     assert [item.what for item in against(committed, "HEAD")] == ["the software type 'default' of HEAD is gone"]
 
 
+def test_every_profile_of_the_release_that_has_a_description_is_compared(committed: Path) -> None:
+    folder = committed.parent
+    for name in ("software-2.cfg", "software-3.cfg"):
+        (folder / name).write_text(committed.read_text())
+        (folder / f"{name}.json").write_text(committed.with_name("software.cfg.json").read_text())
+    (folder / "software-4.cfg").write_text("[buildout]\nparts =\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "second")
+    schema = json.loads((folder / "input.json").read_text())
+    (folder / "input-2.json").write_text(json.dumps({**schema, "required": ["port"]}))
+    described = folder / "software-2.cfg.json"
+    described.write_text(described.read_text().replace("input.json", "input-2.json"))
+    (folder / "software-3.cfg").unlink()
+    found = [f"{item.path.name}: {item.what}" for item in against(committed, "HEAD")]
+    assert found == [
+        "input-2.json: port is required now (since HEAD)",
+        "software-3.cfg: the profile and its schemas of HEAD are gone",
+    ]
+    assert [item.path.name for item in against(folder / "software-2.cfg", "HEAD")] == ["input-2.json"]
+    assert against(folder / "software-4.cfg", "HEAD") == []
+
+
 def test_a_new_release_breaks_nothing(committed: Path, release: Release) -> None:
     assert against(release(committed.parents[1] / "another"), "HEAD") == []
 

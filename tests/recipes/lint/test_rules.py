@@ -188,6 +188,13 @@ def test_a_section_that_a_recipe_finds_by_its_name_is_used(tmp_path: Path, optio
     assert "[early] is used by no part" in found(tmp_path, text.replace(option, "url = early"))[0]
 
 
+@pytest.mark.parametrize("read", ["self.buildout['early']", 'buildout["early"]', "self.buildout.get( 'early' )"])
+def test_a_section_that_inline_python_reads_is_used(tmp_path: Path, read: str) -> None:
+    text = "[buildout]\nparts = out\n[out]\nrecipe = slapos.recipe.build\ninit =\n"
+    assert found(tmp_path, f"{text}  a = {read}['output']\n[early]\noutput = x\n") == []
+    assert "[early] is used by no part" in found(tmp_path, f"{text}  a = options['early']\n[early]\noutput = x\n")[0]
+
+
 @pytest.mark.parametrize("recipe", ["allotment.recipes:template", "slapos.recipe.template"])
 def test_a_section_that_a_template_refers_to_is_used(tmp_path: Path, recipe: str) -> None:
     text = f"[buildout]\nparts = page\n[page]\nrecipe = {recipe}\noutput = x\n"

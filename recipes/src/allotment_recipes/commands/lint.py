@@ -54,7 +54,8 @@ def check(found: list[Path], skip: frozenset[str], revision: str | None) -> list
         problems.update(release_checks.check(path, {}, skip=skip))
         if hashes.RULE not in skip:
             problems.update(item.problem for item in hashes.checksums(path) if not item.is_right)
-        if revision is not None and path.name == "software.cfg" and compatibility.RULE not in skip:
+        is_release = path.name == compatibility.RELEASE or path.with_name(f"{path.name}.json").exists()
+        if revision is not None and is_release and compatibility.RULE not in skip:
             problems.update(compatibility.against(path, revision))
     return sorted(rules.relative(problems, Path.cwd()))
 

@@ -16,6 +16,8 @@ from allotment_recipes.release import describe
 from allotment_recipes.revision_files import unpack_revision
 
 RULE: Final = "compatible"
+RELEASE: Final = "software.cfg"
+_DESCRIPTIONS: Final = "*.cfg.json"
 _LOWEST: Final = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 _HIGHEST: Final = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 _ALL: Final = frozenset({"string", "number", "integer", "boolean", "null", "object", "array"})
@@ -23,9 +25,9 @@ _MISSING: Final = object()
 
 
 def against(profile: Path, revision: str) -> list[Problem]:
-    """Compare the release of a ``software.cfg`` with what it was in a revision of the same git repository.
+    """Compare a release with what it was in a revision of the same git repository; what is new breaks nothing.
 
-    A release that did not exist then breaks nothing.
+    A ``software.cfg`` stands for all profiles of its folder that had a description then.
     """
     profile = profile.absolute()
     root = Path(_git(profile.parent, "rev-parse", "--show-toplevel").strip())
@@ -34,10 +36,17 @@ def against(profile: Path, revision: str) -> list[Problem]:
         archive = Path(folder, "tree.tar")
         _git(root, "archive", "--format=tar", f"--output={archive}", "--end-of-options", revision)
         unpack_revision(archive, Path(folder, "tree"), revision)
-        earlier = Path(folder, "tree", place)
-        if not earlier.exists():
-            return []
-        return sorted(set(compare(earlier, profile, revision)))
+        earlier = Path(folder, "tree", place).parent
+        found = earlier.glob(_DESCRIPTIONS) if profile.name == RELEASE else [earlier / f"{profile.name}.json"]
+        names = [path.stem for path in found if path.is_file() and path.with_suffix("").is_file()]
+        return sorted({item for name in names for item in _changed(earlier / name, profile.with_name(name), revision)})
+
+
+def _changed(earlier: Path, now: Path, revision: str) -> Iterator[Problem]:
+    if now.is_file():
+        yield from compare(earlier, now, revision)
+    else:
+        yield Problem(now, 0, RULE, f"the profile and its schemas of {revision} are gone", "Keep it, extending another")
 
 
 def _git(folder: Path, *arguments: str) -> str:

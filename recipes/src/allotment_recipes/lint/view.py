@@ -28,6 +28,7 @@ BUILDOUT: Final = "buildout"
 _TEMPLATE: Final = "buildout_template"  # module of the recipe that replaces references in a file
 _SECTIONS: Final = frozenset({"environment", "-extends"})  # options whose words may be names of sections
 _VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
+_INLINE = re.compile(r"\bbuildout(?:\[|\.get\()\s*(['\"])(?P<section>[^'\"]+)\1")  # in Python that stands in an option
 _TEMPLATES = {".in", ".jinja2", ".j2"}
 _DEPTH = 40  # references in references
 
@@ -193,9 +194,10 @@ class View:
         return frozenset(found)
 
     def _named_by(self, option: Option) -> list[str]:
-        """Return the sections that an option's words name, alone or as ``section:option``, where recipes read that."""
+        """Return the sections that an option's words name, alone or as ``section:option``, or that its Python reads."""
         words = [word for line in option.lines for word in line.text.split()]
         names = {word.partition(":")[0] for word in words if ":" in word or option.name in _SECTIONS}
+        names.update(found["section"] for line in option.lines for found in _INLINE.finditer(line.text))
         return [name for name in names if name in self.written]
 
     def _named_by_template(self, section: str, options: Mapping[str, Option]) -> list[str]:
