@@ -54,7 +54,7 @@ def test_status_shows_all_and_no_secret(
 def test_a_one_shot_command_beside_an_agent_is_refused(
     registered: NodeFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for word in ("software", "instance", "promise"):
+    for word in ("software", "instance"):
         with registered.lock:
             assert main(["node", word, "--folder", str(registered.root)]) == 1
         assert "is in use by process" in capsys.readouterr().err

@@ -14,8 +14,11 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("node", "stop"), "allotment_node.commands.stop:command", "End the agent and all services."),
         Command(("node", "software"), "allotment_node.commands.software:command", "Install what is supplied, once."),
         Command(("node", "instance"), "allotment_node.commands.instance:command", "Process every partition once."),
-        Command(("node", "promise"), "allotment_node.commands.promise:command", "Check every promise once."),
+        Command(("node", "promise"), "allotment_node.commands.promise_run:command", "Run every promise once."),
         Command(("node", "status"), "allotment_node.commands.status:command", "Show what is on this machine."),
+        Command(("promise", "list"), "allotment_node.commands.promise_list:command", "List promises as they stand."),
+        Command(("promise", "run"), "allotment_node.commands.promise_run:command", "Run promises now."),
+        Command(("promise", "watch"), "allotment_node.commands.promise_watch:command", "Show promises as they change."),
     )
 
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``allot promise list``: the promises of a node, as its agent judged them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from allotment.terminal import ago, table
+from allotment_node.commands.options import folder_option
+from allotment_node.folder import NodeFolder
+from allotment_node.survey import Listed, Survey, broken
+
+
+@click.command("list")
+@folder_option
+@click.argument("patterns", metavar="[PROMISE]...", nargs=-1)
+@click.option("--broken", "only_broken", is_flag=True, help="Only those that are broken.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(folder: Path, patterns: tuple[str, ...], only_broken: bool, as_json: bool) -> None:
+    """List the promises of started partitions; a PROMISE is a name or partition/name, with * and ?."""
+    listed = Survey(NodeFolder(folder)).promises(patterns)
+    listed = broken(listed) if only_broken else listed
+    if as_json:
+        click.echo(json.dumps({"promises": [describe(item) for item in listed]}))
+        return
+    rows: list[tuple[str, ...]] = [("PROMISE", "TYPE", "EVERY", "STATUS", "SINCE", "MESSAGE")]
+    rows += [_row(item) for item in listed]
+    table(rows, "No promise is broken." if only_broken else "No started partition has a promise.")
+
+
+def describe(item: Listed) -> dict[str, Any]:
+    """Return what is known of a promise as JSON data."""
+    promise = item.promise
+    return {
+        "partition": item.partition,
+        "instance": item.document.instance,
+        "name": item.name,
+        "type": promise.file.type if promise is not None else "service",
+        "period": promise.period if promise is not None else None,
+        "status": item.status,
+        "since": item.since,
+        "message": message(item),
+    }
+
+
+def message(item: Listed) -> str:
+    """Return what is said of a promise: how it was judged last, or why it can't be run."""
+    if item.promise is not None and item.promise.problem:
+        return item.promise.problem
+    return item.observed.message if item.observed is not None else ""
+
+
+def _row(item: Listed) -> tuple[str, ...]:
+    promise = item.promise
+    kind, period = (promise.file.type, f"{promise.period:g} s") if promise is not None else ("service", "")
+    first = message(item).partition("\n")[0]
+    return f"{item.partition}/{item.name}", kind, period, item.status, ago(item.since) if item.since else "", first

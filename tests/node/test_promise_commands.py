@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from allotment.atomic import write_bytes
+from allotment.cli import main
+from allotment.codec import dumps
+from allotment.messages.desired_state import InstanceStatus, ObservedInstance, ObservedPromise, ObservedState
+from allotment.messages.promise import PromiseFile
+from allotment_node.commands import promise_watch
+from allotment_node.config import dump
+from allotment_node.folder import NodeFolder
+from allotment_node.survey import Survey
+
+Make = Callable[..., Any]
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def node(node_folder: NodeFolder, config: Any, document: Make) -> NodeFolder:
+    """A node with one started partition, of whose promises the agent has judged ``page`` and a service."""
+    node_folder.config.write_text(dump(config))
+    (node_folder.desired / "part0.json").write_bytes(dumps(document()))
+    judged = (
+        ObservedPromise("page", "failed", "no page\nat all", 1000.0),
+        ObservedPromise("service web", "failed", "ended with 1", 990.0),
+    )
+    seen = ObservedInstance("part0", document().instance, 1, InstanceStatus.RED, promises=judged)
+    (node_folder.observed / "part0.json").write_bytes(dumps(ObservedState(instances=(seen,))))
+    for name, file in {"page": "page", "disk": "."}.items():
+        write(node_folder, name, PromiseFile("check_file_state", {"filename": file}, after=("disk",)))
+    return node_folder
+
+
+def write(node: NodeFolder, name: str, file: PromiseFile) -> None:
+    folder = node.partition("part0") / "etc/promise"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_bytes(dumps(file))
+
+
+@pytest.fixture
+def run(node: NodeFolder, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``allot promise WORD ...`` on the node; return exit code, stdout and stderr."""
+
+    def call(word: str, *arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(["promise", word, "--folder", str(node.root), *arguments])
+        except SystemExit as error:
+            code = int(str(error.code))
+        output = capsys.readouterr()
+        return code, output.out, output.err
+
+    return call
+
+
+def test_list_shows_what_the_agent_has_judged(run: Run) -> None:
+    lines = run("list")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["PROMISE", "part0/disk", "part0/page", "part0/service"]
+    assert lines[1].split()[1:] == ["check_file_state", "60", "s", "unknown"]
+    assert "failed" in lines[2]
+    assert lines[2].endswith("no page")
+    assert [line.split()[0] for line in run("list", "--broken")[1].splitlines()[1:]] == ["part0/page", "part0/service"]
+
+
+def test_list_as_json_has_everything(run: Run) -> None:
+    found = json.loads(run("list", "p*", "--json")[1])["promises"]
+    assert [item["name"] for item in found] == ["page"]
+    assert found[0] | {"instance": ""} == {
+        "partition": "part0",
+        "instance": "",
+        "name": "page",
+        "type": "check_file_state",
+        "period": 60.0,
+        "status": "failed",
+        "since": 1000.0,
+        "message": "no page\nat all",
+    }
+
+
+def test_a_pattern_that_matches_nothing_is_told_with_the_nearest_name(run: Run) -> None:
+    assert run("list", "part0/pgae")[0::2] == (
+        1,
+        "error: no promise matches 'part0/pgae'. Did you mean 'page'? Valid: disk, page, service web.\n",
+    )
+
+
+def test_run_makes_promises_now_beside_an_agent(run: Run, node: NodeFolder) -> None:
+    with node.lock:
+        code, output, _ = run("run", "disk", "page")
+    assert code == 1
+    assert output == "part0/disk passed . is not-empty\npart0/page failed page is absent, expected present\n"
+    (node.partition("part0") / "page").touch()
+    code, output, _ = run("run", "--phase", "anomaly", "--json", "page")
+    assert code == 0
+    assert [(item["promise"], item["status"]) for item in json.loads(output)["promises"]] == [("page", "passed")]
+
+
+def test_a_promise_that_cannot_be_read_is_listed_with_its_problem(run: Run, node: NodeFolder) -> None:
+    (node.partition("part0") / "etc/promise/odd.json").write_text("{")
+    assert "etc/promise/odd.json" in run("list", "odd")[1]
+
+
+def test_a_node_without_promises_says_so(run: Run, node: NodeFolder, document: Make, tmp_path: Path) -> None:
+    (node.desired / "part0.json").write_bytes(dumps(document(state="stopped")))
+    assert run("list")[1] == "No started partition has a promise.\n"
+
+
+def test_watch_tells_each_change_until_it_is_interrupted(node: NodeFolder, until: Make, document: Make) -> None:
+    words = [sys.executable, "-m", "allotment", "promise", "watch", "--folder", str(node.root), "--json", "page"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["status"] == "failed"
+            judged = (ObservedPromise("page", "passed", "", 2000.0),)
+            seen = ObservedInstance("part0", document().instance, 1, InstanceStatus.GREEN, promises=judged)
+            write_bytes(node.observed / "part0.json", dumps(ObservedState(instances=(seen,))))
+            assert json.loads(process.stdout.readline())["status"] == "passed"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+
+
+def test_watch_shows_the_broken_ones_first_and_fits_the_terminal(node: NodeFolder) -> None:
+    survey = Survey(node).promises()
+    console = Console(width=100, file=io.StringIO())
+    console.print(promise_watch._table(survey, 2))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0].strip() == "2 broken of 3 promises"
+    assert [line.split()[0] for line in lines[2:]] == ["part0/service", "part0/page", "part0/disk"]
