@@ -192,6 +192,23 @@ def test_two_sections_that_write_one_path_are_an_error(partition: Any) -> None:
     assert result.error == f"[two] writes {partition.folder}/etc/one, as [one] does. Give one another path."
 
 
+def test_a_profile_that_can_not_be_opened_is_named(partition: Any) -> None:
+    (partition.software / "folder.cfg").mkdir()
+    result = partition.run("[buildout]\nextends = folder.cfg\nparts =\n")
+    assert result.error == f"{partition.software}/folder.cfg can't be read: Is a directory. Correct that."
+
+
+def test_profiles_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    (tmp_path / "software.cfg").write_text("[buildout]\nparts =\n[page]\ntitle = é\n", encoding="utf-8")
+    code = (
+        "import sys; from allotment_recipes.runs import read; print(read({'folder': '.', 'profile': 'software.cfg'}))"
+    )
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ascii_only, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"software.cfg" in done.stdout
+
+
 def test_a_damaged_record_means_that_all_parts_are_made_again(partition: Any) -> None:
     partition.run(ECHO.format(text="hello"))
     for damage in ("", "garbage\n", "[buildout]\nparts = one\n", "[one]\nrecipe = x\n"):

@@ -3,13 +3,16 @@
 """Plant a secret, run everything, and look for it everywhere."""
 
 import json
+import os
 import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allotment.errors import AllotmentError
 from allotment.messages.instance import ChildAnswer, InstanceState
 from allotment.secret import Secret
 from allotment_recipes.tokens import Tokens, load_key
@@ -260,6 +263,27 @@ def test_short_values_are_not_looked_for() -> None:
     token = tokens.token(Secret("password"))
     tokens.token(Secret("8080"))
     assert tokens.conceal("port 8080 password") == f"port 8080 {token}"
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", b"x" * 33, b"x" * 1000])
+def test_a_key_that_is_not_whole_is_made_anew(tmp_path: Path, damage: bytes) -> None:
+    """With an empty key, which a loss of power may leave, anybody could tell which value a token stands for."""
+    path = tmp_path / "tokens.key"
+    path.write_bytes(damage)
+    if len(damage) > 64:
+        with pytest.raises(AllotmentError, match=r"tokens\.key is larger than"):
+            load_key(path)
+    else:
+        assert len(load_key(path)) == 32
+        assert load_key(path) == load_key(path)
+
+
+def test_a_key_that_is_a_link_or_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(AllotmentError, match=f"{name} "):
+            load_key(tmp_path / name)
 
 
 def test_the_key_is_made_once_and_private(tmp_path: Any) -> None:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules of the local-file contract: waiting is no error, a partial run takes nothing away."""
 
+import os
 from typing import Any
+
+import pytest
 
 from allotment.messages.instance import ChildAnswer, InstanceState
 from allotment.secret import Secret
@@ -146,3 +149,19 @@ def test_a_release_that_would_wait_is_refused(release: Any) -> None:
         f"[c] needs an instance, but {release.folder}/.allotment/instance.json does not exist. "
         "Use this recipe in an instance profile only."
     )
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"format": 1, "values": 5}', b"\xff", None])
+def test_what_was_published_and_is_damaged_keeps_no_later_run_from_waiting(
+    partition: Any, damage: bytes | None
+) -> None:
+    partition.run(PROFILE)
+    file = partition.folder / ".allotment" / "published.json"
+    file.unlink()
+    if damage is None:
+        os.mkfifo(file)
+    else:
+        file.write_bytes(damage)
+    assert partition.run(timeout=20.0).outcome == "waiting"
+    assert partition.published.values == {}
+    assert f"{file} is damaged" in partition.log.read_text()

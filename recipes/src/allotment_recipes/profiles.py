@@ -66,7 +66,12 @@ def reading(files: list[Path], run: RunContext, remote: RemoteProfiles) -> Itera
         path = Path(os.path.normpath(name))
         if path in run.journal.paths:
             return io.StringIO(run.tokens.conceal(run.journal.read(path).decode()))
-        return open(name)
+        try:
+            return open(name, encoding="utf-8")  # whatever the locale is: a part's hash must not depend on it
+        except FileNotFoundError:
+            raise  # who extends it is told by who opened this
+        except OSError as error:
+            raise ProfileError(f"{name} can't be read: {os.strerror(error.errno or 0)}", "Correct that") from error
 
     copy, download = zc.buildout.buildout.copy, zc.buildout.download.Download
     zc.buildout.configparser.parse = parse_profile

@@ -6,6 +6,7 @@ Each takes and returns plain JSON data; ``zygote`` calls them in its forks, ``en
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -145,7 +146,10 @@ def _forget_network() -> None:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of a folder; two runs in one folder would undo each other."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise AllotmentError(f"{path} can't be opened: {error.strerror}", "It must be a regular file") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,8 +168,7 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
     requests = InstanceRequests(not waiting, tuple(context.requests.values()), waiting)
     values, shared = context.published, context.published_shared
     if waiting:
-        before = read_limited(state / "published.json", INPUT_LIMIT)
-        earlier = loads(InstancePublished, before) if before is not None else InstancePublished()
+        earlier = _published_before(state / "published.json")
         values = {**earlier.values, **values}
         shared = {key: {**earlier.shared.get(key, {}), **shared.get(key, {})} for key in {**earlier.shared, **shared}}
     scrub = context.tokens.scrub
@@ -173,6 +176,16 @@ def tell(state: Path, context: RunContext, waiting: tuple[str, ...]) -> None:
     published = InstancePublished(values, shared, tuple(map(scrub, context.errors)), shared_errors)
     write_bytes(state / "published.json", dumps(published), 0o600, sync=False)
     write_bytes(state / "requests.json", dumps(requests), 0o600, sync=False)
+
+
+def _published_before(path: Path) -> InstancePublished:
+    """Return what earlier runs published; of a file that a loss of power or a service has damaged, nothing."""
+    try:
+        data = read_limited(path, INPUT_LIMIT)
+        return loads(InstancePublished, data) if data is not None else InstancePublished()
+    except AllotmentError as error:
+        logging.getLogger("zc.buildout").warning("%s is damaged (%s): it is made again", path, error.what)
+        return InstancePublished()
 
 
 def read(request: Mapping[str, Any]) -> dict[str, Any]:

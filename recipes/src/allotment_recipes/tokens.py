@@ -8,15 +8,16 @@ the value and on a key of the partition: it changes when the secret changes, and
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from pathlib import Path
 from typing import Any, Final
 
+from allotment.atomic import read_limited, write_bytes
 from allotment.secret import Secret, scrub
 
 _LONG_ENOUGH: Final = 8  # characters of a value that is looked for in texts
+_KEY_SIZE: Final = 32  # bytes
 _TOKEN: Final = re.compile(r"allotment-secret-[0-9a-f]{40}")
 
 
@@ -93,16 +94,11 @@ class Tokens:
 
 
 def load_key(path: Path) -> bytes:
-    """Return the key in ``path`` (mode 0600), making it at the first call."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        pass
+    """Return the key in ``path`` (mode 0600), making it at the first call and when it is not whole."""
+    found = read_limited(path, 2 * _KEY_SIZE)
+    if found is not None and len(found) == _KEY_SIZE:
+        return found
     path.parent.mkdir(parents=True, exist_ok=True)
-    key = secrets.token_bytes(32)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(key)
-    os.replace(temporary, path)
+    key = secrets.token_bytes(_KEY_SIZE)
+    write_bytes(path, key, 0o600)
     return key
