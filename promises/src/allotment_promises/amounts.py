@@ -62,10 +62,3 @@ def show_seconds(seconds: float) -> str:
     if abs(seconds) < 7200:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h" if abs(seconds) < 172800 else f"{seconds / 86400:.1f} days"
-
-
-def check_positive(**options: float) -> None:
-    """Raise unless these options, called as their fields, are above zero: for ``__post_init__``."""
-    for name, value in options.items():
-        if value <= 0:
-            raise OptionProblem(name.replace("_", "-"), f"{value:g} is not above zero", "Write it like 60")

@@ -11,6 +11,13 @@ def check_above_zero(**options: float) -> None:
             raise OptionProblem(option_name(name), f"{value:g} is not above zero", "Write it like 5")
 
 
+def check_not_below_zero(**options: float) -> None:
+    """Raise when one of these options, called as their fields, is below zero; for ``__post_init__``."""
+    for name, value in options.items():
+        if value < 0:
+            raise OptionProblem(option_name(name), f"{value:g} is below zero", "Write 0 or more")
+
+
 def check_port(port: int) -> None:
     """Raise when a TCP port can't be one; for ``__post_init__``."""
     if not 0 < port < 65536:

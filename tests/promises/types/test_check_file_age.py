@@ -83,7 +83,7 @@ def test_file_from_the_future_fails(measure: Measure, write: Callable[[str, floa
     ("options", "message"),
     [
         ({"files": ""}, "files: names none. Write a path, such as srv/backup/*.gz."),
-        ({"files": "x", "maximum_age": 0}, "maximum-age: 0 is not above zero. Write it like 60."),
+        ({"files": "x", "maximum_age": 0}, "maximum-age: 0 is not above zero. Write it like 5."),
     ],
 )
 def test_options_are_checked_early(

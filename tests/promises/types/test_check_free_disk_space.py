@@ -91,7 +91,7 @@ def test_trend_that_fills_the_disk_soon_is_broken_in_operation(make_promise: Mak
     [
         ({"threshold": "5"}, "threshold: '5' has no unit. Write it like 5M or 5G."),
         ({"inode_threshold": "x"}, "inode-threshold: 'x' is no amount. Write it like 1000 or 10 %."),
-        ({"nb_days_predicted": -1}, "nb-days-predicted: -1 is below zero. Write 0 to predict nothing."),
+        ({"nb_days_predicted": -1}, "nb-days-predicted: -1 is below zero. Write 0 or more."),
     ],
 )
 def test_options_are_checked_early(make_promise: MakePromise, options: dict[str, Any], message: str) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from allotment.options import OptionProblem, Words
-from allotment_promises.amounts import check_positive, show_seconds
+from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise
+from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
 
 _AHEAD = 60.0  # seconds by which a file may seem newer than now: other machines write to some disks
@@ -25,7 +26,7 @@ class Options:
     def __post_init__(self) -> None:
         if not self.files:
             raise OptionProblem("files", "names none", "Write a path, such as srv/backup/*.gz")
-        check_positive(maximum_age=self.maximum_age)
+        check_above_zero(maximum_age=self.maximum_age)
 
 
 class CheckFileAge(GenericPromise[Options]):

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from allotment.options import OptionProblem
 from allotment_promises import detectors
 from allotment_promises.amounts import parse_amount, show_amount, show_bytes
 from allotment_promises.generic import GenericPromise, Layer
+from allotment_promises.limits import check_not_below_zero
 from allotment_promises.measurement import Measurement, Metric
 
 _DAY = 86400.0  # seconds
@@ -28,10 +28,7 @@ class Options:
     def __post_init__(self) -> None:
         parse_amount("threshold", self.threshold)
         parse_amount("inode-threshold", self.inode_threshold, is_count=True)
-        if self.nb_days_predicted < 0:
-            raise OptionProblem(
-                "nb-days-predicted", f"{self.nb_days_predicted:g} is below zero", "Write 0 to predict nothing"
-            )
+        check_not_below_zero(nb_days_predicted=self.nb_days_predicted)
 
 
 class CheckFreeDiskSpace(GenericPromise[Options]):

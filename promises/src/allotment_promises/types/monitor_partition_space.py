@@ -10,8 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from allotment_promises import detectors
-from allotment_promises.amounts import check_positive, show_bytes, show_seconds
+from allotment_promises.amounts import show_bytes, show_seconds
 from allotment_promises.generic import GenericPromise
+from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
 
 _PAST = 30 * 86400.0  # seconds of the past that show what is usual
@@ -25,7 +26,7 @@ class Options:
     timeout: float = 15.0  # seconds to look at all files
 
     def __post_init__(self) -> None:
-        check_positive(threshold_ratio=self.threshold_ratio, timeout=self.timeout)
+        check_above_zero(threshold_ratio=self.threshold_ratio, timeout=self.timeout)
 
 
 class MonitorPartitionSpace(GenericPromise[Options]):
