@@ -7,14 +7,19 @@ from allotment.hookspecs import PromiseType, hookimpl
 @hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
+        PromiseType("check_certificate", "allotment_promises.types.check_certificate:CheckCertificate"),
         PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
+        PromiseType("check_dns_record", "allotment_promises.types.check_dns_record:CheckDnsRecord"),
         PromiseType("check_file_age", "allotment_promises.types.check_file_age:CheckFileAge"),
         PromiseType("check_file_state", "allotment_promises.types.check_file_state:CheckFileState"),
         PromiseType("check_free_disk_space", "allotment_promises.types.check_free_disk_space:CheckFreeDiskSpace"),
         PromiseType("check_log_pattern", "allotment_promises.types.check_log_pattern:CheckLogPattern"),
         PromiseType("check_log_rate", "allotment_promises.types.check_log_rate:CheckLogRate"),
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
+        PromiseType("check_port_closed", "allotment_promises.types.check_port_closed:CheckPortClosed"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
+        PromiseType("check_tls", "allotment_promises.types.check_tls:CheckTls"),
         PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
+        PromiseType("check_websocket_available", "allotment_promises.types.check_websocket_available:CheckWebsocketAvailable"),
         PromiseType("monitor_partition_space", "allotment_promises.types.monitor_partition_space:MonitorPartitionSpace"),
     )

@@ -21,7 +21,7 @@ from allotment_promises import GenericPromise, Measurement
 def make_promise(tmp_path: Path) -> Callable[..., GenericPromise[Any]]:
     """Make a promise of a type from its options; its partition is the folder of the test."""
 
-    def make(type: str, **options: Any) -> GenericPromise[Any]:
+    def make(type: str, /, **options: Any) -> GenericPromise[Any]:
         module = importlib.import_module(f"allotment_promises.types.{type}")
         cls = getattr(module, "".join(map(str.capitalize, type.split("_"))))
         raw = {name.replace("_", "-"): value for name, value in options.items()}
@@ -36,7 +36,7 @@ def make_promise(tmp_path: Path) -> Callable[..., GenericPromise[Any]]:
 def measure(make_promise: Callable[..., GenericPromise[Any]]) -> Callable[..., Measurement]:
     """Measure once with a promise type: ``measure("check_file_state", filename="x")``."""
 
-    def run(type: str, **options: Any) -> Measurement:
+    def run(type: str, /, **options: Any) -> Measurement:
         measured = make_promise(type, **options).sense()
         assert isinstance(measured, Measurement)
         return measured
