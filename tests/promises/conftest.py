@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from allotment.hookspecs import PromiseType, hookimpl
 from allotment.secret import Secret
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Layer, Measurement
 
 @dataclass(frozen=True)
 class Options:
@@ -28,6 +28,9 @@ class Options:
 
 class Misbehave(GenericPromise[Options]):
     """Does what ``how`` says."""
+    layer = Layer.NETWORK
+    def target(self):
+        return self.options.file
     def sense(self):
         return getattr(self, self.options.how)()
     def sleep(self):
@@ -63,15 +66,51 @@ class Misbehave(GenericPromise[Options]):
         while not (self.partition / "pid").exists() or not (self.partition / "pid").read_text():
             time.sleep(0.01)
         return Measurement.passed("left a daemon")
+    def comet(self):
+        """Leave a process that is another one all the time."""
+        code = "import os" + chr(10) + "while True: os.fork() and os._exit(0)"
+        subprocess.Popen([sys.executable, "-S", "-c", code], start_new_session=True).wait()
+        return Measurement.passed("left a comet")
+    def fork(self):
+        """Leave a child that has what this process has, and the child's child."""
+        if os.fork() == 0:
+            os.fork()
+            time.sleep(300)
+        return Measurement.passed("left children")
+    def print_much(self):
+        for _ in range(10):
+            sys.stdout.write("o" * (1 << 20))
+            sys.stderr.write("e" * (1 << 20))
+        return Measurement.passed("printed 20 MiB")
+    def say_and_leave(self):
+        sys.stderr.write("x" * 100000 + " token is " + self.options.token.reveal() + ", and the end")
+        sys.stderr.flush()
+        os._exit(3)
+    def eat_memory(self):
+        eaten = bytearray(1 << 30)
+        return Measurement.passed("ate", bytes=len(eaten))
+    def record(self):
+        values = [value for _, value in self.series("number", 3600.0)]
+        return Measurement.passed(str(values), number=float(len(values)))
     def noise(self):
         return Measurement.passed("\\x1b[31m" + "x" * 100000)
     def from_file(self):
         ok = Path(self.options.file).read_text() == "ok"
         return Measurement.passed("good") if ok else Measurement.failed("bad")
 
+class OnlyTest(Misbehave):
+    only = "test"
+
+class Patient(Misbehave):
+    failures = 3
+    window = 4
+    over = 1000.0
+
 @hookimpl
 def allotment_promise_types():
     return (
+        PromiseType("only_test", "misbehaving:OnlyTest"),
+        PromiseType("patient", "misbehaving:Patient"),
         PromiseType("misbehave", "misbehaving:Misbehave"),
         PromiseType("gone", "no_such_module:Promise"),
         PromiseType("no_promise", "misbehaving:Options"),
@@ -117,12 +156,15 @@ def partition(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def promise(partition: Path) -> Callable[..., Path]:
-    """Write a promise file."""
+    """Write a promise file; ``fields`` are those besides type, options and timeout."""
 
-    def write(name: str, type: str = "misbehave", timeout: float = 20.0, **options: Any) -> Path:
+    def write(
+        name: str, type: str = "misbehave", timeout: float = 20.0, fields: dict[str, Any] | None = None, **options: Any
+    ) -> Path:
         path = partition / "etc/promise" / f"{name}.json"
         options = {key.replace("_", "-"): value for key, value in options.items()}
-        path.write_text(json.dumps({"format": 1, "type": type, "options": options, "timeout": timeout}))
+        data = {"format": 1, "type": type, "options": options, "timeout": timeout, **(fields or {})}
+        path.write_text(json.dumps(data))
         return path
 
     return write
