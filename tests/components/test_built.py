@@ -78,6 +78,26 @@ $LOCATION/sbin/nginx -p $PWD -c nginx.conf -s quit""", "hello world"),
 $LOCATION/sbin/haproxy -c -f haproxy.cfg && $LOCATION/sbin/haproxy -vv""", "Built with PCRE2 version : 10.42 2022-12-11"),
     "openssl": ("printf abc | $LOCATION/bin/openssl dgst -sha1 -r", "a9993e364706816aba3e25717850c26c9cd0d89d *stdin"),
     "sqlite3": ("$LOCATION/bin/sqlite3 :memory: 'select sqlite_version(), 6 * 7'", "3.46.1|42"),
+    "popt": (f"""cat > program.c <<'END'
+#include <popt.h>
+#include <stdio.h>
+int main(int count, const char **words) {{
+    int value = 0;
+    struct poptOption options[] = {{{{"six", 's', POPT_ARG_INT, &value, 0, 0, 0}}, POPT_TABLEEND}};
+    poptContext context = poptGetContext(0, count, words, options, 0);
+    return poptGetNextOpt(context) != -1 || printf("six is %d\\n", value) < 0;
+}}
+END
+{LINK} -lpopt && ./program --six 6""", "six is 6"),
+    "rsync": ("""mkdir one two && echo text > one/file && ln -s file one/link
+$LOCATION/bin/rsync -rtpl --delete --link-dest=../one one/ two && readlink two/link && test one/file -ef two/file""", "file"),
+    "openssh": ("""$LOCATION/bin/ssh-keygen -q -t ed25519 -N '' -f host
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+printf "ListenAddress 127.0.0.1:$port\nHostKey $PWD/host\nPidFile $PWD/pid\n" > config
+$LOCATION/sbin/sshd -f $PWD/config
+until [ -s pid ]; do sleep 0.1; done
+$LOCATION/bin/ssh-keyscan -p $port 127.0.0.1 | cut -d ' ' -f 2
+kill $(cat pid)""", "ssh-ed25519"),
     "redis": ("""$LOCATION/bin/redis-server --port 0 --unixsocket socket --save '' --daemonize yes --pidfile $PWD/pid
 until [ -S socket ]; do sleep 0.1; done
 $LOCATION/bin/redis-cli -s socket set key value
