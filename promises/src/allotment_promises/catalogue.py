@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What promises a partition has: its ``etc/promise`` folder, read without starting anything."""
+"""What promises a partition has: its folders ``etc/promise`` and ``etc/plugin``, read without starting anything."""
 
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,7 @@ from allotment.atomic import read_limited
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.promise import PromiseFile
+from allotment_promises.modules import facts
 
 FOLDER = Path("etc/promise")
 FILE_LIMIT = 1 << 20  # bytes of a promise file
@@ -18,16 +20,17 @@ TIMEOUT_LIMIT = 300.0  # seconds
 COUNT_LIMIT = 1000  # runs that a promise may look back on
 NAME_LIMIT = 200  # characters: the name is also a file's name in the history
 EXECUTABLE = PromiseFile("executable")  # period and timeout of an executable
+MODULE = PromiseFile("module")
 
 
 @dataclass(frozen=True)
 class Promise:
     """One promise of a partition. With a ``problem`` it can't be run, and its result is ``error`` with that text."""
 
-    name: str  # the file's name, without ``.json``
+    name: str  # the file's name, without ``.json`` and ``.py``
     path: Path
     file: PromiseFile
-    kind: Literal["file", "executable"] = "file"
+    kind: Literal["file", "executable", "module"] = "file"
     problem: str = ""
 
     @property
@@ -55,24 +58,50 @@ class Timing:
 def read(partition: Path) -> list[Promise]:
     """Return the promises of a partition, ordered by name; broken files too, each with its problem.
 
-    Hidden files are passed over: they are files being written. A partition without ``etc/promise`` has none.
+    Hidden files are passed over: they are files being written. So is what is no Python file in ``etc/plugin``. A
+    partition without these folders has none.
     """
-    try:
-        with os.scandir(partition / FOLDER) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        problem = f"{FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
-        return [Promise("promise", partition / FOLDER, EXECUTABLE, problem=problem)]
     found: dict[str, Promise] = {}
-    for name in names:
-        promise = _read(partition / FOLDER / name)
+    for promise in [*_promises(partition), *_modules(partition)]:
         if promise.name in found:
             other = found[promise.name].path.name
             promise = _broken(promise.path, f"{other} has the same name", "Rename one of the two", promise.name)
         found[promise.name] = promise
     return sorted(found.values(), key=lambda promise: promise.name)
+
+
+def _promises(partition: Path) -> Iterator[Promise]:
+    try:
+        names = _names(partition / FOLDER)
+    except OSError as error:
+        problem = f"{FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
+        yield Promise("promise", partition / FOLDER, EXECUTABLE, problem=problem)
+        return
+    for name in names:
+        yield _read(partition / FOLDER / name)
+
+
+def _modules(partition: Path) -> Iterator[Promise]:
+    try:
+        names = _names(partition / facts.FOLDER)
+    except OSError as error:
+        problem = f"{facts.FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
+        yield Promise("plugin", partition / facts.FOLDER, MODULE, "module", problem)
+        return
+    for name in names:
+        if name.endswith(".py") and not name.startswith("__init__") and len(name) <= NAME_LIMIT and name.isprintable():
+            path = partition / facts.FOLDER / name
+            known = facts.read(partition, path)
+            file = PromiseFile("module", period=known.period, only=known.only, bang=known.bang)
+            yield Promise(path.stem, path, file, "module")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _read(path: Path) -> Promise:

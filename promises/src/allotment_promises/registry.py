@@ -14,6 +14,8 @@ from allotment_promises.catalogue import FOLDER, Promise
 from allotment_promises.executable import Executable
 from allotment_promises.executable import Options as ExecutableOptions
 from allotment_promises.generic import GenericPromise, Layer
+from allotment_promises.modules.module import Module
+from allotment_promises.modules.module import Options as ModuleOptions
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Traits:
     failures: int
     window: int
     over: float  # seconds
+
+
+_KINDS: dict[str, type[GenericPromise[Any]]] = {"executable": Executable, "module": Module}
 
 
 class PromiseTypes:
@@ -51,6 +56,8 @@ class PromiseTypes:
         if promise.kind == "executable":
             options: Any = ExecutableOptions(promise.path, promise.timeout)
             return Executable(options, partition, promise.name)
+        if promise.kind == "module":
+            return Module(ModuleOptions(promise.path, promise.timeout), partition, promise.name)
         place = FOLDER / promise.path.name
         cls = self._find(promise.file.type, str(place))
         try:
@@ -63,7 +70,7 @@ class PromiseTypes:
 
     def traits(self, promise: Promise) -> Traits:
         """Return what holds for ``promise`` without making its object; one that can't be made has the defaults."""
-        cls = Executable if promise.kind == "executable" else self._types.get(promise.file.type, GenericPromise)
+        cls = _KINDS.get(promise.kind) or self._types.get(promise.file.type) or GenericPromise
         file = promise.file
         failures = file.failures or cls.failures
         window = max(file.window or cls.window, failures)
