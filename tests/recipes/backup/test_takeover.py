@@ -40,7 +40,12 @@ def test_a_takeover_is_told_and_stays_as_it_was(make_recipe: Make, tmp_path: Pat
     found = json.loads((tmp_path / "srv/takeover.json").read_text())
     with noted(tmp_path / "srv/import/status.json") as whole:
         whole(Generation(name_at(2e9), 1, 2))
-    assert take_over(tmp_path).stdout == done.stdout
+    for words in ([], ["--force"]):
+        again = take_over(tmp_path, *words)
+        what = f"this instance took over at {found['moment']} with the data of {LAST}"
+        fix = f"Nothing is to be done; to undo it, remove {tmp_path}/srv/takeover.json"
+        assert (again.returncode, again.stderr) == (1, f"error: {what}. {fix}.\n")
+    assert json.loads((tmp_path / "srv/takeover.json").read_text()) == found
     after = make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"})
     told = [after.raw[option] for option in ("is-taken-over", "moment", "generation")]
     assert told == ["true", found["moment"], LAST]
@@ -67,6 +72,39 @@ def test_nobody_takes_over_in_the_middle_of_a_restore(make_recipe: Make, tmp_pat
         assert take_over(tmp_path, "--force").returncode == 75
     assert not (tmp_path / "srv/takeover.json").exists()
     assert take_over(tmp_path).returncode == 0
+
+
+def test_the_node_is_asked_to_process_also_when_that_was_cut(make_recipe: Make, tmp_path: Path) -> None:
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
+    restore(tmp_path)
+    asked = tmp_path / ".allotment/process"
+    asked.parent.mkdir()
+    assert take_over(tmp_path).returncode == 0
+    text = asked.read_text()
+    assert text == f"taken over at {json.loads((tmp_path / 'srv/takeover.json').read_text())['moment']}\n"
+    asked.unlink()
+    assert take_over(tmp_path).returncode == 1
+    assert asked.read_text() == text
+
+
+def test_who_has_nothing_of_the_main_one_does_not_take_its_place(make_recipe: Make, tmp_path: Path) -> None:
+    options = {"import-folder": "srv/import", "main": "standby-1", "since": "2026-11-23T10:30:00Z"}
+    make_recipe(backup_takeover.Recipe, options).install()
+    restore(tmp_path)
+    problem = "standby-1 has taken over already, and nothing that it exported since is restored here"
+    fix = "If standby-1 is lost as well, wait for a push of its data; or add --force to go on with what is there"
+    assert take_over(tmp_path).stderr == f"error: {problem}. {fix}.\n"
+    with noted(tmp_path / "srv/import/status.json") as whole:
+        whole(Generation(name_at(1_795_429_800.0), 1, 2))
+    assert take_over(tmp_path).returncode == 0
+    assert json.loads((tmp_path / "srv/takeover.json").read_text())["predecessor"] == "standby-1"
+    assert make_recipe(backup_takeover.Recipe, options).raw["predecessor"] == "standby-1"
+
+
+def test_a_moment_that_is_none_is_an_error(make_recipe: Make) -> None:
+    message = "[part] since: 'now' is not a moment. Write it like 2026-11-23T10:30:00Z."
+    with pytest.raises(AllotmentError, match=re.escape(message)):
+        make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import", "since": "now"})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "moment": "a", "generation": "b"}'])
