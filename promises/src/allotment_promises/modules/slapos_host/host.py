@@ -95,10 +95,10 @@ def _converse(request: Mapping[str, Any], stream: BinaryIO, say: Say) -> None:
     try:
         say(_found(promise, runs))
         result = _judge(promise, json.loads(stream.readline())["phase"])
-        may_bang = promise.isBangAllowed() and isinstance(result, generic.AnomalyResult)
-        say({"failed": bool(result.hasFailed()), "message": str(result.message or ""), "bang": may_bang})
     finally:
-        runs.close()
+        runs.close()  # before the answer: who has it ends this process
+    may_bang = promise.isBangAllowed() and isinstance(result, generic.AnomalyResult)
+    say({"failed": bool(result.hasFailed()), "message": str(result.message or ""), "bang": may_bang})
 
 
 def _make(request: Mapping[str, Any], runs: Runs) -> generic.GenericPromise:
