@@ -96,11 +96,11 @@ def test_series_has_single_values_then_means_of_hours(partition: Path) -> None:
         times = [time for time, _ in found]
         assert times == sorted(times)
         assert {value for _, value in found[:24]} == {29.5}
-        single = [item for item in history.points("web", "load", 0, now[0]) if not item.is_hour]
+        single = [item for item in history.points("web", "load", 0, now[0]) if not item.seconds]
         assert 2 * 1440 <= len(single) <= 2 * 1440 + 240
         assert [item.mean for item in single[-2:]] == [58.0, 59.0]
         hour = history.points("web", "load", 0, now[0])[1]
-        assert (hour.low, hour.mean, hour.high, hour.is_hour) == (0.0, 29.5, 59.0, True)
+        assert (hour.low, hour.mean, hour.high, hour.count, hour.seconds) == (0.0, 29.5, 59.0, 60, 3600)
         assert history.series("web", "load", 120) == [(now[0] - 120, 57.0), (now[0] - 60, 58.0), (now[0], 59.0)]
         assert history.metrics("web") == {"load": ""}
 
@@ -136,7 +136,7 @@ def test_clock_that_goes_back_and_forth_leaves_the_order(partition: Path) -> Non
     now = [NOW]
     with History(partition, lambda: now[0]) as history:
         _fill(history, 1000)
-        before = [item for item in history.points("web", "load", 0, 2 * NOW) if not item.is_hour]
+        before = [item for item in history.points("web", "load", 0, 2 * NOW) if not item.seconds]
         now[0] = NOW + 10 * 366 * DAY
         for minute in range(60):
             history.append_all([("web", Record(now[0] + 60 * minute, 0, True))])
@@ -144,7 +144,7 @@ def test_clock_that_goes_back_and_forth_leaves_the_order(partition: Path) -> Non
         for minute in range(200):
             history.append_all([("web", Record(now[0] + 60 * minute, 0, True))])
         assert [item.time for item in history.newest("web", 2)] == [now[0] + 60 * 198, now[0] + 60 * 199]
-        after = [item for item in history.points("web", "load", 0, 2 * NOW) if not item.is_hour]
+        after = [item for item in history.points("web", "load", 0, 2 * NOW) if not item.seconds]
         assert len(before) - 120 <= len(after)
 
 

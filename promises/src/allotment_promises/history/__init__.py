@@ -5,7 +5,18 @@ Records are kept one by one for two days, counted by the hour for a year; so is 
 """
 
 from allotment_promises.history.file import FOLDER, NAME, HistoryError
-from allotment_promises.history.records import MESSAGE_LIMIT, Record, Streak
-from allotment_promises.history.store import History, Latest, Point
+from allotment_promises.history.records import MESSAGE_LIMIT, Latest, Point, Record, Streak, Uptime
+from allotment_promises.history.store import History
 
-__all__ = ["FOLDER", "MESSAGE_LIMIT", "NAME", "History", "HistoryError", "Latest", "Point", "Record", "Streak"]
+__all__ = [
+    "FOLDER",
+    "MESSAGE_LIMIT",
+    "NAME",
+    "History",
+    "HistoryError",
+    "Latest",
+    "Point",
+    "Record",
+    "Streak",
+    "Uptime",
+]

@@ -19,6 +19,18 @@ _DATA_LIMIT: Final = 1 << 21  # bytes of a chunk or week, unpacked
 _STATES: Final = "012"  # PASSED, FAILED, ERROR
 PASSED, FAILED, ERROR = 0, 1, 2
 
+# What reading data that somebody else wrote may raise.
+_BROKEN: Final = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    RecursionError,
+    OverflowError,
+    zlib.error,
+)
+
 Key = tuple[str, str]  # a metric's name and unit
 
 
@@ -109,7 +121,23 @@ def unpack_rows(data: bytes) -> list[Row]:
             Row(time, int(seconds[number]), _STATES.index(states[number]), str(messages.get(str(number), "")), found)
             for number, (time, found) in enumerate(zip(times, metrics, strict=True))
         ]
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError, OverflowError, zlib.error):
+    except _BROKEN:
+        return []
+
+
+def unpack_values(data: bytes, metric: str) -> list[tuple[int, float]]:
+    """Return only the times (milliseconds) and values of one metric in a chunk; none when it is broken."""
+    try:
+        differences, _, _, _, columns = _unpack(data)
+        times = _sums(differences)
+        return [
+            (time, _number(value))
+            for name, _, values in columns
+            if name == metric
+            for time, value in zip(times, values, strict=True)
+            if value is not None
+        ]
+    except _BROKEN:
         return []
 
 
@@ -120,15 +148,10 @@ def pack_hours(hours: Mapping[int, Hour]) -> bytes:
     columns = []
     for key in dict.fromkeys(key for hour in ordered for key in hour.metrics):
         spans = [hour.metrics.get(key) or Span(0, 0.0, 0.0, 0.0) for hour in ordered]
-        columns.append(
-            [
-                *key,
-                [span.count for span in spans],
-                [_short(span.low) for span in spans],
-                [_short(span.mean) for span in spans],
-                [_short(span.high) for span in spans],
-            ]
-        )
+        means = [_short(span.mean, 6) for span in spans]
+        below = [_short(max(mean - span.low, 0.0), 3) for mean, span in zip(means, spans, strict=True)]
+        above = [_short(max(span.high - mean, 0.0), 3) for mean, span in zip(means, spans, strict=True)]
+        columns.append([*key, [span.count for span in spans], below, means, above])
     counts = [[hour.counts[state] for hour in ordered] for state in (PASSED, FAILED, ERROR)]
     return _pack([_differences(numbers), *counts, columns])
 
@@ -137,17 +160,31 @@ def unpack_hours(data: bytes) -> dict[int, Hour]:
     """Return the counts of a week by the hour; none when it is broken."""
     try:
         differences, passed, failed, errors, columns = _unpack(data)
-        numbers = _sums(differences)
+        numbers = _hours(differences)
         hours = [Hour([int(count) for count in counts]) for counts in zip(passed, failed, errors, strict=True)]
-        for name, unit, counts, *values in columns:
-            for hour, count, *low_mean_high in zip(hours, counts, *values, strict=True):
-                if count:
-                    low, mean, high = map(_number, low_mean_high)
-                    hour.metrics[str(name), str(unit)] = Span(int(count), low, mean, high)
-        found = dict(zip(numbers, hours, strict=True))
-        return found if all(0 <= number < WEEK_HOURS for number in found) else {}
-    except (ValueError, TypeError, RecursionError, OverflowError, zlib.error):
+        for name, unit, *values in columns:
+            for hour, span in zip(hours, _spans(values), strict=True):
+                if span.count:
+                    hour.metrics[str(name), str(unit)] = span
+        return dict(zip(numbers, hours, strict=True))
+    except _BROKEN:
         return {}
+
+
+def unpack_spans(data: bytes, metric: str) -> list[tuple[int, Span]]:
+    """Return only the hours of a week in which there is one metric; none when it is broken."""
+    try:
+        differences, _, _, _, columns = _unpack(data)
+        numbers = _hours(differences)
+        return [
+            (number, span)
+            for name, _, *values in columns
+            if name == metric
+            for number, span in zip(numbers, _spans(values), strict=True)
+            if span.count
+        ]
+    except _BROKEN:
+        return []
 
 
 def count_rows(hours: dict[int, Hour], rows: Iterable[Row]) -> None:
@@ -187,6 +224,20 @@ def _sums(differences: Sequence[Any]) -> list[int]:
     return found
 
 
+def _hours(differences: Sequence[Any]) -> list[int]:
+    numbers = _sums(differences)
+    if not all(0 <= number < WEEK_HOURS for number in numbers):
+        raise ValueError("no hour of a week")
+    return numbers
+
+
+def _spans(values: Sequence[Sequence[Any]]) -> list[Span]:
+    return [
+        Span(int(count), _number(mean - below), _number(mean), _number(mean + above))
+        for count, below, mean, above in zip(*values, strict=True)
+    ]
+
+
 def _number(value: Any) -> float:
     number = float(value)
     if not math.isfinite(number):
@@ -194,6 +245,6 @@ def _number(value: Any) -> float:
     return number
 
 
-def _short(value: float) -> float:
-    """Round to six digits: a curve of a year needs no more."""
-    return float(f"{value:.6g}")
+def _short(value: float, digits: int) -> float:
+    """Round: a curve of a year needs no more than six digits, and what lies around it no more than three."""
+    return float(f"{value:.{digits}g}")

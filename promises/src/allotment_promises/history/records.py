@@ -44,3 +44,46 @@ class Streak:
     def is_change(self) -> bool:
         """Whether the state became another; the first streak of a promise is one when it does not pass."""
         return self.state != (self.before or PromiseStatus.PASSED)
+
+
+@dataclass(frozen=True)
+class Latest:
+    """The newest measurement of a promise, in short."""
+
+    name: str
+    state: PromiseStatus  # of the measurement by itself
+    time: float  # UTC epoch, seconds
+    period: float  # seconds
+    count: int  # measurements so far
+
+
+@dataclass(frozen=True)
+class Point:
+    """A metric at one time (then the three values are one), or in the time that begins there."""
+
+    time: float  # UTC epoch, seconds
+    low: float
+    mean: float
+    high: float
+    count: int = 1  # of measurements
+    seconds: float = 0.0  # that the point stands for: 0, or an hour, or what a query asked for
+
+
+@dataclass(frozen=True)
+class Uptime:
+    """How a promise's time is shared out among its states; what is missing in a period is not known."""
+
+    name: str
+    passed: float = 0.0  # seconds
+    failed: float = 0.0
+    error: float = 0.0  # seconds in which the promise itself failed: whether all was well is not known
+
+    @property
+    def known(self) -> float:
+        """Seconds in which it passed or failed."""
+        return self.passed + self.failed
+
+    @property
+    def ratio(self) -> float | None:
+        """The part of the known time in which it passed, 0 to 1; None when nothing is known."""
+        return self.passed / self.known if self.known else None

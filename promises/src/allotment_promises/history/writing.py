@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens in the one transaction in which a batch is written: append, continue streaks, pack, expire."""
 
+import json
 import math
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,7 +31,7 @@ _RAW: Final = 2 * 86400.0  # seconds that records are kept one by one ...
 _RAW_CHUNKS: Final = 100  # ... and not more chunks than these
 _STREAKS: Final = 10_000  # of a promise; one that changes more often all year long keeps the newest
 _VOUCHED: Final = 3  # periods after which a measurement says nothing any more
-_PACKED_AT_ONCE: Final = 20  # promises: all of a partition are due to be packed at the same time
+_PACKED_AT_ONCE: Final = 20  # chunks, and more in a large batch: all of a partition's are full at the same time
 
 
 @dataclass
@@ -45,29 +46,29 @@ class _Known:
     packed: int
 
 
-def append(database: sqlite3.Connection, records: Iterable[tuple[str, Record]], now: float) -> None:
+def append(database: sqlite3.Connection, records: Sequence[tuple[str, Record]], now: float) -> None:
     """Write records; the caller begins and ends the transaction."""
-    rows = database.execute("SELECT name, id, state, last, period, count, packed FROM promises")
-    known = {name: _Known(*values) for name, *values in rows}
+    known = _known(database, {name for name, _ in records})
     appended = []
-    touched: dict[str, _Known] = {}
     for name, record in records:
         row = _row(record)
         promise = known.get(name) or _begin(database, name)
-        known[name] = touched[name] = promise
+        known[name] = promise
         appended.append(
             (promise.id, promise.count, row.time, row.seconds, row.state, row.message, metrics_text(row.metrics))
         )
         _continue(database, promise, row, record.message[:MESSAGE_LIMIT])
         promise.period = _milliseconds(record.period)
     database.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", appended)
-    full = sorted((item for item in touched.values() if item.count - item.packed >= 2 * CHUNK), key=lambda x: x.packed)
-    for promise in full[:_PACKED_AT_ONCE]:
-        _pack(database, promise)
-        _expire(database, promise, now)
+    left = _PACKED_AT_ONCE + 2 * len(appended) // CHUNK
+    for promise in sorted(known.values(), key=lambda item: item.packed - item.count):
+        while promise.count - promise.packed >= 2 * CHUNK and left > 0:
+            _pack(database, promise)
+            _expire(database, promise, now)
+            left -= 1
     database.executemany(
         "UPDATE promises SET state = ?, last = ?, period = ?, count = ?, packed = ? WHERE id = ?",
-        [(item.state, item.last, item.period, item.count, item.packed, item.id) for item in touched.values()],
+        [(item.state, item.last, item.period, item.count, item.packed, item.id) for item in known.values()],
     )
 
 
@@ -77,6 +78,14 @@ def forget(database: sqlite3.Connection, ids: Iterable[int]) -> None:
         for table in ("records", "chunks", "weeks", "streaks"):
             database.execute(f"DELETE FROM {table} WHERE promise = ?", (id,))
         database.execute("DELETE FROM promises WHERE id = ?", (id,))
+
+
+def _known(database: sqlite3.Connection, names: Iterable[str]) -> dict[str, _Known]:
+    sql = (
+        "SELECT name, id, state, last, period, count, packed FROM promises "
+        "WHERE name IN (SELECT value FROM json_each(?))"
+    )
+    return {name: _Known(*values) for name, *values in database.execute(sql, (json.dumps(list(names)),))}
 
 
 def _row(record: Record) -> Row:
