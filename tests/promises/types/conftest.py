@@ -3,10 +3,18 @@
 
 import http.server
 import importlib
+import json
+import os
+import pwd
+import shutil
 import socket
 import ssl
+import subprocess
+import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +22,7 @@ import pytest
 import trustme
 
 from allotment.options import parse_options
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Measurement, Metric
 
 
 @pytest.fixture
@@ -24,7 +32,8 @@ def make_promise(tmp_path: Path) -> Callable[..., GenericPromise[Any]]:
     def make(type: str, /, **options: Any) -> GenericPromise[Any]:
         module = importlib.import_module(f"allotment_promises.types.{type}")
         cls = getattr(module, "".join(map(str.capitalize, type.split("_"))))
-        raw = {name.replace("_", "-"): value for name, value in options.items()}
+        given = {name.replace("_", "-"): value for name, value in options.items()}
+        raw = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
         made: GenericPromise[Any] = cls(parse_options(module.Options, raw), tmp_path, "name")
         made.target()  # is asked for before anything is measured
         return made
@@ -40,6 +49,51 @@ def measure(make_promise: Callable[..., GenericPromise[Any]]) -> Callable[..., M
         measured = make_promise(type, **options).sense()
         assert isinstance(measured, Measurement)
         return measured
+
+    return run
+
+
+_INSIDE = """
+import importlib, json, subprocess, sys, time
+from dataclasses import asdict
+from pathlib import Path
+from allotment.options import parse_options
+type, options, folder, meanwhile = json.loads(sys.argv[1])
+module = importlib.import_module("allotment_promises.types." + type)
+cls = getattr(module, "".join(map(str.capitalize, type.split("_"))))
+promise = cls(parse_options(module.Options, options), Path(folder), "name")
+before, found = time.time(), [promise.sense()]
+for command in meanwhile:
+    subprocess.run(["sh", "-ec", command], check=True, stdout=sys.stderr)
+    metrics = found[-1].metrics
+    promise.series = lambda name, seconds: [(before, metrics[name].value)] if name in metrics else []
+    found.append(promise.sense())
+print(json.dumps([asdict(item) for item in found]))
+"""
+
+
+@pytest.fixture
+def measure_inside(tmp_path: Path) -> Callable[..., list[Measurement]]:
+    """Measure in namespaces of its own, any user's: once after ``setup``, and once after each command ``meanwhile``.
+
+    ``flags`` are those of unshare, ``setup`` and the commands are of the shell, run as the namespace's root. What was
+    measured is the promise's past when it measures again.
+    """
+
+    def run(flags: str, setup: str, type: str, meanwhile: Sequence[str] = (), **options: Any) -> list[Measurement]:
+        raw = {name.replace("_", "-"): value for name, value in options.items()}
+        command = ["unshare", "--user", "--map-root-user", *flags.split(), "sh", "-ec", f'{setup}\nexec "$@"', "sh"]
+        arguments = [sys.executable, "-c", _INSIDE, json.dumps([type, raw, str(tmp_path), list(meanwhile)])]
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+        if done.returncode and "unshare: unshare failed" in done.stderr:
+            pytest.skip("needs user namespaces")
+        assert done.returncode == 0, done.stderr
+        return [
+            Measurement(
+                item["is_passed"], item["message"], {key: Metric(**one) for key, one in item["metrics"].items()}
+            )
+            for item in json.loads(done.stdout)
+        ]
 
     return run
 
@@ -111,3 +165,88 @@ def serve() -> Iterator[Callable[..., str]]:
     yield start
     for stop in reversed(stops):
         stop()
+
+
+# Database servers: each is started by the first test that wants it
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder with a short name, for unix sockets; its servers are ended before it goes."""
+    with tempfile.TemporaryDirectory(prefix="a-") as folder:
+        yield Path(folder)
+
+
+class Server:
+    """A program that serves until the session ends."""
+
+    def __init__(self, command: list[str], folder: Path, is_ready: Callable[["Server"], bool]) -> None:
+        self.folder = folder
+        self.socket = folder / "socket"
+        with (folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while not is_ready(self):
+            assert self.process.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < deadline, (folder / "log").read_text()
+            time.sleep(0.02)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait(20)
+
+
+def _accepts(server: Server) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(server.socket)) == 0
+
+
+@pytest.fixture(scope="session")
+def start_mariadb(server_folder: Path) -> Iterator[Callable[..., Server]]:
+    """Start a MariaDB on ``<folder>/socket`` with further options; the user root has the password ``planted``."""
+    install, daemon = shutil.which("mariadb-install-db"), shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+    if install is None or not Path(daemon).exists():
+        pytest.skip("needs MariaDB")
+    user = f"--user={pwd.getpwuid(os.getuid()).pw_name}"
+    words = [install, "--no-defaults", f"--datadir={server_folder}/fresh", user, "--skip-test-db"]
+    words += ["--auth-root-authentication-method=normal"]
+    subprocess.run(words, check=True, timeout=110, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    servers: list[Server] = []
+
+    def start(name: str, *options: str) -> Server:
+        folder = server_folder / name
+        shutil.copytree(server_folder / "fresh", folder / "data")
+        (folder / "first.sql").write_text("set password for root@localhost = password('planted');\n")
+        command = [daemon, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/socket", user]
+        command += [f"--pid-file={folder}/pid", f"--init-file={folder}/first.sql", *options]
+        servers.append(Server(command, folder, _accepts))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()
+
+
+@pytest.fixture(scope="session")
+def mariadb(start_mariadb: Callable[..., Server]) -> Path:
+    """The folder of a running MariaDB."""
+    return start_mariadb("mariadb", "--skip-networking").folder
+
+
+@pytest.fixture
+def start_redis(server_folder: Path) -> Iterator[Callable[..., Server]]:
+    """Start a Redis on ``<folder>/socket`` with further options."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs redis-server")
+    servers: list[Server] = []
+
+    def start(*options: str) -> Server:
+        folder = Path(tempfile.mkdtemp(dir=server_folder))
+        command = [program, "--unixsocket", str(folder / "socket"), "--save", "", *options]
+        servers.append(Server([*command, *(() if "--port" in options else ("--port", "0"))], folder, _accepts))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.end()
