@@ -18,6 +18,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_log_rate", "allotment_promises.types.check_log_rate:CheckLogRate"),
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
         PromiseType("check_port_closed", "allotment_promises.types.check_port_closed:CheckPortClosed"),
+        PromiseType("check_process_count", "allotment_promises.types.check_process_count:CheckProcessCount"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_sql_query", "allotment_promises.types.check_sql_query:CheckSqlQuery"),
         PromiseType("check_tls", "allotment_promises.types.check_tls:CheckTls"),
