@@ -19,6 +19,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
         PromiseType("check_port_closed", "allotment_promises.types.check_port_closed:CheckPortClosed"),
         PromiseType("check_process_count", "allotment_promises.types.check_process_count:CheckProcessCount"),
+        PromiseType("check_ram_usage", "allotment_promises.types.check_ram_usage:CheckRamUsage"),
         PromiseType("check_server_cpu_load", "allotment_promises.types.check_server_cpu_load:CheckServerCpuLoad"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_sql_query", "allotment_promises.types.check_sql_query:CheckSqlQuery"),
