@@ -335,23 +335,37 @@ def test_the_umask_of_the_caller_does_not_matter(partition: Any) -> None:
     assert stat.S_IMODE((partition.folder / "etc/one").stat().st_mode) == 0o644
 
 
-def test_parts_of_a_release_that_refer_to_each_other_are_an_error(release: Any) -> None:
-    result = release.build(
-        """\
-        [buildout]
-        parts = one two
-        [one]
-        recipe = allotment.recipes:template.jinja2
-        mode = 0644
-        inline = ${two:output}
-        output = ${buildout:directory}/one
-        [two]
-        recipe = allotment.recipes:template.jinja2
-        inline = ${one:mode}
-        output = ${buildout:directory}/two
-        """
-    )
-    assert result.error.startswith("[two] refers to itself: two -> one -> two. Take one")
+CIRCLE = """\
+    [buildout]
+    parts = {parts}
+    [one]
+    recipe = allotment.recipes:template.jinja2
+    mode = {mode}
+    inline = ${{two:output}}
+    output = ${{buildout:directory}}/one
+    [two]
+    recipe = allotment.recipes:template.jinja2
+    inline = ${{one:mode}} ${{three:inline}}
+    output = ${{buildout:directory}}/two
+    [three]
+    recipe = allotment.recipes:template.jinja2
+    inline = {text}
+    context = raw other ${{one:recipe}}
+    output = ${{buildout:directory}}/three
+    """
+
+
+def test_parts_that_refer_to_each_other_are_known_by_the_inputs_of_all(release: Any) -> None:
+    def hashes(**fields: str) -> dict[str, str]:
+        result = release.build(CIRCLE.format(**{"parts": "one two three", "mode": "0644", "text": "x", **fields}))
+        assert result.error == ""
+        return dict(result.parts)
+
+    first = hashes()
+    assert release.text("two") == "0644 x"
+    assert hashes(parts="three two one") == first, "whichever is asked for first"
+    for other in (hashes(mode="0600"), hashes(text="y")):
+        assert not set(first.values()) & set(other.values())
 
 
 def test_a_profile_without_parts_is_named(partition: Any) -> None:

@@ -32,6 +32,10 @@ from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.waiting import Waiting
 
 
+class _CircleFound(Exception):
+    """Parts that refer to each other were met for the first time; now they are noted."""
+
+
 class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no types
     """One run over one profile. ``run_parts`` is the way in; the rest are upstream's steps, overridden."""
 
@@ -50,6 +54,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._edges: dict[str, set[str]] = {}
         self._hashes: dict[str, str] = {}
         self._hashing: list[str] = []
+        self._circles: dict[str, frozenset[str]] = {}  # part -> those that refer to each other, itself among them
         self._said: set[str] = set()
         self._installed: dict[str, Any] = {}
         self._on_disk: installed_parts.Parts = []
@@ -148,29 +153,55 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         return found
 
     def part_hash(self, name: str, recipe: Any = None) -> str:
-        """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved."""
-        if name not in self._hashes:
-            recipe = recipe or self._data[name].recipe
-            options = self._data[name]
-            others = {BASE_LOCATION, *getattr(recipe, "not_inputs", ())}  # what names that folder is hashed
-            self._hashes[name] = store.part_hash(
-                {key: options.get(key) for key in options._raw if key not in others},
-                build_version=getattr(recipe, "build_version", 0),
-                references=self._reference_hashes(name),
-                inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
-                roots=self._roots,
-            )
+        """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved.
+
+        Of parts that refer to each other, as SlapOS's may, each one's hash has the inputs of all in it.
+        """
+        while name not in self._hashes:
+            circle = self._circles.get(name, frozenset())
+            try:
+                others = [self._inputs_hash(other, None, circle) for other in sorted(circle - {name})]
+                self._hashes[name] = self._inputs_hash(name, recipe, circle, others)
+            except _CircleFound:
+                if self._hashing:
+                    raise
         return self._hashes[name]
 
-    def _reference_hashes(self, name: str) -> list[str]:
+    def _inputs_hash(self, name: str, recipe: Any, circle: frozenset[str], others: Iterable[str] = ()) -> str:
+        """Return the hash of a part's own inputs, of the parts outside of its circle, and of ``others``."""
+        recipe = recipe or self._data[name].recipe
+        options = self._data[name]
+        left_out = {BASE_LOCATION, *getattr(recipe, "not_inputs", ())}  # what names that folder is hashed
+        return store.part_hash(
+            {key: options.get(key) for key in options._raw if key not in left_out},
+            build_version=getattr(recipe, "build_version", 0),
+            references=[*self._reference_hashes(name, circle), *others],
+            inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
+            roots=self._roots,
+        )
+
+    def _reference_hashes(self, name: str, circle: frozenset[str]) -> list[str]:
         if name in self._hashing:
-            circle = " -> ".join([*self._hashing[self._hashing.index(name) :], name])
-            raise ProfileError(f"[{name}] refers to itself: {circle}", "Take one of these references out")
+            found = frozenset(part for part in self._all_parts_of(name) if name in self._all_parts_of(part))
+            self._circles.update(dict.fromkeys(found, found))
+            raise _CircleFound
         self._hashing.append(name)
         try:
-            return [self.part_hash(part) for part in self.parts_of(name)]
+            # Of a part whose constructor is at work nothing can be used but options, and those are inputs already.
+            parts = [part for part in self.parts_of(name) if part not in circle and part not in self._stack]
+            return [self.part_hash(part) for part in parts]
         finally:
             self._hashing.pop()
+
+    def _all_parts_of(self, name: str) -> set[str]:
+        """Return the parts that a part refers to, directly or through other parts."""
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            new = set(self.parts_of(todo.pop())) - found
+            found |= new
+            todo += new
+        return found
 
     @functools.cached_property
     def _roots(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """slapos.recipe.build, slapos.recipe.cmmi and slapos.recipe.template."""
 
+import json
 import shlex
 from typing import Final
 
 from allotment_recipes.aliases import Alias
 from allotment_recipes.compiled_part import LOCATION
+from allotment_recipes.profiles import BASE_LOCATION
 
 _HOOKS: Final = {
     "pre-configure-hook": "pre-configure",
@@ -13,9 +15,9 @@ _HOOKS: Final = {
     "post-make-hook": "post-install",
 }
 _CALL: Final = """\
-import os, runpy, sys
-path, function, location = sys.argv[1:]
-options = {"location": location, "compile-directory": os.getcwd()}
+import json, os, runpy, sys
+path, function, location, options = sys.argv[1:]
+options = {**json.loads(options), "location": location, "compile-directory": os.getcwd()}
 runpy.run_path(path)[function](options, {"buildout": {"directory": location}}, dict(os.environ))"""
 
 
@@ -38,19 +40,26 @@ def _cmmi(options: dict[str, str]) -> None:
         options.pop("prefix", None)
     for option, text in options.items():
         options[option] = text.replace("%(location)s", LOCATION)
+    hooks = {hook: options.pop(hook, "").strip() for hook in _HOOKS}
+    given = json.dumps({option: text for option, text in options.items() if option != BASE_LOCATION}, sort_keys=True)
     for hook, option in _HOOKS.items():
-        text = options.pop(hook, "").strip()
+        text = hooks[hook]
         if text:
-            commands = [_hook_command(text), options.get(option, "").strip()]
+            commands = [_hook_command(text, given), options.get(option, "").strip()]
             options[option] = "\n".join(filter(None, commands))
             options["host-tools"] = f"{options.get('host-tools', '')} python3".strip()
 
 
-def _hook_command(hook: str) -> str:
-    """Return the shell command that calls ``path#md5:function``, as ``function(options, buildout, environment)``."""
+def _hook_command(hook: str, options: str) -> str:
+    """Return the shell command that calls ``path#md5:function``, as ``function(options, buildout, environment)``.
+
+    It gets a copy of the section's options: what it sets there, nobody reads.
+    """
     address, _, function = hook.rpartition(":")
     path, _, _ = address.partition("#")
-    return f"python3 -c {shlex.quote(_CALL)} {shlex.quote(path)} {shlex.quote(function)} {LOCATION}"
+    return (
+        f"python3 -c {shlex.quote(_CALL)} {shlex.quote(path)} {shlex.quote(function)} {LOCATION} {shlex.quote(options)}"
+    )
 
 
 SLAPOS_RECIPE_BUILD: Final = {

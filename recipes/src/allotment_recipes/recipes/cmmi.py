@@ -31,7 +31,7 @@ class Options(CompileOptions):
     prefix: str = LOCATION  # folder to install to, in @@LOCATION@@
     configure_command: str = ""  # default: what the build system needs; true when there is nothing to configure
     configure_options: str = ""  # arguments of the configure command, over any number of lines
-    make_binary: str = "make"  # the program that builds and installs; empty when there is nothing to make
+    make_binary: str = "make"  # the program that builds and installs; empty: make-targets are a shell command, if any
     make_options: str = ""  # arguments of make, or of ninja, when it builds and when it installs
     make_targets: Words = Words(("install",))  # what make is asked for when it installs
     pre_configure: str = ""  # shell commands before configuring; the first that fails ends the build
@@ -85,17 +85,24 @@ class Recipe(CompiledPart[Options]):
         yield "pre-build", options.pre_build
         yield "make", f"{make}{parallel}"
         yield "pre-install", options.pre_install
-        yield "make install", f"{make} {' '.join(options.make_targets)}" if options.make_targets else ""
+        yield "make install", f"{make} {' '.join(self._targets())}" if self._targets() else ""
         yield "post-install", options.post_install
 
     def _make(self, build: Path) -> tuple[str, str]:
         """Return the command that builds, and what makes it use all cores."""
-        binary = self.options.make_binary.strip() or "true"
+        binary = self.options.make_binary.strip()
+        if not binary:
+            return "", ""
         if self.options.build_system != "configure":
             binary = "ninja" if self.options.build_system == "meson" else binary
             return f"{binary} -C {shlex.quote(str(build))} {_joined(self.options.make_options)}".strip(), f" {jobs()}"
         make = f"{binary} {_joined(self.options.make_options)}".strip()
         return make, f" {jobs()}" if Path(binary.split()[0]).name == "make" else ""
+
+    def _targets(self) -> Sequence[str]:
+        """Return what is installed; without a program that makes, other targets than its own are a command."""
+        targets = self.options.make_targets
+        return () if not self.options.make_binary.strip() and targets == ("install",) else targets
 
     def _configure(self, folder: Path, build: Path) -> str:
         arguments = _joined(self.options.configure_options)

@@ -66,6 +66,7 @@ class Recipe(GenericBaseRecipe[Options]):
             self.pins = pins_of(self.options.setup_eggs, self.buildout) if self.options.setup_eggs else ()
         except AllotmentError as error:
             raise OptionProblem("setup-eggs", error.what, error.fix) from error
+        self.tools = ScriptTools(self, self.variables)  # one: what init sets in self, the others find there
         self.own_location = self._own_location()
         self.publish_option("location", self.own_location if not self.options.location else self.options.location)
         values = self.options.values
@@ -139,10 +140,10 @@ class Recipe(GenericBaseRecipe[Options]):
             return []
         if option != "init":
             self.run.journal.flush()
-        tools = ScriptTools(self, self.variables)
+        self.tools.written = []
         try:
             with self._importing(), in_place(self.folder):
-                exec(code, scope(tools, self.raw.get("location", "")))  # noqa: S102 (the recipe is for that)
+                exec(code, scope(self.tools, self.raw.get("location", "")))  # noqa: S102 (the recipe is for that)
         except Waiting:
             raise
         except AllotmentError as error:
@@ -154,8 +155,8 @@ class Recipe(GenericBaseRecipe[Options]):
             problem = self.run.tokens.scrub(f"{type(error).__name__}: {error}")
             raise AllotmentError(f"{self._place(error, option)}: {problem}", "Correct the Python") from error
         finally:
-            tools.close()
-        return tools.written
+            self.tools.close()
+        return self.tools.written
 
     def _place(self, error: BaseException, option: str) -> str:
         name = f"[{self.name}] {option}"
