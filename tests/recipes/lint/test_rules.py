@@ -181,7 +181,9 @@ def test_a_recipe_by_its_name_in_slapos_takes_any_option_and_is_known_otherwise(
     )
 
 
-@pytest.mark.parametrize("option", ["-extends = early", "-init = password early:passwd", "default = early:output"])
+@pytest.mark.parametrize(
+    "option", ["-extends = early", "-init = a early:b", "default = early:output", "parts-main = early"]
+)
 def test_a_section_that_a_recipe_finds_by_its_name_is_used(tmp_path: Path, option: str) -> None:
     text = f"[buildout]\nparts = out\n[out]\nrecipe = allotment.recipes:publish\n{option}\n[early]\noutput = x\n"
     assert found(tmp_path, text) == []

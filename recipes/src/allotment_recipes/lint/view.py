@@ -27,6 +27,7 @@ from allotment_recipes.lint.profile_text import (
 BUILDOUT: Final = "buildout"
 _TEMPLATE: Final = "buildout_template"  # module of the recipe that replaces references in a file
 _SECTIONS: Final = frozenset({"environment", "-extends"})  # options whose words may be names of sections
+_PARTS: Final = "parts-"  # as those do whose names begin with this, of the recipe backup.role
 _VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
 _INLINE = re.compile(r"\bbuildout(?:\[|\.get\()\s*(['\"])(?P<section>[^'\"]+)\1")  # in Python that stands in an option
 _TEMPLATES = {".in", ".jinja2", ".j2"}
@@ -196,7 +197,8 @@ class View:
     def _named_by(self, option: Option) -> list[str]:
         """Return the sections that an option's words name, alone or as ``section:option``, or that its Python reads."""
         words = [word for line in option.lines for word in line.text.split()]
-        names = {word.partition(":")[0] for word in words if ":" in word or option.name in _SECTIONS}
+        names_sections = option.name in _SECTIONS or option.name.startswith(_PARTS)
+        names = {word.partition(":")[0] for word in words if ":" in word or names_sections}
         names.update(found["section"] for line in option.lines for found in _INLINE.finditer(line.text))
         return [name for name in names if name in self.written]
 
