@@ -26,6 +26,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_process_count", "allotment_promises.types.check_process_count:CheckProcessCount"),
         PromiseType("check_ram_usage", "allotment_promises.types.check_ram_usage:CheckRamUsage"),
         PromiseType("check_server_cpu_load", "allotment_promises.types.check_server_cpu_load:CheckServerCpuLoad"),
+        PromiseType("check_site_json", "allotment_promises.types.check_site_json:CheckSiteJson"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_sql_query", "allotment_promises.types.check_sql_query:CheckSqlQuery"),
         PromiseType("check_swap", "allotment_promises.types.check_swap:CheckSwap"),
