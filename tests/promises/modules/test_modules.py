@@ -55,7 +55,7 @@ def sense(self):
     self.logger.info("%s %s %s %s", found, self.getName(), self.getTitle(), self.getLogFolder())
 """
     module("told", body, after="extra_config_dict = {'url': 'http://a/'}")
-    text = f"['http://a/', 'part0', 20.0, None] told.py told {partition}/.slapgrid/promise/log"
+    text = f"['http://a/', 'part0', 20, None] told.py told {partition}/.slapgrid/promise/log"
     assert seen(run()["told"]) == ("passed", text)
 
 

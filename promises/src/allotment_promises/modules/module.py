@@ -62,7 +62,7 @@ class Module(GenericPromise[Options]):
             "partition-folder": str(self.partition),
             "partition-id": self.partition.name,
             "log-folder": str(self.partition / facts.STATE / "log"),
-            "promise-timeout": self.options.timeout,
+            "promise-timeout": int(self.options.timeout),
         }
 
     def _judge(self, phase: str, measured: Measurement) -> Measurement:

@@ -78,7 +78,8 @@ def _serve(connection: socket.socket) -> None:
         except BaseException as error:  # other people's code: whatever it raises is its own error
             say({"error": _describe(error)})
     finally:
-        signal.pause()
+        while True:
+            signal.pause()
 
 
 def _converse(request: Mapping[str, Any], stream: BinaryIO, say: Say) -> None:
