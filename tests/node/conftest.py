@@ -26,6 +26,7 @@ from allotment_node.agent import Agent
 from allotment_node.config import NodeConfig
 from allotment_node.folder import NodeFolder, remove_tree
 from allotment_node.masters import Masters
+from allotment_promises.catalogue import Timing
 from allotment_promises.result import PromiseResult, PromiseStatus
 from allotment_recipes.engine import BuildResult, InstanceResult
 from allotment_recipes.signing import SigningKey, load_or_create_key, verify
@@ -155,6 +156,7 @@ class FakeEngines:
         self.recipes: Callable[[Path, Mapping[str, Any]], InstanceResult | None] = lambda folder, given: None
         self.build_error = ""
         self.promises: dict[str, dict[str, tuple[str, str]]] = {}  # partition -> name -> status, message
+        self.timing: dict[str, Timing] = {}  # of a promise, where it is not once a minute
         self.checked: list[tuple[str, str, tuple[str, ...]]] = []
 
     def install(
@@ -186,8 +188,9 @@ class FakeEngines:
             if name in found
         ]
 
-    def catalogue(self, partition: Path) -> Mapping[str, float]:
-        return dict.fromkeys(self.promises.get(partition.name, {}), 60.0)
+    def timings(self, partition: Path) -> list[Timing]:
+        names = self.promises.get(partition.name, {})
+        return [dataclasses.replace(self.timing.get(name, Timing("", 60.0)), name=name) for name in sorted(names)]
 
     def close(self) -> None:
         pass

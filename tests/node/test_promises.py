@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus, ObservedInstance
 from allotment_node.observations import Observations
 from allotment_node.promises import PromiseWatch
+from allotment_promises.catalogue import Timing
 
 
 class Clock:
@@ -18,6 +20,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class Bangs(list[tuple[str, list[str]]]):
+    """The bangs so far."""
+
+    def add(self, name: str, broken: Sequence[str]) -> None:
+        self.append((name, list(broken)))
 
 
 @pytest.fixture
@@ -33,10 +42,15 @@ def observations(scratch: Path) -> Observations:
 
 
 @pytest.fixture
-def watch(engines: Any, observations: Observations, clock: Clock, scratch: Path) -> PromiseWatch:
+def bangs() -> Bangs:
+    return Bangs()
+
+
+@pytest.fixture
+def watch(engines: Any, observations: Observations, clock: Clock, scratch: Path, bangs: Bangs) -> PromiseWatch:
     engines.promises["part0"] = {"a": ("passed", ""), "b": ("failed", "not yet")}
     return PromiseWatch(
-        lambda name: scratch / name, engines.launch, engines.catalogue, observations, settle=10.0, clock=clock
+        lambda name: scratch / name, engines.launch, engines.timings, observations, 10.0, bangs.add, clock
     )
 
 
@@ -208,3 +222,88 @@ def test_a_new_agent_watches_on(watch: PromiseWatch, engines: Any, observations:
     assert engines.checked == [("part0", "anomaly", ("a", "b"))]
     watch.adopted("part0", "inst-1")
     assert (watch.check("part0") or 0.0) > 50.0
+
+
+def operate(watch: PromiseWatch, clock: Clock) -> None:
+    """Deploy, and let the time for settling pass."""
+    watch.deployed("part0", "inst-1")
+    watch.check("part0")
+    clock.now += 60.0
+
+
+def test_promises_that_break_in_operation_ask_once_for_their_instance(
+    watch: PromiseWatch, engines: Any, clock: Clock, bangs: Bangs
+) -> None:
+    engines.promises["part0"] = dict.fromkeys("abc", ("passed", ""))
+    engines.timing = {name: Timing("", 60.0, bang=True) for name in "ab"}
+    operate(watch, clock)
+    watch.check("part0")
+    assert bangs == []
+    engines.promises["part0"] = dict.fromkeys("abc", ("failed", "down"))
+    clock.now += 60.0
+    watch.check("part0")
+    assert bangs == [("part0", ["a", "b"])]
+
+
+def test_neither_settling_nor_processing_nor_a_bug_asks_for_an_instance(
+    watch: PromiseWatch, engines: Any, clock: Clock, bangs: Bangs
+) -> None:
+    engines.timing = {name: Timing("", 60.0, bang=True) for name in "ab"}
+    operate(watch, clock)
+    watch.changing("part0")
+    watch.check("part0")
+    watch.adopted("part0", "inst-1")
+    engines.promises["part0"]["b"] = ("error", "a bug")
+    clock.now += 60.0
+    watch.check("part0")
+    assert bangs == []
+
+
+def test_promises_of_one_phase_run_in_it(watch: PromiseWatch, engines: Any, clock: Clock) -> None:
+    engines.promises["part0"]["b"] = ("passed", "")
+    engines.timing = {"a": Timing("", 60.0, only="test"), "b": Timing("", 60.0, only="anomaly")}
+    operate(watch, clock)
+    watch.check("part0")
+    assert engines.checked == [("part0", "test", ("a",)), ("part0", "anomaly", ("b",))]
+
+
+def test_a_machine_that_was_suspended_runs_each_once(watch: PromiseWatch, engines: Any, clock: Clock) -> None:
+    engines.promises["part0"]["b"] = ("passed", "")
+    operate(watch, clock)
+    clock.now += 7 * 3600.0 + 5.0
+    assert watch.check("part0") == pytest.approx(55.0)
+    assert engines.checked[1:] == [("part0", "anomaly", ("a", "b"))]
+
+
+def test_partitions_that_are_due_together_are_spread(
+    watch: PromiseWatch, engines: Any, clock: Clock, observations: Observations
+) -> None:
+    names = [f"part{number}" for number in range(10)]
+    for name in names:
+        observations.put_instance(ObservedInstance(name, f"inst-{name}", 1, InstanceStatus.GREEN))
+        engines.promises[name] = {f"p{number}": ("passed", "") for number in range(50)}
+        watch.adopted(name, f"inst-{name}")
+    delays = [watch.check(name) or 0.0 for name in names]
+    assert [name for name, _, _ in engines.checked] == names[:1]
+    assert delays[1:] == pytest.approx([number / 2 - 0.25 for number in range(1, 10)])  # a hundred promises a second
+    clock.now += 5.0
+    assert [watch.check(name) for name in names[1:]] == pytest.approx([55.0 + delay for delay in delays[1:]])
+
+
+def test_promises_that_can_t_be_read_make_red_until_they_can(
+    watch: PromiseWatch, engines: Any, observations: Observations
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise AllotmentError("part0 is a link")
+
+    watch._timings = broken
+    watch.adopted("part0", "inst-1")
+    assert watch.check("part0") == 30.0
+    seen = observations.instance("part0")
+    assert seen is not None
+    assert seen.status is InstanceStatus.RED
+    assert [item.message for item in seen.promises] == ["can't be read: part0 is a link."]
+    engines.promises["part0"]["b"] = ("passed", "")
+    watch._timings = engines.timings
+    watch.check("part0")
+    assert status(observations) is InstanceStatus.GREEN

@@ -4,7 +4,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Final
 
@@ -64,7 +64,9 @@ class Agent:
             engines.verify,
             config.allow_development,
         )
-        self.watch = PromiseWatch(folder.partition, engines.launch, engines.catalogue, self.observations, config.settle)
+        self.watch = PromiseWatch(
+            folder.partition, engines.launch, engines.timings, self.observations, config.settle, self._bang
+        )
         self.instances = Instances(
             folder,
             config.name,
@@ -79,7 +81,8 @@ class Agent:
             self.watch.changing,
         )
         # Apart, so that a build of hours and a promise that hangs delay no change of an instance.
-        watching = WorkQueue(self._handle, config.workers)
+        # A thread for each partition, if all of them hang: then none waits for another.
+        watching = WorkQueue(self._handle, config.partitions + 1)
         self._queues = {
             "software": WorkQueue(self._handle, 2),
             "partition": WorkQueue(self._handle, config.workers),
@@ -206,6 +209,12 @@ class Agent:
         elif result.running:
             self.watch.adopted(key.name, document.instance)
             self._put("promises", key.name)
+
+    def _bang(self, name: str, broken: Sequence[str]) -> None:
+        """Promises of a partition have broken in operation and ask for it to be processed again."""
+        if self.instances.ask(name):
+            _log.info("%s is processed again, because promises are broken: %s", name, ", ".join(broken))
+            self._put("partition", name)
 
     def _handle_software(self, key: Key) -> None:
         supply = self.documents.supply(key.name) or Supply(key.name)

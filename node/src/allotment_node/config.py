@@ -37,6 +37,7 @@ class NodeConfig:
     workers: int = 4  # partitions processed at the same time
     build_timeout: float = 7200.0  # seconds for one release
     instance_timeout: float = 600.0  # seconds for one processing of a partition
+    promise_memory: int = 512  # MiB that the promises which run in one process may use
     settle: float = 20.0  # seconds that promises may take to be kept after a deployment, before it is called red
 
     def __post_init__(self) -> None:
@@ -48,6 +49,8 @@ class NodeConfig:
             raise OptionProblem("partitions", f"{self.partitions} is too few or too many", f"1 to {MOST_PARTITIONS}")
         if not 1 <= self.workers <= 64:
             raise OptionProblem("workers", f"{self.workers} is too few or too many", "1 to 64")
+        if self.promise_memory < 16:
+            raise OptionProblem("promise-memory", f"{self.promise_memory} MiB is too little", "At least 16")
 
         _ = self.service_limits  # raises on a wrong one
 

@@ -2,13 +2,14 @@
 """What does the work: the build engine of recipes and the launcher of promises, each started when first needed."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from allotment.messages.manifest import ReleaseManifest, SignedManifest
 from allotment_node.config import NodeConfig
-from allotment_node.promises import Mode, Result
+from allotment_node.promises import Result
+from allotment_node.schedule import Mode, Timing
 
 if TYPE_CHECKING:
     from allotment_promises.launcher import Launcher
@@ -24,7 +25,7 @@ class Engines(Protocol):
     def verify(self, signed: SignedManifest, trusted: Iterable[str]) -> None: ...
     def process(self, software: Path, partition: Path, profile: str, log: Path) -> "InstanceResult": ...
     def launch(self, partition: Path, mode: Mode, names: Iterable[str] | None) -> Sequence[Result]: ...
-    def catalogue(self, partition: Path) -> Mapping[str, float]: ...
+    def timings(self, partition: Path) -> Sequence[Timing]: ...
     def close(self) -> None: ...
 
 
@@ -70,18 +71,11 @@ class RealEngines:
 
     def launch(self, partition: Path, mode: Mode, names: Iterable[str] | None) -> Sequence[Result]:
         """Run promises."""
-        with self._lock:
-            if self._launcher is None:
-                from allotment_promises.launcher import Launcher
+        return self._promises().run(partition, mode, names)
 
-                self._launcher = Launcher()
-        return self._launcher.run(partition, mode, names)
-
-    def catalogue(self, partition: Path) -> Mapping[str, float]:
-        """Return the period of each promise."""
-        from allotment_promises.catalogue import read
-
-        return {item.name: item.period for item in read(partition)}
+    def timings(self, partition: Path) -> Sequence[Timing]:
+        """Return when promises run."""
+        return self._promises().timings(partition)
 
     def close(self) -> None:
         """End what runs."""
@@ -98,3 +92,11 @@ class RealEngines:
 
                 self._builder = BuildEngine()
             return self._builder
+
+    def _promises(self) -> "Launcher":
+        with self._lock:
+            if self._launcher is None:
+                from allotment_promises.launcher import Launcher
+
+                self._launcher = Launcher(memory=self._config.promise_memory << 20)
+            return self._launcher

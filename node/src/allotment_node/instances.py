@@ -78,6 +78,7 @@ class Instances:
         self._stopping = stopping
         self._changing = changing
         self._asks = AskLimit()
+        self._asked: set[str] = set()  # partitions that are to be processed because of broken promises
         self._records: dict[str, Processed | None] = {}
         self._locks: dict[str, threading.Lock] = {}
 
@@ -98,6 +99,13 @@ class Instances:
         found = (Partition(self._folder, item.partition) for item in used)
         return [partition.name for partition in found if self._asks_again(partition, partition.asked())]
 
+    def ask(self, name: str) -> bool:
+        """Have the next :meth:`process` of a partition run its recipes; False: it was asked for too recently."""
+        if not self._asks.may(name):
+            return False
+        self._asked.add(name)
+        return True
+
     def _converge(self, partition: Partition, document: DesiredState) -> Pass:
         addresses = (self._addresses.address(partition.name),)
         inputs = input_hash(document, addresses)
@@ -113,6 +121,7 @@ class Instances:
         if self._software.installed(document.manifest) is None:
             self._await_software(document)
             return Pass(wanted=document.manifest)
+        self._asked.discard(partition.name)
         if is_asked:
             self._asks.note(partition.name)
         try:
@@ -139,9 +148,11 @@ class Instances:
         return seen is not None and seen.instance == document.instance
 
     def _asks_again(self, partition: Partition, asked: str) -> bool:
-        """Whether an instance has asked for more than it got with the last processing, and may have it now."""
+        """Whether an instance, or its promises, ask for more than it got last time, and it may have it now."""
         record = self._last(partition)
-        return record is not None and asked not in ("", record.asked) and self._asks.may(partition.name)
+        if record is None or (partition.name not in self._asked and asked in ("", record.asked)):
+            return False
+        return self._asks.may(partition.name)
 
     def _last(self, partition: Partition) -> Processed | None:
         if partition.name not in self._records:
@@ -306,6 +317,7 @@ class Instances:
             self._records[partition.name] = None
             self._rounds.forget(partition.name)
             self._asks.forget(partition.name)
+            self._asked.discard(partition.name)
             _log.info("%s (%s) is destroyed", partition.name, document.name)
         self._documents.bury(document)  # before the master may know: nothing secret is left then
         self._observations.put_instance(

@@ -7,13 +7,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Protocol
 
 from allotment.errors import AllotmentError
 from allotment.messages.desired_state import InstanceStatus, ObservedInstance, ObservedPromise
+from allotment_node.clock import elapsed
 from allotment_node.observations import Observations
+from allotment_node.schedule import NEVER, Mode, Pace, Schedule, Timing
 
-Mode = Literal["test", "anomaly"]
+_MOST_SECONDS: Final = 3600.0  # between two looks at a partition
+_FEWEST: Final = 100.0  # promises that may begin in a second, however few there are
+_NO_TIMINGS: Final = 30.0  # seconds until promises that can't be read are read again
 _log = logging.getLogger(__name__)
 
 
@@ -48,51 +52,55 @@ class Launch(Protocol):
 
 @dataclasses.dataclass
 class _Watch:
-    """A partition's promises: when each is due, and what it last said."""
+    """A partition's promises: when each is due, and how it is judged."""
 
     instance: str
-    periods: Mapping[str, float]
-    due: dict[str, float]
     settled: float  # until then promises may be broken without the instance being called red
-    tries: int = 0
+    schedule: Schedule | None = None  # None: not read yet
+    rate: float = 0.0  # runs in a second
+    has_place: bool = False  # it has waited for its place among those that begin
     judges: bool = True  # False while recipes change what the promises look at
 
 
 class PromiseWatch:
     """Runs promises and keeps an instance's status by them. One thread at a time for a partition.
 
-    ``catalogue`` returns the names and periods of a partition's promises without starting anything. Right after a
-    deployment broken promises are tested again at short intervals: a service needs a moment to start.
+    ``timings`` returns when a partition's promises run. What is due together runs together; promises of all
+    partitions begin no faster than twice as fast as they need to on average. ``bang`` is told of promises that break
+    in operation and then have their instance processed again.
     """
 
     def __init__(
         self,
         folder: Callable[[str], Path],
         launch: Launch,
-        catalogue: Callable[[Path], Mapping[str, float]],
+        timings: Callable[[Path], Sequence[Timing]],
         observations: Observations,
         settle: float,
-        clock: Callable[[], float] = time.monotonic,
+        bang: Callable[[str, Sequence[str]], None] = lambda name, broken: None,
+        clock: Callable[[], float] = elapsed,
     ) -> None:
         self._folder = folder
         self._launch = launch
-        self._catalogue = catalogue
+        self._timings = timings
         self._observations = observations
         self._settle = settle  # seconds
+        self._bang = bang
         self._clock = clock
+        self._pace = Pace(clock)
         self._watches: dict[str, _Watch] = {}
         self._lock = threading.Lock()
 
     def deployed(self, name: str, instance: str) -> None:
         """A partition was processed: the next :meth:`check` tests all of its promises."""
         with self._lock:
-            self._watches[name] = self._new(name, instance, self._clock() + self._settle)
+            self._watches[name] = _Watch(instance, self._clock() + self._settle)
 
     def adopted(self, name: str, instance: str) -> None:
         """A partition is as it was when the agent last looked: its promises are watched on, all due now."""
         with self._lock:
             if name not in self._watches or self._watches[name].instance != instance:
-                self._watches[name] = self._new(name, instance, float("-inf"))
+                self._watches[name] = _Watch(instance, -NEVER)
             self._watches[name].judges = True
 
     def changing(self, name: str) -> None:
@@ -112,16 +120,50 @@ class PromiseWatch:
             watch = self._watches.get(name)
         if watch is None:
             return None
-        now = self._clock()
-        settling = now < watch.settled
-        due = sorted(item for item, when in watch.due.items() if when <= now + 0.2)
-        results = self._run(name, "test" if settling else "anomaly", due) if due else ()
+        schedule = watch.schedule or self._read(name, watch)
+        if schedule is None:
+            return _NO_TIMINGS
+        due = schedule.due(self._clock())
+        if due and (wait := self._place(watch, sum(map(len, due.values())))):
+            schedule.postpone(wait)
+            return wait
+        found = {mode: self._run(name, mode, names) for mode, names in due.items()}
+        results = [result for some in found.values() for result in some]
         with self._lock:
             if self._watches.get(name) is not watch:
                 return 0.0  # it was processed meanwhile: these results are of what was before
-            self._plan(watch, due, results, settling)
+            now = self._clock()
+            broken = {item.name for item in results if item.status != "passed"}
+            schedule.done((item for names in due.values() for item in names), broken, now)
             self._report(name, watch, results)
-            return max(0.0, min(watch.due.values(), default=self._clock() + 3600.0) - self._clock())
+            bangs = [item.name for item in found.get("anomaly", ()) if _bangs(item, schedule)] if watch.judges else []
+            delay = min(max(0.0, schedule.next() - now), _MOST_SECONDS)
+        if bangs:
+            self._bang(name, bangs)
+        return delay
+
+    def _read(self, name: str, watch: _Watch) -> Schedule | None:
+        """Read when the promises of a partition run; where that can't be done this is noted as a broken promise."""
+        try:
+            timings = self._timings(self._folder(name))
+        except AllotmentError as error:
+            _log.warning("%s: promises can't be read: %s", name, error)
+            self._report(name, watch, [ObservedResult("promises", "error", f"can't be read: {error}", time.time())])
+            return None
+        watch.schedule = Schedule(timings, self._clock(), watch.settled)
+        watch.rate = sum(1 / item.period for item in timings)
+        return watch.schedule
+
+    def _place(self, watch: _Watch, count: int) -> float:
+        """Return the seconds to wait until so many promises may begin; after a deployment they begin at once."""
+        if watch.has_place or self._clock() < watch.settled:
+            watch.has_place = False
+            return 0.0
+        with self._lock:
+            rate = max(_FEWEST, 2 * sum(item.rate for item in self._watches.values()))
+            wait = self._pace.reserve(count, rate)
+        watch.has_place = wait > 0
+        return wait
 
     def _run(self, name: str, mode: Mode, due: Sequence[str]) -> Sequence[Result]:
         """Run promises; when the launcher itself fails, each of them is an error until it works again."""
@@ -148,28 +190,13 @@ class PromiseWatch:
             )
             self._note(name, watch, others + broken)
 
-    def _new(self, name: str, instance: str, settled: float) -> _Watch:
-        periods = self._catalogue(self._folder(name))
-        return _Watch(instance, periods, dict.fromkeys(periods, self._clock()), settled)
-
-    def _plan(self, watch: _Watch, due: Iterable[str], results: Sequence[Result], settling: bool) -> None:
-        now = self._clock()
-        broken = {item.name for item in results if item.status != "passed"}
-        again = min(0.2 * 2.0 ** min(watch.tries, 8), 3.0)
-        watch.tries += 1
-        for name in due:
-            period = watch.periods[name]
-            if name in broken and settling:
-                watch.due[name] = min(now + min(again, period), max(watch.settled, now))
-            else:
-                watch.due[name] = now + period
-
     def _report(self, name: str, watch: _Watch, results: Sequence[Result]) -> None:
         """Note results when a promise is new, gone or has flipped, or when the instance's status is another."""
         seen = self._observations.instance(name)
         if seen is None or seen.instance != watch.instance:
             return
-        latest = {item.name: item for item in seen.promises if item.name in watch.periods or _is_service(item)}
+        timings = watch.schedule.timings if watch.schedule else {item.name for item in seen.promises}
+        latest = {item.name: item for item in seen.promises if item.name in timings or _is_service(item)}
         for result in results:
             known = latest.get(result.name)
             if known is None or known.status != result.status:
@@ -205,3 +232,8 @@ def _judged(seen: ObservedInstance, promises: tuple[ObservedPromise, ...], settl
 
 def _is_service(item: ObservedPromise) -> bool:
     return item.name.startswith("service ")
+
+
+def _bangs(result: Result, schedule: Schedule) -> bool:
+    """Whether a result of a promise in operation asks for its instance to be processed again."""
+    return result.status == "failed" and result.name in schedule.timings and schedule.timings[result.name].bang
