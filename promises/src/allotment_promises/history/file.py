@@ -20,11 +20,14 @@ from allotment.errors import AllotmentError
 FOLDER: Final = Path(".allotment/promises")
 NAME: Final = "history.sqlite3"
 FORMAT: Final = 1
+_ASIDE: Final = f"{NAME}.set-aside-"  # and the number of its inode
 _APPLICATION: Final = 0x616C7068  # what tells the file from another program's
 _ROW_LIMIT: Final = 1 << 20  # bytes of a row or a statement
 _SIZE_LIMIT: Final = 1 << 30  # bytes of a file that is opened at all
 _PATIENCE: Final = 10.0  # seconds that another process may write
-_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_SPACE: Final = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)  # how a full disk may be told
+# What a database may raise; but for the first, values of other types than the tables say lead to them.
+ERRORS: Final = (sqlite3.Error, TypeError, ValueError, OverflowError)
 _log = logging.getLogger(__name__)
 
 # A record is first a row of `records`. When there are enough, the oldest become one row of `chunks` and are counted in
@@ -63,6 +66,7 @@ class HistoryFile:
         self.path = self._folder / NAME
         self._database: sqlite3.Connection | None = None
         self._pid = 0
+        self._is_writable = False
         self._inode: int | None = None
 
     def open(self, *, create: bool) -> sqlite3.Connection | None:
@@ -70,15 +74,16 @@ class HistoryFile:
 
         What is there and is not a history is set aside. Raises :class:`HistoryError`.
         """
-        if self._database is not None and self._pid == os.getpid():
+        if self._database is not None and self._pid == os.getpid() and (self._is_writable or not create):
             return self._database
+        self.close()
         for _ in range(2):
             try:
                 if not self._is_there(create=create):
                     return None
                 self._database, self._pid = self._connect(create=create), os.getpid()
                 return self._database
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 self.failed(error)
             except OSError as error:
                 raise HistoryError(f"{error.filename or self.path}: {error.strerror}", _FIX) from error
@@ -91,14 +96,26 @@ class HistoryFile:
                 self._database.close()
         self._database = None
 
-    def failed(self, error: sqlite3.Error) -> None:
-        """Handle an error of the database: set a damaged file aside, raise :class:`HistoryError` for all else."""
+    def failed(self, error: Exception) -> None:
+        """Handle one of :data:`ERRORS`: set a damaged file aside, raise :class:`HistoryError` for all else."""
         self.close()
-        code = getattr(error, "sqlite_errorcode", None)
-        if isinstance(error, _ForeignError) or (code is not None and code & 0xFF in _DAMAGED):
+        if not isinstance(error, sqlite3.Error):
+            self._set_aside(f"has values that make no sense ({error})")
+            return
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if isinstance(error, _ForeignError) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             self._set_aside(str(error))
             return
-        raise HistoryError(f"{self.path}: {error}", _FIX) from error
+        problem = "no space is left on its disk" if code in _SPACE and self._is_full() else str(error)
+        raise HistoryError(f"{self.path}: {problem}", _FIX) from error
+
+    def _is_full(self) -> bool:
+        """Whether the disk has less space than SQLite's smallest file."""
+        try:
+            space = os.statvfs(self._folder)
+        except OSError:
+            return False
+        return space.f_bavail * space.f_frsize < 1 << 16
 
     def _is_there(self, *, create: bool) -> bool:
         """Look at what is there without opening it; with ``create`` see to it that something is there."""
@@ -119,39 +136,49 @@ class HistoryFile:
             raise HistoryError(f"{self.path} belongs to another user", "Open it as its owner")
         return True
 
-    def _connect(self, *, create: bool) -> sqlite3.Connection:
-        is_writable = os.access(self._folder, os.W_OK) and os.access(self.path, os.W_OK)
+    def _connect(self, *, create: bool) -> sqlite3.Connection | None:
+        """Return the database; None when it is empty and stays so."""
         wal = self.path.with_name(f"{NAME}-wal")
-        if is_writable:
-            mode = "mode=rw"
-        elif wal.exists() and wal.stat().st_size:
-            mode = "mode=ro"
-        else:  # nothing but the file itself counts, and no file may be made beside it
-            mode = "mode=ro&immutable=1"
+        is_all_in_one = not wal.exists() or wal.stat().st_size == 0
+        if create or (os.access(self._folder, os.W_OK) and os.access(self.path, os.W_OK)):
+            try:
+                return self._connect_as("mode=rw", create=create)
+            except sqlite3.OperationalError:
+                if create or not is_all_in_one:
+                    raise
+        # Nothing can be written here, not even the files that SQLite needs beside it while a log is there.
+        return self._connect_as("mode=ro&immutable=1" if is_all_in_one else "mode=ro", create=False)
+
+    def _connect_as(self, mode: str, *, create: bool) -> sqlite3.Connection | None:
         database = sqlite3.connect(f"{self.path.as_uri()}?{mode}", uri=True, timeout=_PATIENCE, isolation_level=None)
         try:
+            database.text_factory = lambda data: data.decode(errors="replace")
             for category in (sqlite3.SQLITE_LIMIT_LENGTH, sqlite3.SQLITE_LIMIT_SQL_LENGTH):
                 database.setlimit(category, _ROW_LIMIT)
             database.execute("PRAGMA trusted_schema = OFF")
             database.execute("PRAGMA cell_size_check = ON")
             # A kill loses nothing; a power cut may lose the last minutes, and never the file.
             database.execute("PRAGMA synchronous = NORMAL")
-            _check(database, create=create and is_writable)
+            if _is_history(database, create=create):
+                self._is_writable = mode == "mode=rw"
+                return database
+            database.close()
+            return None
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 database.close()
             raise
-        return database
 
     def _set_aside(self, problem: str) -> None:
-        """Rename the file, unless another process has done so already; one such file is kept, the newest."""
-        aside = self.path.with_name(f"{NAME}.set-aside")
+        """Rename the file, unless another process has done so already; of such files the newest is kept."""
+        aside = self.path.with_name(f"{_ASIDE}{self._inode}")
         try:
             with _locked(self._folder):
                 if self.path.lstat().st_ino != self._inode:
                     return
-                if aside.is_dir() and not aside.is_symlink():
-                    aside = aside.with_name(f"{aside.name}-{os.getpid()}-{self._inode}")
+                for path in self._folder.glob(f"{_ASIDE}*"):
+                    with contextlib.suppress(IsADirectoryError, PermissionError):  # a folder, which is not ours
+                        path.unlink()
                 # What belongs to it first: a new file must never find it.
                 for suffix in ("-wal", "-shm"):
                     with contextlib.suppress(FileNotFoundError):
@@ -171,11 +198,11 @@ class _ForeignError(sqlite3.DatabaseError):
 _FIX: Final = "Give the partition space, and its user its folder"
 
 
-def _check(database: sqlite3.Connection, *, create: bool) -> None:
-    """See that the schema is ours, and nothing else; make it in an empty file."""
+def _is_history(database: sqlite3.Connection, *, create: bool) -> bool:
+    """See that the schema is ours, and nothing else; make it in an empty file, or return False."""
     if database.execute("PRAGMA user_version").fetchone()[0] == 0 and not _schema(database):
         if not create:
-            return
+            return False
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("BEGIN IMMEDIATE")
         if not _schema(database):  # else another process was faster
@@ -191,6 +218,7 @@ def _check(database: sqlite3.Connection, *, create: bool) -> None:
         raise _ForeignError(f"has format {version}, and this version reads {FORMAT}")
     if _schema(database) != sorted(_SCHEMA):
         raise _ForeignError("has tables of its own")
+    return True
 
 
 def _schema(database: sqlite3.Connection) -> list[str]:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from allotment_promises.history import selecting, writing
-from allotment_promises.history.file import HistoryFile
+from allotment_promises.history.file import ERRORS, HistoryFile
 from allotment_promises.history.records import Latest, Point, Record, Streak, Uptime
 from allotment_promises.measurement import Measurement
 
@@ -46,7 +46,8 @@ class History:
 
     def append_all(self, records: Sequence[tuple[str, Record]]) -> None:
         """Write records by their promises' names, all or none; when this returns, a kill does not undo it."""
-        self._write(lambda database: writing.append(database, records, self._clock()))
+        rows = [(name, writing.Entry.of(record)) for name, record in records]
+        self._write(lambda database: writing.append(database, rows, self._clock()))
 
     def prune(self, kept: Container[str]) -> None:
         """Drop all of the promises that are not among ``kept``."""
@@ -145,7 +146,7 @@ class History:
             return nothing
         try:
             return work(database)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._file.failed(error)
             return nothing
 
@@ -157,7 +158,7 @@ class History:
                 with _transaction(database):
                     work(database)
                 return
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 self._file.failed(error)  # returns when it was damaged, and is out of the way now
                 if is_last:
                     raise

@@ -6,7 +6,7 @@ import math
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 from allotment_promises.history.packing import (
     HOUR,
@@ -30,6 +30,7 @@ CHUNK: Final = 60  # records
 _RAW: Final = 2 * 86400.0  # seconds that records are kept one by one ...
 _RAW_CHUNKS: Final = 100  # ... and not more chunks than these
 _STREAKS: Final = 10_000  # of a promise; one that changes more often all year long keeps the newest
+_TIME_LIMIT: Final = 1 << 53  # milliseconds
 _VOUCHED: Final = 3  # periods after which a measurement says nothing any more
 _PACKED_AT_ONCE: Final = 20  # chunks, and more in a large batch: all of a partition's are full at the same time
 
@@ -46,19 +47,36 @@ class _Known:
     packed: int
 
 
-def append(database: sqlite3.Connection, records: Sequence[tuple[str, Record]], now: float) -> None:
-    """Write records; the caller begins and ends the transaction."""
-    known = _known(database, {name for name, _ in records})
+@dataclass(frozen=True)
+class Entry:
+    """A record in the units of the file."""
+
+    row: Row
+    message: str  # for a streak that begins with it, that of a success too
+    period: int  # milliseconds
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        """Return a record as it is written; a ValueError or OverflowError says that its times are none."""
+        metrics = {(name, item.unit): item.value for name, item in record.metrics.items() if math.isfinite(item.value)}
+        message = record.message[:MESSAGE_LIMIT].encode(errors="replace").decode()
+        state = STATES.index(record.state)
+        row = Row(_milliseconds(record.time), round(record.seconds * 10_000), state, message if state else "", metrics)
+        return cls(row, message, _milliseconds(record.period))
+
+
+def append(database: sqlite3.Connection, entries: Sequence[tuple[str, Entry]], now: float) -> None:
+    """Write records by their promises' names; the caller begins and ends the transaction."""
+    known = _known(database, {name for name, _ in entries})
     appended = []
-    for name, record in records:
-        row = _row(record)
+    for name, entry in entries:
+        row = entry.row
         promise = known.get(name) or _begin(database, name)
         known[name] = promise
         appended.append(
             (promise.id, promise.count, row.time, row.seconds, row.state, row.message, metrics_text(row.metrics))
         )
-        _continue(database, promise, row, record.message[:MESSAGE_LIMIT])
-        promise.period = _milliseconds(record.period)
+        _continue(database, promise, entry)
     database.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", appended)
     left = _PACKED_AT_ONCE + 2 * len(appended) // CHUNK
     for promise in sorted(known.values(), key=lambda item: item.packed - item.count):
@@ -88,15 +106,11 @@ def _known(database: sqlite3.Connection, names: Iterable[str]) -> dict[str, _Kno
     return {name: _Known(*values) for name, *values in database.execute(sql, (json.dumps(list(names)),))}
 
 
-def _row(record: Record) -> Row:
-    metrics = {(name, item.unit): item.value for name, item in record.metrics.items() if math.isfinite(item.value)}
-    message = "" if record.is_passed else record.message[:MESSAGE_LIMIT]
-    state = STATES.index(record.state)
-    return Row(_milliseconds(record.time), round(record.seconds * 10_000), state, message, metrics)
-
-
 def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)
+    found = round(seconds * 1000)
+    if abs(found) > _TIME_LIMIT:
+        raise OverflowError(f"{seconds:g} seconds are no time")
+    return found
 
 
 def _begin(database: sqlite3.Connection, name: str) -> _Known:
@@ -107,8 +121,9 @@ def _begin(database: sqlite3.Connection, name: str) -> _Known:
     return _Known(id, 0, 0, 0, 0, 0)
 
 
-def _continue(database: sqlite3.Connection, promise: _Known, row: Row, message: str) -> None:
+def _continue(database: sqlite3.Connection, promise: _Known, entry: Entry) -> None:
     """Go on with the promise's streak, or begin another one."""
+    row = entry.row
     is_first = promise.count == 0
     is_vouched = not is_first and 0 <= row.time - promise.last <= _VOUCHED * promise.period
     if not is_vouched or row.state != promise.state:
@@ -119,10 +134,10 @@ def _continue(database: sqlite3.Connection, promise: _Known, row: Row, message: 
         before = None if is_first else promise.state
         database.execute(
             "INSERT INTO streaks (promise, start, state, before, message) VALUES (?, ?, ?, ?, ?)",
-            (promise.id, row.time, row.state, before, message),
+            (promise.id, row.time, row.state, before, entry.message),
         )
     promise.count += 1
-    promise.state, promise.last = row.state, row.time
+    promise.state, promise.last, promise.period = row.state, row.time, entry.period
 
 
 def _pack(database: sqlite3.Connection, promise: _Known) -> None:
