@@ -54,6 +54,10 @@ def zygote_pid(engine: BuildEngine) -> int:
     return engine._connection._process.pid
 
 
+def children(pid: int) -> list[int]:
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 @pytest.fixture
 def own(partition: Any) -> Iterator[Any]:
     """A partition with an engine of its own, which the test may break."""
@@ -97,9 +101,28 @@ def test_runs_go_side_by_side(engine: BuildEngine, tmp_path: Path, partition: An
 def test_an_engine_that_is_closed_leaves_no_process(own: Any) -> None:
     own.run("[buildout]\nparts =\n")
     pid = zygote_pid(own.engine)
+    (spare,) = wait_until(lambda: children(pid))
     own.engine.close()
     assert not is_alive(pid)
+    wait_until(lambda: not is_alive(spare))
     assert own.run().outcome == "done", "and starts again when it is needed"
+
+
+def test_a_process_that_is_killed_while_it_waits_for_a_run_is_replaced(own: Any) -> None:
+    own.run("[buildout]\nparts =\n")
+    (spare,) = wait_until(lambda: children(zygote_pid(own.engine)))
+    os.kill(spare, signal.SIGKILL)
+    wait_until(lambda: not is_alive(spare))
+    assert own.run().outcome == "done"
+    (another,) = wait_until(lambda: children(zygote_pid(own.engine)))
+    assert another != spare
+
+
+def test_a_zygote_that_is_killed_takes_the_process_along_that_waits(own: Any) -> None:
+    own.run("[buildout]\nparts =\n")
+    (spare,) = wait_until(lambda: children(zygote_pid(own.engine)))
+    os.kill(zygote_pid(own.engine), signal.SIGKILL)
+    wait_until(lambda: not is_alive(spare))
 
 
 def test_the_zygote_ends_when_nothing_is_wanted_and_comes_back(partition: Any) -> None:

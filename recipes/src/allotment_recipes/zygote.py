@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m allotment_recipes.zygote FD``: imports buildout once, then forks a process for each run.
+"""``python -m allotment_recipes.zygote FD``: imports buildout once, then has a forked process ready for each run.
 
 It is exec'ed, not forked, so it holds none of its parent's secrets. Lines of JSON go both ways over the socket ``FD``:
 in ``{"id", "kind", "log", "timeout", ...}``, out ``{"id", "accepted": true}`` and later the run's result with ``id``
@@ -27,9 +27,18 @@ LOG_LIMIT = 16 << 20  # bytes: a longer log is begun anew
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
+@dataclass(frozen=True)
+class _Worker:
+    """A forked process that does one run: it waits for it on ``requests`` and gives its result to ``results``."""
+
+    pid: int
+    requests: int  # our end of a pipe, as the next one
+    results: int
+
+
 @dataclass
 class _Run:
-    """A forked run: ``output`` collects its result until the pipe closes."""
+    """A run: ``output`` collects its result until the pipe closes."""
 
     id: int
     pid: int
@@ -48,6 +57,7 @@ class Zygote:
         self._parent = parent
         self._idle = idle  # seconds
         self._runs: dict[int, _Run] = {}  # by pipe
+        self._spare: _Worker | None = None  # forked before it is needed, which takes as long as a small run
         self._buffer = bytearray()
         self._selector = selectors.DefaultSelector()
         self._selector.register(parent, selectors.EVENT_READ)
@@ -55,6 +65,7 @@ class Zygote:
     def serve(self) -> None:
         """Serve until the parent is gone or nothing was wanted for ``idle`` seconds; no run outlives this."""
         try:
+            self._spare = self._forked(is_spare=True)
             while True:
                 events = self._selector.select(self._patience())
                 if not events and not self._runs:
@@ -67,8 +78,8 @@ class Zygote:
                         self._collect(self._runs[key.fd])
                 self._kill_late()
         finally:
-            for run in list(self._runs.values()):
-                _kill_group(run.pid)
+            for pid in [run.pid for run in self._runs.values()] + ([self._spare.pid] if self._spare else []):
+                _kill_group(pid)
 
     def _patience(self) -> float:
         waiting = [run.deadline for run in self._runs.values() if not run.is_late]
@@ -86,26 +97,38 @@ class Zygote:
         for line in lines:
             request = json.loads(line)
             self._send({"id": request["id"], "accepted": True})
-            self._fork(request)
+            self._start(request)
         return True
 
-    def _fork(self, request: Mapping[str, Any]) -> None:
-        reader, writer = os.pipe()
+    def _start(self, request: Mapping[str, Any]) -> None:
+        worker, self._spare = self._spare or self._forked(), None
+        text = json.dumps(request).encode()
+        try:
+            _write(worker.requests, text)
+        except BrokenPipeError:  # somebody killed it while it waited
+            os.close(worker.results)
+            os.waitpid(worker.pid, 0)
+            worker = self._forked()
+            _write(worker.requests, text)
+        now = time.monotonic()
+        run = _Run(request["id"], worker.pid, worker.results, now, now + request["timeout"], request["timeout"])
+        self._runs[run.pipe] = run
+        self._selector.register(run.pipe, selectors.EVENT_READ)
+
+    def _forked(self, *, is_spare: bool = False) -> _Worker:
+        (ours, results), (reader, requests) = os.pipe(), os.pipe()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            os.close(reader)
             self._parent.close()
-            for run in self._runs.values():
-                os.close(run.pipe)
-            _work({**request, "zygote": parent}, writer)
-        os.close(writer)
+            for handle in (ours, requests, *(run.pipe for run in self._runs.values())):
+                os.close(handle)
+            _wait(parent, reader, results, is_spare)
+        os.close(results)
+        os.close(reader)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpgid(pid, pid)  # here and in the child: whichever comes first, the group exists before it is killed
-        now = time.monotonic()
-        run = _Run(request["id"], pid, reader, now, now + request["timeout"], request["timeout"])
-        self._runs[reader] = run
-        self._selector.register(reader, selectors.EVENT_READ)
+        return _Worker(pid, requests, ours)
 
     def _collect(self, run: _Run) -> None:
         data = os.read(run.pipe, READ_SIZE)
@@ -116,18 +139,15 @@ class Zygote:
         os.close(run.pipe)
         del self._runs[run.pipe]
         _kill_group(run.pid)  # what the run left in the background
+        seconds = time.monotonic() - run.started
+        answer = None if run.is_late else _parsed(run.output)
+        if answer is not None:
+            self._send({**answer, "id": run.id, "seconds": seconds})  # its memory may be given back meanwhile
         _, status = os.waitpid(run.pid, 0)
-        self._send({**self._result(run, status), "id": run.id, "seconds": time.monotonic() - run.started})
-
-    def _result(self, run: _Run, status: int) -> dict[str, Any]:
-        if run.is_late:
-            return {"error": f"it took more than {run.timeout:g} s and was stopped"}
-        try:
-            result: dict[str, Any] = json.loads(bytes(run.output))
-            return result
-        except ValueError:
-            code = os.waitstatus_to_exitcode(status)
-            return {"error": f"the run's process ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"}
+        if answer is None:
+            self._send({"error": _failure(run, status), "id": run.id, "seconds": seconds})
+        if self._spare is None:
+            self._spare = self._forked(is_spare=True)
 
     def _kill_late(self) -> None:
         now = time.monotonic()
@@ -138,6 +158,21 @@ class Zygote:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         self._parent.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _parsed(output: bytearray) -> dict[str, Any] | None:
+    try:
+        result: dict[str, Any] = json.loads(bytes(output))
+        return result
+    except ValueError:
+        return None
+
+
+def _failure(run: _Run, status: int) -> str:
+    if run.is_late:
+        return f"it took more than {run.timeout:g} s and was stopped"
+    code = os.waitstatus_to_exitcode(status)
+    return f"the run's process ended with {'signal' if code < 0 else 'exit code'} {abs(code)}"
 
 
 def _kill_group(pid: int) -> None:
@@ -152,26 +187,30 @@ def _die_with_parent(parent: int) -> None:
         os._exit(1)  # it went before the call
 
 
-def _work(request: Mapping[str, Any], writer: int) -> NoReturn:
-    """Do one run in the forked child, send its result and exit; nothing returns from here."""
-    from allotment_recipes import runs
+def _write(pipe: int, data: bytes) -> None:
+    with os.fdopen(pipe, "wb") as file:
+        file.write(data)
+
+
+def _wait(parent: int, requests: int, results: int, is_spare: bool) -> NoReturn:
+    """Prepare the forked child, wait for its run and do it; nothing returns from here."""
+    from allotment_recipes.rehearsal import rehearse
 
     status = 1
     try:
-        _die_with_parent(request["zygote"])
+        _die_with_parent(parent)
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # what recipes start must not inherit our deafness
         os.umask(0o022)
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        if os.fstat(log).st_size > LOG_LIMIT:
-            os.ftruncate(log, 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
         sys.argv[:] = ["buildout"]
-        result = json.dumps(runs.run(request["kind"], request)).encode()
-        sys.stdout.flush()
-        with os.fdopen(writer, "wb") as pipe:
-            pipe.write(result)
+        if is_spare:
+            rehearse()
+            gc.collect()
+            gc.freeze()
+        with os.fdopen(requests, "rb") as file:
+            text = file.read()
+        if text:
+            _work(json.loads(text), results)
         status = 0
     except Exception:  # said in the log; the parent sees the exit code
         sys.excepthook(*sys.exc_info())
@@ -179,10 +218,24 @@ def _work(request: Mapping[str, Any], writer: int) -> NoReturn:
         os._exit(status)
 
 
+def _work(request: Mapping[str, Any], results: int) -> None:
+    from allotment_recipes import runs
+
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    if os.fstat(log).st_size > LOG_LIMIT:
+        os.ftruncate(log, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    result = json.dumps(runs.run(request["kind"], request)).encode()
+    sys.stdout.flush()
+    _write(results, result)
+
+
 def preload() -> None:
     """Import what the runs need. zc.buildout comes first: after setuptools or pip it would warn of distutils."""
     import zc.buildout.buildout  # noqa: F401
 
+    import allotment_recipes.rehearsal
     import allotment_recipes.runs  # noqa: F401
     from allotment_recipes import aliases, base, recipe_loading
     from allotment_recipes.distributions import took_part

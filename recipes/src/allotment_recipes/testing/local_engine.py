@@ -2,7 +2,6 @@
 """The driver's runs in the test's own process: as fast as they get, and a debugger can stop in a recipe."""
 
 import contextlib
-import logging
 import os
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from allotment_recipes.engine import BuildEngine
+from allotment_recipes.process_state import kept_process_state
 
 
 class LocalEngine(BuildEngine):
@@ -23,37 +23,12 @@ class LocalEngine(BuildEngine):
         plain = {key: str(value.absolute()) if isinstance(value, Path) else value for key, value in fields.items()}
         start = log.stat().st_size if log.exists() else 0
         began = time.monotonic()
-        with _process_state(), _output_to(log):
+        with kept_process_state(), _output_to(log):
             answer = runs.run(kind, plain)
         with log.open("rb") as file:  # whoever looks at a failed test sees what its runs said
             file.seek(start)
             sys.stderr.write(file.read().decode(errors="replace"))
         return {**answer, "seconds": time.monotonic() - began}
-
-
-@contextlib.contextmanager
-def _process_state() -> Iterator[None]:
-    """Give back what a run changes in its process: folder, environment, umask, arguments, the handlers of logs."""
-    folder, environment, arguments = Path.cwd(), dict(os.environ), list(sys.argv)
-    loggers = [(name, name.handlers[:], name.level, name.propagate) for name in _loggers()]
-    mask = os.umask(0o022)
-    sys.argv[:] = ["buildout"]
-    try:
-        yield
-    finally:
-        sys.argv[:] = arguments
-        os.umask(mask)
-        os.chdir(folder)
-        for name in os.environ.keys() - environment.keys():
-            del os.environ[name]
-        os.environ.update(environment)
-        for logger, handlers, level, propagate in loggers:
-            logger.handlers[:], logger.propagate = handlers, propagate
-            logger.setLevel(level)
-
-
-def _loggers() -> tuple[logging.Logger, ...]:
-    return logging.getLogger(), logging.getLogger("zc.buildout")
 
 
 @contextlib.contextmanager
