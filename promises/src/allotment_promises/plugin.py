@@ -31,6 +31,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_sql_query", "allotment_promises.types.check_sql_query:CheckSqlQuery"),
         PromiseType("check_swap", "allotment_promises.types.check_swap:CheckSwap"),
+        PromiseType("check_systemd_unit", "allotment_promises.types.check_systemd_unit:CheckSystemdUnit"),
         PromiseType("check_tls", "allotment_promises.types.check_tls:CheckTls"),
         PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
         PromiseType("check_websocket_available", "allotment_promises.types.check_websocket_available:CheckWebsocketAvailable"),
