@@ -23,6 +23,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
         PromiseType("check_network_errors_packets", "allotment_promises.types.check_network_errors_packets:CheckNetworkErrorsPackets"),
         PromiseType("check_network_transit", "allotment_promises.types.check_network_transit:CheckNetworkTransit"),
+        PromiseType("check_partition_deployment_state", "allotment_promises.types.check_partition_deployment_state:CheckPartitionDeploymentState"),
         PromiseType("check_port_closed", "allotment_promises.types.check_port_closed:CheckPortClosed"),
         PromiseType("check_process_count", "allotment_promises.types.check_process_count:CheckProcessCount"),
         PromiseType("check_ram_usage", "allotment_promises.types.check_ram_usage:CheckRamUsage"),
