@@ -36,5 +36,6 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_tls", "allotment_promises.types.check_tls:CheckTls"),
         PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
         PromiseType("check_websocket_available", "allotment_promises.types.check_websocket_available:CheckWebsocketAvailable"),
+        PromiseType("monitor_bootstrap_status", "allotment_promises.types.monitor_bootstrap_status:MonitorBootstrapStatus"),
         PromiseType("monitor_partition_space", "allotment_promises.types.monitor_partition_space:MonitorPartitionSpace"),
     )
