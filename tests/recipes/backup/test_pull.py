@@ -197,6 +197,21 @@ def test_no_server_no_export_and_a_strange_answer_are_told(backups: Any) -> None
             assert f"error: the export's status {problem}. " in backups.pull().stderr
 
 
+def test_what_is_not_there_yet_is_no_failure_until_it_is_late(backups: Any) -> None:
+    backups.make_export()
+    backups.come_near(backups.data / "etc/export/command")
+    backups.make_import()
+    backups.make_pull()
+    backups.make_push()
+    for name, run in (("pull", backups.pull), ("push", backups.push)):
+        assert run().returncode == 1
+        assert promise(backups.backup, name) == 0
+        day = time.time() - 3 * 86400
+        os.utime(backups.backup / "bin" / name, (day, day))
+        assert promise(backups.backup, name) == 1
+    assert backups.status(backups.backup / "srv/pull")["result"] == ""
+
+
 def test_a_long_answer_is_cut_and_obeyed_by_no_terminal(two: Any) -> None:
     command = two.data / "etc/export/command"
     command.write_text("#!/bin/sh\nhead -c 9999999 /dev/zero\nhead -c 9999999 /dev/zero >&2\nprintf '\\033[2J' >&2\n")

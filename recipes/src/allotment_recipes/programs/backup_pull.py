@@ -40,7 +40,7 @@ def _pull(options: argparse.Namespace) -> None:
         clean(folder)
         theirs = status.parse(ask(options.ssh, ["status"], SILENCE), "the export's status")
         if not theirs.generation:
-            raise AllotmentError("there is no whole export yet", "Wait for the first one, or run it there")
+            raise status.NothingYet("there is no whole export yet", "Wait for the first one, or run it there")
         made = Generation(theirs.generation, theirs.files, theirs.bytes)
         if made.name not in names_in(folder):
             made = _fetch(options)

@@ -10,7 +10,6 @@ import shlex
 import sys
 from pathlib import Path
 
-from allotment.errors import AllotmentError
 from allotment_recipes.resilience import status
 from allotment_recipes.resilience.commands import run
 from allotment_recipes.resilience.generations import Generation
@@ -35,7 +34,7 @@ def _push(options: argparse.Namespace) -> None:
     with locked(options.status.parent / LOCK, is_inherited=True), noted(options.status) as whole:
         pulled = status.read(options.generations / STATUS)
         if not pulled.generation:
-            raise AllotmentError(f"{options.generations} holds no whole generation yet", "Wait for the first pull")
+            raise status.NothingYet(f"{options.generations} holds no whole generation yet", "Wait for the first pull")
         newest = options.generations / pulled.generation
         with locked(newest, is_folder=True, is_shared=True, is_inherited=True):  # retention leaves it alone
             theirs = status.parse(ask(options.ssh, ["status"], SILENCE), "the standby's status")

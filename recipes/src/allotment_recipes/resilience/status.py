@@ -22,11 +22,15 @@ _LONGEST: Final = 4000  # characters of an error
 WORKING, DONE, FAILED = "working", "done", "failed"
 
 
+class NothingYet(AllotmentError):
+    """There is nothing to copy yet: no failure, until it is late."""
+
+
 @dataclass(frozen=True)
 class Status:
     """The last attempt, and the last copy that it or an earlier one brought to its end."""
 
-    result: str = ""  # "working", "done" or "failed"; one that was killed stays "working"
+    result: str = ""  # "working", "done", "failed", or nothing yet; one that was killed stays "working"
     began: float = 0.0  # seconds since the UTC epoch
     seconds: float = 0.0  # that it took
     error: str = ""  # why it failed
@@ -80,7 +84,8 @@ def read(path: Path) -> Status:
 def noted(path: Path) -> Iterator[Callable[[Generation], None]]:
     """Note in the file that an attempt is at work, and how it ends; call what is given with the copy that is whole.
 
-    Only an error that is ours or the system's is noted; one who is killed leaves "working".
+    Only an error that is ours or the system's is noted; one who is killed leaves "working". When there was nothing to
+    do yet, it is as if nobody had tried.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     began, clock = time.time(), time.monotonic()
@@ -97,6 +102,9 @@ def noted(path: Path) -> Iterator[Callable[[Generation], None]]:
     put()
     try:
         yield whole
+    except NothingYet:
+        put(result="")
+        raise
     except (AllotmentError, OSError) as error:
         put(result=FAILED, seconds=round(time.monotonic() - clock, 3), error=str(error)[:_LONGEST])
         raise
