@@ -67,6 +67,15 @@ def query(kind: str, options: ServerOptions, partition: Path, database: str, sta
         return asks[kind](options, partition, database, statement)
 
 
+def mariadb_status(options: ServerOptions, partition: Path, statement: str) -> list[dict[str, Any]]:
+    """Return what a SHOW statement of MariaDB shows, by name; raises :class:`DatabaseProblem`."""
+    module = driver("mariadb")
+    with _plain_errors(module.Error), _mariadb(options, partition, "") as connection:
+        with connection.cursor(module.cursors.DictCursor) as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+
 def query_sqlite(path: Path, statement: str, timeout: float) -> list[Row]:
     """Return up to 100 rows of a file that is there; raises :class:`DatabaseProblem`."""
     deadline = time.monotonic() + timeout
@@ -94,6 +103,7 @@ def redis_client(options: ServerOptions, partition: Path) -> Iterator[Any]:
         socket_connect_timeout=options.timeout,
         retry=module.retry.Retry(module.backoff.NoBackoff(), 0),
         decode_responses=True,
+        protocol=2,  # which every version speaks, and in which a missing password has a plain name
     )
     with _plain_errors(module.RedisError), closing(client):
         yield client
@@ -138,6 +148,13 @@ def _query_postgresql(options: ServerOptions, partition: Path, database: str, st
 
 
 def _query_mariadb(options: ServerOptions, partition: Path, database: str, statement: str) -> list[Row]:
+    with _mariadb(options, partition, database) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchmany(100))
+
+
+@contextmanager
+def _mariadb(options: ServerOptions, partition: Path, database: str) -> Iterator[Any]:
     if options.socket is not None:
         where: dict[str, Any] = {"unix_socket": str(partition / options.socket)}
     else:
@@ -155,6 +172,5 @@ def _query_mariadb(options: ServerOptions, partition: Path, database: str, state
         init_command=f"set session tx_read_only = on, session max_statement_time = {options.timeout:f}",
         program_name="allotment-promise",
     )
-    with closing(connection), connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchmany(100))
+    with closing(connection):
+        yield connection
