@@ -29,6 +29,7 @@ class GenericBaseRecipe(Generic[O]):
     ``prepare`` runs at the end of the constructor; other sections read what it sets with ``publish_option``.
     """
 
+    makes_location: bool = True  # whether ``location``, if the section has it, is what the part is
     build_version: ClassVar[int] = 0  # raise it when the same options now give other files; 0: builds no store part
     options_class: ClassVar[type]
     options: O
@@ -148,7 +149,8 @@ class GenericBaseRecipe(Generic[O]):
     def referred_parts(self) -> list[Path]:
         """Return the ``location`` of each part that this section refers to, directly or through variables."""
         names = getattr(self.buildout, "parts_of", lambda name: ())(self.name)
-        return [Path(self.buildout[name]["location"]) for name in names if "location" in self.buildout[name]]
+        parts = [self.buildout[name] for name in names]
+        return [Path(part["location"]) for part in parts if "location" in part and _makes_location(part)]
 
     @contextlib.contextmanager
     def building(self, location: Path) -> Iterator[Path | None]:
@@ -185,6 +187,11 @@ class GenericBaseRecipe(Generic[O]):
             return typing.cast(O, parse_options(self.options_class, raw))
         except OptionProblem as problem:
             self.fail(problem)
+
+
+def _makes_location(part: Any) -> bool:
+    """Whether ``location`` of a section is what the part is; a recipe of somebody else says nothing of it."""
+    return bool(getattr(getattr(part, "recipe", None), "makes_location", True))
 
 
 def prepare_options(recipe: object) -> None:

@@ -94,6 +94,8 @@ class ScriptTools:
         if not url:
             raise ScriptError("download() has no URL", "Add 'url = ...'")
         sha256sum, md5sum = sha256sum or options.get("sha256sum", ""), md5sum or options.get("md5sum", "")
+        if not sha256sum and hasattr(self._recipe.raw, "locked"):
+            sha256sum = self._recipe.raw.locked(url, md5sum)
         source = pinned_source(file_name(url), sha256sum, md5sum, (url,))
         blobs = BlobStore(self._recipe.run.sources)
         sources.fetch(source, blobs)

@@ -16,6 +16,7 @@ from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.signatures import recipe_signature
 
 SIGNATURE = "__buildout_signature__"  # option that tells when a part's recipe is another one
+_SECTION_NAME = "_buildout_section_name_"
 LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
 
 
@@ -49,6 +50,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             self._translate(self._alias, spec, recipe_class)
         self.recipe = recipe_class(self.buildout, self.name, self)
         if self._alias is not None:
+            if self._alias.is_pinned:
+                self.buildout.lock.note(self.name, {**self._theirs, **self._data})
             self._show_theirs()
 
     def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
@@ -122,6 +125,12 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             self._theirs = {option: text.replace(LOCATION, location) for option, text in self._theirs.items()}
         self.shows_theirs = True
 
+    def locked(self, url: str, md5: str) -> str:
+        """Return the sha256 of what inline Python fetches by an MD5; nothing where profiles have to say it."""
+        if self._alias is None or not self._alias.is_pinned or not md5:
+            return ""
+        return str(self.buildout.lock.source(self.name, url, md5))
+
     def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
         """Return an option; of an alias' section, also by the name that it has there."""
         if option in self._data:  # asked for again and again: each part's hash takes all of them
@@ -133,6 +142,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             ours = self._alias.ours(option)
             value = super().get(ours, None, seen) if ours is not None else None
             value = self._theirs.get(option) if value is None else value
+        if value is None and option == _SECTION_NAME:  # upstream would take the name of whoever refers to it
+            return self.name
         if value is None and option == SIGNATURE and hasattr(self, "recipe"):
             value = recipe_signature(type(self.recipe))
         return default if value is None else value

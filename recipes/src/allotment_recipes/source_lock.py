@@ -34,6 +34,7 @@ _TIMEOUT: Final = 30.0  # seconds without a byte
 _JOBS: Final = 4  # sources that are fetched at the same time
 _UNKNOWN: Final = "0" * 64  # stands for a sha256 while it is being recorded
 _REMOTE: Final = re.compile(r"(?i)(https?|ftp)://")
+_PAIR: Final = re.compile(r"(?i)[\"']?((?:https?|ftp)://[^\s\"',]+)[\"']?[\s,]+[\"']?([0-9a-f]{32})(?![0-9a-f])")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -93,6 +94,21 @@ class SourceLock:
                 problem = f"[versions] {name}: it is {versions[name]}, and {NAME} has the wheel of {version}"
                 raise ProfileError(problem, self._advice())
         return found
+
+    def source(self, section: str, url: str, md5: str) -> str:
+        """Return the sha256 of what inline Python fetches."""
+        return self._pinned(section, "url", Pin.of(url, md5))
+
+    def note(self, section: str, options: Mapping[str, str]) -> None:
+        """Note what inline Python will fetch, as far as options tell: ``url`` with ``md5sum``, and each such pair."""
+        if not self._records:
+            return
+        pairs = [pair for text in options.values() for pair in _PAIR.findall(text)]
+        if options.get("md5sum", "").strip():
+            pairs.append((options.get("url", "").strip(), options["md5sum"]))
+        for url, md5 in pairs:
+            if _REMOTE.match(url):
+                self._sha256(section, "url", url, md5)
 
     def sdist(self, section: str, egg: str, version: str) -> str:
         """Return the sha256 of the source archive of a distribution."""

@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,58 @@ def test_the_command_writes_the_file_beside_the_profile(
     assert capsys.readouterr().out == f"{release.root}/allot.lock: 1 sources, 1 new, 0 gone\n"
     assert main([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"sources": 1, "new": 0, "gone": 0}
+
+
+BROWSER = """\
+    [buildout]
+    parts = browser
+    [browser]
+    recipe = slapos.recipe.build
+    mirror = {url} {md5}
+    init =
+      options['url'], options['md5sum'] = options['mirror'].split()
+      options['nothing'] = 'http://localhost:1/x 0123'
+    install =
+      import shutil
+      shutil.copy(self.download({arguments}), location)
+    """
+
+
+@pytest.mark.parametrize("arguments", ["", "*options['mirror'].split()"])
+def test_what_inline_python_fetches_is_recorded_as_far_as_options_tell(
+    release: Any, sources: Any, arguments: str
+) -> None:
+    served = sources.serve("data", b"hello")
+    result = release.build(BROWSER.format(url=served.url, md5=served.md5, arguments=arguments))
+    assert f"[browser] url: {served.url} has no sha256, and allot.lock has none for it with the md5" in result.error
+    assert vars(lock(release)) == {"sources": 1, "new": 1, "gone": 0}
+    assert lines(release)[1:] == [{"url": served.url, "md5": served.md5, "sha256": served.sha256}]
+    release.run_twice()
+
+
+def test_half_a_source_is_not_recorded(release: Any) -> None:
+    class Cut(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "10")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Cut) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/data"
+        release.write_profile(DOWNLOAD.format(url=url, md5=""))
+        try:
+            with pytest.raises(AllotmentError, match=rf"\[one\] {url}: the connection was lost"):
+                lock(release)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert not (release.root / "allot.lock").exists()
 
 
 GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'

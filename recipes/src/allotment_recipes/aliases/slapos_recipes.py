@@ -2,7 +2,9 @@
 """slapos.recipe.build, slapos.recipe.cmmi and slapos.recipe.template."""
 
 import json
+import re
 import shlex
+from collections.abc import Mapping
 from typing import Final
 
 from allotment_recipes.aliases import Alias
@@ -14,6 +16,7 @@ _HOOKS: Final = {
     "pre-make-hook": "pre-build",
     "post-make-hook": "post-install",
 }
+_INSERTED: Final = re.compile(r"%\(([-\w.]+)\)s")
 _CALL: Final = """\
 import json, os, runpy, sys
 path, function, location, options = sys.argv[1:]
@@ -34,12 +37,21 @@ def _template(options: dict[str, str]) -> None:
         options["output"] = options.pop("rendered")
 
 
+def _script(options: dict[str, str]) -> None:
+    """Undo the escapes of ``${`` in Python: it may write sections for buildout to read."""
+    for option in ("init", "install", "update"):
+        if option in options:
+            options[option] = options[option].replace("$${", "${")
+
+
 def _cmmi(options: dict[str, str]) -> None:
-    """Take an empty ``prefix``, ``%(location)s`` for the part's folder, and the Python functions called hooks."""
+    """Take an empty ``prefix``, ``%(option)s`` for another option, and the Python functions called hooks."""
     if not options.get("prefix", "").strip():
         options.pop("prefix", None)
+    values = {**options, "location": LOCATION}
     for option, text in options.items():
-        options[option] = text.replace("%(location)s", LOCATION)
+        # In an environment it is what a variable was before.
+        options[option] = _inserted(text, {"location": LOCATION} if option == "environment" else values)
     hooks = {hook: options.pop(hook, "").strip() for hook in _HOOKS}
     given = json.dumps({option: text for option, text in options.items() if option != BASE_LOCATION}, sort_keys=True)
     for hook, option in _HOOKS.items():
@@ -48,6 +60,11 @@ def _cmmi(options: dict[str, str]) -> None:
             commands = [_hook_command(text, given), options.get(option, "").strip()]
             options[option] = "\n".join(filter(None, commands))
             options["host-tools"] = f"{options.get('host-tools', '')} python3".strip()
+
+
+def _inserted(text: str, values: Mapping[str, str]) -> str:
+    """Return a text with ``%(option)s`` replaced; what is no option stays."""
+    return _INSERTED.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def _hook_command(hook: str, options: str) -> str:
@@ -63,7 +80,7 @@ def _hook_command(hook: str, options: str) -> str:
 
 
 SLAPOS_RECIPE_BUILD: Final = {
-    "default": Alias("script", is_pinned=True),
+    "default": Alias("script", is_pinned=True, convert=_script),
     "download": Alias("download"),
     "download-unpacked": Alias("download-unpacked"),
     "gitclone": Alias("gitclone"),

@@ -74,6 +74,7 @@ class Recipe(GenericBaseRecipe[Options]):
             md5sum = values.get("md5sum", "")
             self.source = pinned_source(file_name(values["url"]), values["sha256sum"], md5sum, (values["url"],))
         self._execute("init")
+        self.makes_location = bool(self.code["install"]) or self.raw.get("location") != str(self.own_location)
         if text := self.raw.get("location", ""):
             refuse_whole_folder(self, "location", self.path(text))
         if self.options.shared and self.raw.get("location") != str(self.own_location):
