@@ -4,7 +4,9 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +139,80 @@ def test_watch_shows_the_broken_ones_first_and_fits_the_terminal(node: NodeFolde
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert lines[0].strip() == "2 broken of 3 promises"
     assert [line.split()[0] for line in lines[2:]] == ["part0/service", "part0/page", "part0/disk"]
+
+
+def test_history_tells_streaks_uptime_and_metrics(run: Run, node: NodeFolder) -> None:
+    run("run", "page")
+    (node.partition("part0") / "page").touch()
+    run("run", "page")
+    told = json.loads(run("history", "page", "--json")[1])
+    assert [item["state"] for item in told["streaks"]] == ["failed", "passed"]
+    assert told["streaks"][0]["message"] == "page is absent, expected present"
+    assert told["broken_since"] is None
+    code, output, _ = run("history", "part0/page", "--days", "1")
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0].startswith("part0/page was kept ")
+    assert [line.split()[2] for line in lines[2:4]] == ["passed", "failed"]
+
+
+def test_history_of_a_promise_that_never_ran_says_so(run: Run) -> None:
+    assert run("history", "disk")[1].splitlines() == [
+        "nothing is known of part0/disk in the last 7 days",
+        "No measurement.",
+    ]
+
+
+def test_history_shows_the_curve_of_a_metric(run: Run, node: NodeFolder) -> None:
+    write(node, "page", PromiseFile("check_free_disk_space", {"threshold": "1 B"}))
+    run("run", "page")
+    metrics = json.loads(run("history", "page", "--json")[1])["metrics"]
+    name = next(iter(metrics))
+    points = json.loads(run("history", "page", "--metric", name, "--json")[1])["points"]
+    assert len(points) == 1
+    assert run("history", "page", "--metric", name)[1].splitlines()[-2].split() == ["TIME", "LEAST", "MEAN", "MOST"]
+    code, _, error = run("history", "page", "--metric", f"{name}x")
+    assert (code, error.startswith(f"error: page has no metric '{name}x'. Did you mean '{name}'?")) == (1, True)
+
+
+def test_explain_shows_root_measurements_changes_and_log_lines(
+    run: Run, node: NodeFolder, document: Make, config: Any
+) -> None:
+    run("run", "page")
+    now = time.time()
+    judged = (
+        ObservedPromise("page", "failed", "page is absent", now),
+        ObservedPromise("service web", "failed", "ended with 1", now - 1),
+    )
+    seen = ObservedInstance("part0", document().instance, 1, InstanceStatus.RED, promises=judged)
+    write_bytes(node.observed / "part0.json", dumps(ObservedState(instances=(seen,))))
+    (node.processed / "part0.json").write_text('{"format": 1, "inputs": "", "outcome": "done"}')
+    (node.service_logs / "part0.web.log").write_text("old\nweb can't bind\n")
+    (node.partition("part0") / "var/log").mkdir(parents=True)
+    stamp = datetime.fromtimestamp(now, UTC).isoformat()
+    (node.partition("part0") / "var/log/web.log").write_text(f"2020-01-01T00:00:00Z early\n{stamp} no socket\n")
+    write(node, "page", PromiseFile("check_url_available", {"url": "http://127.0.0.1:1/"}))
+    told = json.loads(run("explain", "page", "--json")[1])
+    assert told["root"]["promise"] == "part0/service web"
+    assert told["root"]["explains"] == ["part0/page"]
+    assert [item["message"] for item in told["measurements"]] == ["page is absent, expected present"]
+    assert "part0 was processed: done" in [item["what"] for item in told["changes"]]
+    assert told["logs"] == {"part0.web.log": ["old", "web can't bind"], "var/log/web.log": [f"{stamp} no socket"]}
+    text = run("explain", "page")[1]
+    assert "likely because part0/service web is broken since" in text
+    assert "part0.web.log said:\n  old\n  web can't bind\n" in text
+
+
+def test_explain_without_a_name_tells_the_roots_of_everything(run: Run, node: NodeFolder, document: Make) -> None:
+    write(node, "page", PromiseFile("check_url_available", {"url": "http://127.0.0.1:1/"}))
+    assert json.loads(run("explain", "--json")[1])["causes"] == [
+        {"promise": "part0/service web", "since": 990.0, "explains": ["part0/page"]}
+    ]
+    lines = run("explain")[1].splitlines()
+    assert lines[0].startswith("part0/service web is broken since ")
+    assert lines[1:] == ["  explains part0/page"]
+    write_bytes(
+        node.observed / "part0.json",
+        dumps(ObservedState(instances=(ObservedInstance("part0", document().instance, 1, InstanceStatus.GREEN),))),
+    )
+    assert run("explain")[1] == "No promise is broken.\n"

@@ -16,6 +16,10 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("node", "instance"), "allotment_node.commands.instance:command", "Process every partition once."),
         Command(("node", "promise"), "allotment_node.commands.promise_run:command", "Run every promise once."),
         Command(("node", "status"), "allotment_node.commands.status:command", "Show what is on this machine."),
+        Command(
+            ("promise", "explain"), "allotment_node.commands.promise_explain:command", "Say why promises are broken."
+        ),
+        Command(("promise", "history"), "allotment_node.commands.promise_history:command", "Show a promise's past."),
         Command(("promise", "list"), "allotment_node.commands.promise_list:command", "List promises as they stand."),
         Command(("promise", "run"), "allotment_node.commands.promise_run:command", "Run promises now."),
         Command(("promise", "watch"), "allotment_node.commands.promise_watch:command", "Show promises as they change."),
