@@ -307,3 +307,33 @@ def test_promises_that_can_t_be_read_make_red_until_they_can(
     watch._timings = engines.timings
     watch.check("part0")
     assert status(observations) is InstanceStatus.GREEN
+
+
+def test_a_silenced_promise_runs_on_but_makes_nothing_red_and_asks_for_nothing(
+    engines: Any, observations: Observations, clock: Clock, scratch: Path, bangs: Bangs
+) -> None:
+    silenced = {("part0", "a"), ("part0", "service web")}
+    engines.promises["part0"] = dict.fromkeys("ab", ("passed", ""))
+    engines.timing = {name: Timing("", 60.0, bang=True) for name in "ab"}
+    watch = PromiseWatch(
+        lambda name: scratch / name,
+        engines.launch,
+        engines.timings,
+        observations,
+        10.0,
+        bangs.add,
+        clock,
+        lambda name, promise: (name, promise) in silenced,
+    )
+    operate(watch, clock)
+    engines.promises["part0"]["a"] = ("failed", "down")
+    watch.check("part0")
+    watch.services("part0", {"web": "exited"})
+    assert (status(observations), bangs) == (InstanceStatus.GREEN, [])
+    seen = observations.instance("part0")
+    assert seen is not None
+    assert {item.name: item.status for item in seen.promises} == {"a": "failed", "b": "passed", "service web": "failed"}
+    silenced.clear()
+    clock.now += 60.0
+    watch.check("part0")
+    assert (status(observations), bangs) == (InstanceStatus.RED, [("part0", ["a"])])

@@ -31,6 +31,7 @@ from allotment_node.masters import Masters, Poller, Reporter
 from allotment_node.observations import Observations
 from allotment_node.promises import PromiseWatch
 from allotment_node.rounds import Rounds
+from allotment_node.silences import Silences
 from allotment_node.software import Software
 from allotment_node.supervisor import ServiceStatus, Supervisor, SupervisorOptions
 from allotment_node.work import Key, WorkQueue
@@ -64,8 +65,15 @@ class Agent:
             engines.verify,
             config.allow_development,
         )
+        self.silences = Silences(folder.silences)
         self.watch = PromiseWatch(
-            folder.partition, engines.launch, engines.timings, self.observations, config.settle, self._bang
+            folder.partition,
+            engines.launch,
+            engines.timings,
+            self.observations,
+            config.settle,
+            self._bang,
+            is_silenced=self.silences.is_silenced,
         )
         self.instances = Instances(
             folder,

@@ -33,6 +33,7 @@ class NodeFolder:
         self.observed = self.state / "observed"
         self.processed = self.state / "processed"
         self.manifests = self.state / "manifests"
+        self.silences = self.state / "silences.json"
         self.partitions = self.root / "partitions"
         self.software = self.root / "software"
         self.blobs = self.root / "blobs"

@@ -67,7 +67,8 @@ class PromiseWatch:
 
     ``timings`` returns when a partition's promises run. What is due together runs together; promises of all
     partitions begin no faster than twice as fast as they need to on average. ``bang`` is told of promises that break
-    in operation and then have their instance processed again.
+    in operation and then have their instance processed again. A promise for which ``is_silenced`` (partition, name)
+    runs as ever, but makes no instance red and bangs never.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class PromiseWatch:
         settle: float,
         bang: Callable[[str, Sequence[str]], None] = lambda name, broken: None,
         clock: Callable[[], float] = elapsed,
+        is_silenced: Callable[[str, str], bool] = lambda name, promise: False,
     ) -> None:
         self._folder = folder
         self._launch = launch
@@ -87,6 +89,7 @@ class PromiseWatch:
         self._settle = settle  # seconds
         self._bang = bang
         self._clock = clock
+        self._is_silenced = is_silenced
         self._pace = Pace(clock)
         self._watches: dict[str, _Watch] = {}
         self._lock = threading.Lock()
@@ -136,7 +139,8 @@ class PromiseWatch:
             broken = {item.name for item in results if item.status != "passed"}
             schedule.done((item for names in due.values() for item in names), broken, now)
             self._report(name, watch, results)
-            bangs = [item.name for item in found.get("anomaly", ()) if _bangs(item, schedule)] if watch.judges else []
+            asking = [item.name for item in found.get("anomaly", ()) if _bangs(item, schedule)] if watch.judges else []
+            bangs = [item for item in asking if not self._is_silenced(name, item)]
             delay = min(max(0.0, schedule.next() - now), _MOST_SECONDS)
         if bangs:
             self._bang(name, bangs)
@@ -211,7 +215,9 @@ class PromiseWatch:
                 return seen
             if not watch.judges:
                 return dataclasses.replace(seen, promises=promises)
-            judged = _judged(seen, promises, self._clock() < watch.settled)
+            heard = [item for item in promises if item.status == "passed" or not self._is_silenced(name, item.name)]
+            status = _status(seen.status, heard, self._clock() < watch.settled)
+            judged = dataclasses.replace(seen, promises=promises, status=status)
             if judged.status != seen.status:
                 _log.info("%s is %s", name, judged.status)
             return judged
@@ -219,15 +225,13 @@ class PromiseWatch:
         self._observations.change_instance(name, change)
 
 
-def _judged(seen: ObservedInstance, promises: tuple[ObservedPromise, ...], settling: bool) -> ObservedInstance:
-    """Return an observation with the status that its promises make; only a started and processed one has that."""
-    status = seen.status
-    if status in (InstanceStatus.PROCESSING, InstanceStatus.GREEN, InstanceStatus.RED):
-        if all(item.status == "passed" for item in promises):
-            status = InstanceStatus.GREEN
-        elif not settling or status is InstanceStatus.RED:
-            status = InstanceStatus.RED
-    return dataclasses.replace(seen, promises=promises, status=status)
+def _status(status: InstanceStatus, promises: Iterable[ObservedPromise], settling: bool) -> InstanceStatus:
+    """Return the status that promises make; only a started and processed instance has that."""
+    if status not in (InstanceStatus.PROCESSING, InstanceStatus.GREEN, InstanceStatus.RED):
+        return status
+    if all(item.status == "passed" for item in promises):
+        return InstanceStatus.GREEN
+    return status if settling and status is not InstanceStatus.RED else InstanceStatus.RED
 
 
 def _is_service(item: ObservedPromise) -> bool:
