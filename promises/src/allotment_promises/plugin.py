@@ -31,6 +31,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_redis", "allotment_promises.types.check_redis:CheckRedis"),
         PromiseType("check_replication_lag", "allotment_promises.types.check_replication_lag:CheckReplicationLag"),
         PromiseType("check_server_cpu_load", "allotment_promises.types.check_server_cpu_load:CheckServerCpuLoad"),
+        PromiseType("check_service_state", "allotment_promises.types.check_service_state:CheckServiceState"),
         PromiseType("check_site_json", "allotment_promises.types.check_site_json:CheckSiteJson"),
         PromiseType("check_socket_listening", "allotment_promises.types.check_socket_listening:CheckSocketListening"),
         PromiseType("check_sql_query", "allotment_promises.types.check_sql_query:CheckSqlQuery"),
