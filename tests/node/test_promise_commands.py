@@ -88,6 +88,11 @@ def test_list_as_json_has_everything(run: Run) -> None:
     }
 
 
+def test_a_promise_is_found_by_the_names_of_its_partition_and_of_its_instance(run: Run) -> None:
+    for pattern in ("part0/page", "hello/page", "hello/p*", "*/page"):
+        assert [item["name"] for item in json.loads(run("list", pattern, "--json")[1])["promises"]] == ["page"]
+
+
 def test_a_pattern_that_matches_nothing_is_told_with_the_nearest_name(run: Run) -> None:
     assert run("list", "part0/pgae")[0::2] == (
         1,

@@ -63,8 +63,8 @@ class Survey:
     def promises(self, patterns: Iterable[str] = ()) -> list[Listed]:
         """Return the promises that match one of ``patterns``, all if there is none, by partition and name.
 
-        A pattern is a promise's name or ``partition/name``, with ``*`` and ``?`` as in a shell. One that matches
-        nothing is an error with the nearest name.
+        A pattern is a promise's name, ``partition/name`` or ``instance/name``, with ``*`` and ``?`` as in a shell. One
+        that matches nothing is an error with the nearest name.
         """
         everything = list(self._all())
         wanted = list(patterns)
@@ -75,7 +75,7 @@ class Survey:
         return [item for item in everything if not wanted or any(_matches(item, pattern) for pattern in wanted)]
 
     def one(self, name: str) -> Listed:
-        """Return the one promise of this name, or of this ``partition/name``."""
+        """Return the one promise of this name, or of this ``partition/name`` or ``instance/name``."""
         found = self.promises([name])
         if len(found) > 1:
             places = ", ".join(f"{item.partition}/{item.name}" for item in found[:5])
@@ -100,8 +100,10 @@ class Survey:
 
 
 def _matches(item: Listed, pattern: str) -> bool:
-    text = f"{item.partition}/{item.name}" if "/" in pattern else item.name
-    return fnmatch.fnmatchcase(text, pattern)
+    if "/" not in pattern:
+        return fnmatch.fnmatchcase(item.name, pattern)
+    places = (item.partition, item.document.name)
+    return any(fnmatch.fnmatchcase(f"{place}/{item.name}", pattern) for place in places)
 
 
 def broken(listed: Sequence[Listed]) -> list[Listed]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from allotment.terminal import ago, duration
+from allotment.terminal import ago
 from allotment_node.commands.options import folder_option
 from allotment_node.explanation import describe, explain, likely_causes, when
 from allotment_node.folder import NodeFolder
@@ -21,7 +21,7 @@ _SIGNS = {True: "✓", False: "✗", None: "!"}
 @click.argument("promise", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, promise: str | None, as_json: bool) -> None:
-    """Explain one PROMISE, a name or partition/name; without one, name the likely roots of all that is broken."""
+    """Explain one PROMISE, a name, partition/name or instance/name; without one, the likely roots of all that is broken."""
     node = NodeFolder(folder)
     survey = Survey(node)
     if promise is None:
@@ -68,4 +68,4 @@ def _show(told: dict[str, Any]) -> None:
 def _measured(item: dict[str, Any]) -> str:
     metrics = "".join(f" {key}={metric['value']:g}{metric['unit']}" for key, metric in item["metrics"].items())
     first = item["message"].partition("\n")[0]
-    return f"{when(item['time'])} {_SIGNS[item['is_passed']]} {duration(item['seconds'])}{metrics} {first}".rstrip()
+    return f"{when(item['time'])} {_SIGNS[item['is_passed']]}{metrics} {first}".rstrip()

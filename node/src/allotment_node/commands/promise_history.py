@@ -31,7 +31,7 @@ _POINTS = 48  # of a curve, in a terminal
 @click.option("--metric", help="Show the curve of this metric too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, promise: str, days: float, metric: str | None, as_json: bool) -> None:
-    """Show the past of one PROMISE, a name or partition/name."""
+    """Show the past of one PROMISE: a name, partition/name or instance/name."""
     from allotment_promises.history.reader import read
 
     found = Survey(NodeFolder(folder)).one(promise)

@@ -19,7 +19,7 @@ from allotment_node.survey import Listed, Survey, broken
 @click.option("--broken", "only_broken", is_flag=True, help="Only those that are broken.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, patterns: tuple[str, ...], only_broken: bool, as_json: bool) -> None:
-    """List the promises of started partitions; a PROMISE is a name or partition/name, with * and ?."""
+    """List the promises of started partitions; a PROMISE is a name, partition/name or instance/name, with * and ?."""
     listed = Survey(NodeFolder(folder)).promises(patterns)
     listed = broken(listed) if only_broken else listed
     if as_json:

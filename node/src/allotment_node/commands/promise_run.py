@@ -30,7 +30,7 @@ from allotment_node.survey import Survey
 def command(folder: Path, patterns: tuple[str, ...], phase: Literal["test", "anomaly"], as_json: bool) -> None:
     """Run promises of started partitions once; exit with 1 when one is broken.
 
-    A PROMISE is a name or partition/name, with * and ?; without one all are run.
+    A PROMISE is a name, partition/name or instance/name, with * and ?; without one all are run.
     """
     from allotment_promises.launcher import Launcher
 

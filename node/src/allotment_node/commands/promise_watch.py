@@ -26,7 +26,10 @@ _COLOURS = {"passed": "green", "failed": "red", "error": "red", "unknown": "dim"
 @click.argument("patterns", metavar="[PROMISE]...", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each promise, and for each change.")
 def command(folder: Path, patterns: tuple[str, ...], as_json: bool) -> None:
-    """Show promises until Ctrl-C, the broken ones first; a PROMISE is a name or partition/name, with * and ?."""
+    """Show promises until Ctrl-C, the broken ones first.
+
+    A PROMISE is a name, partition/name or instance/name, with * and ?; without one all are shown.
+    """
     place = NodeFolder(folder)
     looks = surveys(lambda: Survey(place).promises(patterns), lambda: _stamp(place))
     try:
