@@ -21,7 +21,7 @@ _SIGNS = {True: "✓", False: "✗", None: "!"}
 @click.argument("promise", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, promise: str | None, as_json: bool) -> None:
-    """Explain one PROMISE, a name, partition/name or instance/name; without one, the likely roots of all that is broken."""
+    """Explain one PROMISE, a name, partition/name or instance/name; without one, the likely roots of all."""
     node = NodeFolder(folder)
     survey = Survey(node)
     if promise is None:
