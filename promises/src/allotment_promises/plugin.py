@@ -8,6 +8,7 @@ from allotment.hookspecs import PromiseType, hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
         PromiseType("check_backup_freshness", "allotment_promises.types.check_backup_freshness:CheckBackupFreshness"),
+        PromiseType("check_backup_restorable", "allotment_promises.types.check_backup_restorable:CheckBackupRestorable"),
         PromiseType("check_certificate", "allotment_promises.types.check_certificate:CheckCertificate"),
         PromiseType("check_clock_drift", "allotment_promises.types.check_clock_drift:CheckClockDrift"),
         PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
