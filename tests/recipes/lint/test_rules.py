@@ -225,7 +225,7 @@ def test_a_service_without_promise_is_told(tmp_path: Path) -> None:
         "[buildout]\nparts = run{}\n[run]\nrecipe = allotment.recipes:wrapper\ncommand-line = true\n"
         "wrapper-path = ${{buildout:directory}}/etc/service/run\n"
     )
-    promise = "[checked]\nrecipe = allotment.recipes:promise\npromise = check_url_available\n"
+    promise = "[checked]\nrecipe = allotment.recipes:promise\npromise = check_url_available\nconfig-url = a\n"
     assert found(tmp_path, service.format("")) == [
         "software.cfg:6: [run] is a service without promise. "
         "Add a part with the recipe promise that says whether it works. [promise]"

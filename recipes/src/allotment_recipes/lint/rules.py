@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from allotment.errors import nearest
 from allotment.options import OptionProblem, parse_options
+from allotment_recipes.lint import promise_types
 from allotment_recipes.lint.known_recipes import KnownRecipe, known_recipe, why_unknown
 from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.profile_text import UNKNOWN, Option
@@ -231,6 +232,12 @@ def promises(view: View) -> Iterator[Problem]:
         yield Problem(problem.path, problem.line, problem.rule, problem.what, fix)
 
 
+def watch(view: View) -> Iterator[Problem]:
+    """``watch``: a promise of a type that nothing installed offers, or with options that the type does not take."""
+    for section, written, recipe in _sections(view):
+        yield from promise_types.problems(view, section, written, recipe)
+
+
 RULES: Final[Mapping[str, Callable[[View], Iterator[Problem]]]] = {
     "recipe": unknown_recipes,
     "option": options,
@@ -240,6 +247,7 @@ RULES: Final[Mapping[str, Callable[[View], Iterator[Problem]]]] = {
     "checksum": checksums,
     "name": names,
     "promise": promises,
+    "watch": watch,
 }
 
 
