@@ -38,6 +38,7 @@ ROOT = """\
     parameters = ${slap-configuration:configuration}
     config-word = hello
     sla-node = node-1
+    sla-room =
     return = url
 
     [publish]

@@ -32,7 +32,7 @@ class Options:
     dismissed: Words = Words(())  # names of instances that go with their data, such as main when its place was taken
     parameters: str = "{}"  # of those that hold the data, as a JSON object; standbys and dismissed in it are left out
     return_: Words = Words(())  # published values of the main one without which this waits; connection-<key>
-    others: dict[str, str] = rest()  # config-<key>: a parameter, as text; sla-<key>: where each child may run
+    others: dict[str, str] = rest()  # config-<key>: a parameter, as text; sla-<key>: where children run, empty for none
 
 
 class Recipe(GenericBaseRecipe[Options]):
@@ -119,7 +119,7 @@ class Recipe(GenericBaseRecipe[Options]):
             else:
                 names = ("release", "data-type", "backup-type", "standbys", "dismissed", "parameters", "return")
                 raise unknown_option(option, (*names, _CONFIG, _SLA))
-        return config, sla
+        return config, {name: text for name, text in sla.items() if text}
 
     def _keys(self, numbers: list[int]) -> str:
         """Return the public keys of backup instances that have told them, one a line."""
