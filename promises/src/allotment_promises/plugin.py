@@ -19,6 +19,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_file_state", "allotment_promises.types.check_file_state:CheckFileState"),
         PromiseType("check_free_disk_space", "allotment_promises.types.check_free_disk_space:CheckFreeDiskSpace"),
         PromiseType("check_http_json", "allotment_promises.types.check_http_json:CheckHttpJson"),
+        PromiseType("check_icmp_packet_lost", "allotment_promises.types.check_icmp_packet_lost:CheckIcmpPacketLost"),
         PromiseType("check_interface_up", "allotment_promises.types.check_interface_up:CheckInterfaceUp"),
         PromiseType("check_log_pattern", "allotment_promises.types.check_log_pattern:CheckLogPattern"),
         PromiseType("check_log_rate", "allotment_promises.types.check_log_rate:CheckLogRate"),

@@ -15,7 +15,7 @@ from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.measurement import Measurement, Metric
 
-_SHIM = b"/allot_exec.py"  # each supervised service is the child of this program of the node
+_SHIM = b"/allot_exec.py\0"  # each supervised service is the child of this program of the node
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def _services(second: int) -> dict[str, int]:
     found = {}
     for pid in psutil.pids():
         with contextlib.suppress(OSError):  # it ended meanwhile, or is hidden from this user
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"--" in words and any(word.endswith(_SHIM) for word in words[: words.index(b"--")]):
-                found[os.fsdecode(words[words.index(b"--") + 1])] = pid
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                before, _, after = file.read().partition(b"\0--\0")
+            if _SHIM in before:
+                found[os.fsdecode(after.partition(b"\0")[0])] = pid
     return found
