@@ -23,7 +23,7 @@ from allotment.cli import main
 from allotment.codec import decode
 from allotment.errors import MachineError
 from allotment.messages.job import BuiltPart
-from allotment_recipes.compiled_part import compiler
+from allotment_recipes.compiled_part import compiler, learn_compiler
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.recipes.cmmi import Recipe
@@ -320,6 +320,15 @@ def test_another_compiler_gives_another_name(tmp_path: Path, make_recipe: Callab
     recipe = make_recipe(Recipe, {"url": "/x", "sha256sum": "0" * 64})
     assert recipe.inputs()["compiler"] == compiler() != ""
     assert compiler(fake_gcc(tmp_path, "echo 99.9.9")) == "gcc 99.9.9"
+
+
+def test_a_compiler_that_was_learnt_is_looked_at_again_by_each_process(tmp_path: Path) -> None:
+    version = tmp_path / "version"
+    path = fake_gcc(tmp_path, f"/bin/cat {version}")
+    for text in ("1.2.3", "1.2.4"):
+        version.write_text(text)
+        learn_compiler()
+        assert compiler(path) == f"gcc {text}"
 
 
 def test_a_compiler_that_says_nothing_is_an_error_and_none_is_none(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recipes that compile have in common: a pinned source, a clean environment, the store, and checks at the end."""
 
+import contextlib
 import functools
 import os
 import shlex
@@ -226,7 +227,10 @@ class CompiledPart(GenericBaseRecipe[C]):
         }
         texts["environment"] = "\n".join(self.variables.values())
         elsewhere = [str(folder) for folder in (self.run.closure, self.store_root(shared=True)) if folder is not None]
+        own = str(self.folder)
         for option, text in texts.items():
+            if own not in text:
+                continue
             for folder in elsewhere:
                 text = text.replace(folder, "")
             if names_folder(text, self.folder):
@@ -249,6 +253,23 @@ def compiler(path: str = HOST_PATH) -> str:
     program = shutil.which("gcc", path=path)
     if program is None:
         return ""
+    with open(program, "rb") as file:
+        is_script = file.read(2) == b"#!"
+        status = os.fstat(file.fileno())
+    told = _version_of.__wrapped__ if is_script else _version_of  # what a script starts may be another one by now
+    return told(program, path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+def learn_compiler() -> None:
+    """Ask the compiler for its version, for processes that are forked: each looks only whether it is still the same."""
+    with contextlib.suppress(MachineError):  # told to whoever needs it
+        compiler()
+    compiler.cache_clear()
+
+
+@functools.cache
+def _version_of(program: str, path: str, status: tuple[int, ...]) -> str:
+    """Return what the program of this ``status`` says."""
     try:
         done = subprocess.run(
             [program, "-dumpfullversion"], capture_output=True, text=True, timeout=60, check=True, env={"PATH": path}

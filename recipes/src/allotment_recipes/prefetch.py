@@ -2,13 +2,13 @@
 """Fetch the sources of all parts at the same time, before the first one is built: what can't be had is told at once."""
 
 import functools
+import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from allotment.blobs import BlobStore
 from allotment_recipes import sources
-from allotment_recipes.shared_store import Store
+from allotment_recipes.shared_store import is_whole
 from allotment_recipes.wheels import Pin, fetch_wheel
 
 
@@ -31,4 +31,4 @@ def sources_of(recipe: Any) -> Iterator[sources.Source]:
 def _is_there(recipe: Any) -> bool:
     """Whether a part is built: by its attribute ``location``, or else the option; None is one that has no folder."""
     location = getattr(recipe, "location", getattr(recipe, "raw", {}).get("location"))
-    return location is not None and Path(location).is_absolute() and Store(Path(location).parent).holds(Path(location))
+    return location is not None and os.path.isabs(location) and is_whole(location)  # noqa: PTH117 (asked of every part)

@@ -5,11 +5,12 @@ It reads a profile that is no file, and what its parts would write is thrown awa
 """
 
 import os
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Final
 
 from allotment.codec import dumps, loads
+from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests, InstanceState
 from allotment_recipes import installed_parts
 from allotment_recipes.context import RunContext
@@ -19,8 +20,23 @@ from allotment_recipes.process_state import kept_process_state
 from allotment_recipes.tokens import Tokens
 
 _ROOT: Final = Path("/")  # a folder that is there; nothing is written to it
-_PROFILE: Final = Path("/rehearsal/instance.cfg")
-_TEXT: Final = b"""\
+_PROFILE: Final = Path("/rehearsal/profile.cfg")
+_SOFTWARE: Final = f"""\
+[buildout]
+parts = program
+[component]
+recipe = allotment.recipes:cmmi
+url = https://localhost/rehearsal-1.0.tar.gz
+sha256sum = {"0" * 64}
+configure-options = --prefix=@@LOCATION@@
+[library]
+<= component
+[program]
+<= component
+environment =
+  LIBRARY=${{library:location}}
+""".encode()
+_INSTANCE: Final = b"""\
 [buildout]
 parts = config program promise publish
 [slap]
@@ -63,21 +79,38 @@ _INPUT: Final = InstanceInput(
 
 
 def rehearse() -> None:
-    """Process an instance in memory, quietly; the process is as it was afterwards."""
+    """Process an instance, and read a release, in memory and quietly; the process is as it was afterwards."""
     with kept_process_state(), open(os.devnull, "w") as out, redirect_stdout(out), redirect_stderr(out):
-        run = RunContext(
-            _ROOT, Journal(immediate=False), _ROOT, Tokens(b"rehearsal"), instance=loads(InstanceInput, dumps(_INPUT))
-        )
-        run.journal.write(_PROFILE, _TEXT, 0o600, "")
-        settings = {
-            **dict.fromkeys(("eggs-directory", "parts-directory", "executable"), str(_ROOT)),
-            "eggs-directory-version": "",
-            "installed": str(_PROFILE.with_name("installed.cfg")),
-            "extends": str(_PROFILE),
-        }
-        buildout = Buildout(None, run, settings)
-        buildout.run_parts()
-        run.journal.changes()
-        installed_parts.text_of(buildout._parts_of(buildout._installed))
-        dumps(InstancePublished(run.published))
-        dumps(InstanceRequests(True, tuple(run.requests.values()), ()))
+        _rehearse_instance()
+        with suppress(AllotmentError):  # this machine has no compiler
+            _rehearse_build()
+
+
+def _rehearse_instance() -> None:
+    run = RunContext(
+        _ROOT, Journal(immediate=False), _ROOT, Tokens(b"rehearsal"), instance=loads(InstanceInput, dumps(_INPUT))
+    )
+    buildout = _buildout(run, _INSTANCE)
+    buildout.run_parts()
+    run.journal.changes()
+    installed_parts.text_of(buildout._parts_of(buildout._installed))
+    dumps(InstancePublished(run.published))
+    dumps(InstanceRequests(True, tuple(run.requests.values()), ()))
+
+
+def _rehearse_build() -> None:
+    buildout = _buildout(RunContext(_ROOT, Journal(immediate=False), _ROOT, Tokens(b"")), _SOFTWARE)
+    buildout.prepare_parts()
+    for part in buildout._parts:
+        buildout.part_hash(part)
+
+
+def _buildout(run: RunContext, profile: bytes) -> Buildout:
+    run.journal.write(_PROFILE, profile, 0o600, "")
+    settings = {
+        **dict.fromkeys(("eggs-directory", "parts-directory", "executable"), str(_ROOT)),
+        "eggs-directory-version": "",
+        "installed": str(_PROFILE.with_name("installed.cfg")),
+        "extends": str(_PROFILE),
+    }
+    return Buildout(None, run, settings)

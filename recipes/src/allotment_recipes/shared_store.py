@@ -50,10 +50,7 @@ class Store:
 
     def holds(self, location: Path) -> bool:
         """Tell whether a part is there, whole."""
-        try:
-            return stat.S_ISDIR(location.lstat().st_mode)  # asked twice, a link that goes in between would be a folder
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        return is_whole(location)
 
     def work(self, location: Path) -> Path:
         """Return the folder in which a part is, or was, built."""
@@ -229,6 +226,14 @@ def remove(folder: Path) -> None:
             if not path.is_symlink():
                 path.chmod(0o700)
     shutil.rmtree(folder)
+
+
+def is_whole(location: Path | str) -> bool:
+    """Tell whether a part is at ``location``, and no link to one that is being built."""
+    try:
+        return stat.S_ISDIR(os.lstat(location).st_mode)  # asked twice, a link that goes in between would be a folder
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

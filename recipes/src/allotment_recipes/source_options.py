@@ -58,6 +58,8 @@ def pinned_source(
         "python-source": {"sdist": sdist},
     }
     for option, fields in checks.items():
+        if fields and not any(fields.values()):
+            continue
         try:
             Source(sha256sum.lower(), name, **fields)
         except AllotmentError as error:

@@ -67,14 +67,14 @@ def part_hash(
 
     ``references`` are the hashes of the parts it refers to; ``roots`` maps absolute folders to what stands for them.
     """
-    normalised = {key: relocate(value, roots) for key, value in options.items()}
+    ordered = _inner_first(roots)
     document = {
         "format": 1,
-        "options": normalised,
+        "options": {key: _relocated(value, ordered) for key, value in options.items()},
         "files": dict(pair for text in (*options.values(), *inputs.values()) for pair in _files(text, roots)),
         "build_version": build_version,
         "references": list(references),
-        "inputs": {key: relocate(value, roots) for key, value in inputs.items()},
+        "inputs": {key: _relocated(value, ordered) for key, value in inputs.items()},
         "platform": platform_name(),
         "root_length": ROOT_LENGTH,
     }
@@ -83,8 +83,16 @@ def part_hash(
 
 def relocate(text: str, roots: Mapping[str, str]) -> str:
     """Return ``text`` with each absolute folder replaced by its stand-in; inner folders first."""
-    for root in sorted(roots, key=len, reverse=True):
-        text = text.replace(root, roots[root])
+    return _relocated(text, _inner_first(roots))
+
+
+def _inner_first(roots: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted(roots.items(), key=lambda item: len(item[0]), reverse=True)
+
+
+def _relocated(text: str, roots: Iterable[tuple[str, str]]) -> str:
+    for root, name in roots:
+        text = text.replace(root, name)
     return text
 
 

@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 READ_SIZE = 1 << 16  # bytes
 LOG_LIMIT = 16 << 20  # bytes: a longer log is begun anew
+_GARBAGE = 20_000  # objects until garbage is looked for, which would take a tenth of a run
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
@@ -207,6 +208,7 @@ def _wait(parent: int, requests: int, results: int, is_spare: bool) -> NoReturn:
             rehearse()
             gc.collect()
             gc.freeze()
+        gc.set_threshold(_GARBAGE)
         with os.fdopen(requests, "rb") as file:
             text = file.read()
         if text:
@@ -238,6 +240,7 @@ def preload() -> None:
     import allotment_recipes.rehearsal
     import allotment_recipes.runs  # noqa: F401
     from allotment_recipes import aliases, base, recipe_loading
+    from allotment_recipes.compiled_part import learn_compiler
     from allotment_recipes.distributions import took_part
 
     log = logging.getLogger(__name__)
@@ -250,6 +253,7 @@ def preload() -> None:
     for distribution in aliases.distributions():
         aliases.table(distribution)
     took_part(ours)
+    learn_compiler()
     from allotment_recipes.recipes import template
 
     template.environment(lambda name: None).from_string("{{ a.b | tojson }}").render(a={"b": 1})  # fills its caches
