@@ -79,7 +79,7 @@ def test_every_alias_is_documented(generate: ModuleType) -> None:
     page = generate.aliases_page()
     for distribution in aliases.distributions():
         for name in aliases.table(distribution):
-            assert f"### {generate.written_there(distribution, name)}\n" in page
+            assert f"### {aliases.written_there(distribution, name)}\n" in page
 
 
 def test_every_command_is_documented_with_its_options(generate: ModuleType) -> None:
