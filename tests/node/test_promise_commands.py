@@ -85,6 +85,7 @@ def test_list_as_json_has_everything(run: Run) -> None:
         "status": "failed",
         "since": 1000.0,
         "message": "no page\nat all",
+        "silence": None,
     }
 
 
@@ -221,3 +222,33 @@ def test_explain_without_a_name_tells_the_roots_of_everything(run: Run, node: No
         dumps(ObservedState(instances=(ObservedInstance("part0", document().instance, 1, InstanceStatus.GREEN),))),
     )
     assert run("explain")[1] == "No promise is broken.\n"
+
+
+def test_a_silence_is_made_listed_shown_and_ended(run: Run) -> None:
+    code, output, _ = run("silence", "hello/page", "--reason", "known", "--hours", "2", "--author", "ann", "--json")
+    (made,) = json.loads(output)["silences"]
+    assert (code, made["promise"], made["author"], made["reason"]) == (0, "part0/page", "ann", "known")
+    assert made["until"] - made["start"] == pytest.approx(7200, abs=60)
+    assert "failed, silenced" in run("list", "page")[1]
+    assert json.loads(run("list", "page", "--json")[1])["promises"][0]["silence"] == made
+    assert "silenced by ann: known" in run("explain", "page")[1]
+    assert run("silence")[1].splitlines()[1].split()[:3] == [made["id"], "part0/page", "ann"]
+    assert made["id"] in run("silence", "--end", made["id"])[1]
+    assert run("silence")[1] == "No promise is silenced.\n"
+    assert json.loads(run("list", "page", "--json")[1])["promises"][0]["silence"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["page"], "error: no reason is given. Say why: --reason TEXT.\n"),
+        (["pgae", "--reason", "x"], "error: no promise matches 'pgae'. Did you mean 'page'?"),
+        (["page", "--end", "x", "--reason", "x"], "error: a promise and --end are given. Give one of them.\n"),
+        (["--end", "x"], "error: no silence is called 'x'. Name one of: there is none.\n"),
+        (["page", "--reason", "x", "--hours", "9000"], "error: the silence does not end within a year from now."),
+    ],
+)
+def test_a_silence_that_cannot_be_made_says_why(run: Run, words: list[str], message: str) -> None:
+    code, _, error = run("silence", *words)
+    assert code == 1
+    assert error.startswith(message)

@@ -56,6 +56,7 @@ def explain(node: NodeFolder, survey: Survey, item: Listed) -> dict[str, Any]:
         "promise": item.name,
         "status": item.status,
         "moment": moment,
+        "silence": encode(item.silence),
         "root": describe(mine) if mine else None,
         "measurements": past["records"],
         "changes": [encode(change) for change in sorted(_changes(node, survey, item, moment, past), key=_time)],

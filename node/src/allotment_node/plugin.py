@@ -22,6 +22,9 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("promise", "history"), "allotment_node.commands.promise_history:command", "Show a promise's past."),
         Command(("promise", "list"), "allotment_node.commands.promise_list:command", "List promises as they stand."),
         Command(("promise", "run"), "allotment_node.commands.promise_run:command", "Run promises now."),
+        Command(
+            ("promise", "silence"), "allotment_node.commands.promise_silence:command", "Take the alarm from promises."
+        ),
         Command(("promise", "watch"), "allotment_node.commands.promise_watch:command", "Show promises as they change."),
     )
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 from allotment.errors import AllotmentError, nearest
 from allotment.messages.desired_state import DesiredState, ObservedPromise
 from allotment.messages.instance import InstanceState
+from allotment.messages.silences import Silence
 from allotment_node.documents import Documents
 from allotment_node.folder import NodeFolder
 from allotment_node.observations import Observations
+from allotment_node.silences import Silences
 
 if TYPE_CHECKING:
     from allotment_promises.catalogue import Promise
@@ -30,6 +32,7 @@ class Listed:
     path: Path  # the partition's folder
     promise: "Promise | None"  # None: no file of the partition, a service that keeps failing
     observed: ObservedPromise | None
+    silence: Silence | None = None
 
     @property
     def partition(self) -> str:
@@ -59,6 +62,7 @@ class Survey:
         self._folder = folder
         self._documents = Documents(folder.desired, folder.load_config().partition_names)
         self._observations = Observations(folder.observed)
+        self._silences = Silences(folder.silences)
 
     def promises(self, patterns: Iterable[str] = ()) -> list[Listed]:
         """Return the promises that match one of ``patterns``, all if there is none, by partition and name.
@@ -94,9 +98,10 @@ class Survey:
                 {item.name: item for item in seen.promises} if seen and seen.instance == document.instance else {}
             )
             for promise in read(path):
-                yield Listed(document, path, promise, observed.pop(promise.name, None))
+                silence = self._silences.find(document.partition, promise.name)
+                yield Listed(document, path, promise, observed.pop(promise.name, None), silence)
             for item in observed.values():  # services that keep failing
-                yield Listed(document, path, None, item)
+                yield Listed(document, path, None, item, self._silences.find(document.partition, item.name))
 
 
 def _matches(item: Listed, pattern: str) -> bool:

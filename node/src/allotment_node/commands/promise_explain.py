@@ -49,6 +49,8 @@ def _show_causes(survey: Survey, as_json: bool) -> None:
 def _show(told: dict[str, Any]) -> None:
     name = f"{told['partition']}/{told['promise']}"
     click.echo(f"{name} is {told['status']}, since {when(told['moment'])} UTC ({ago(told['moment'])})")
+    if told["silence"]:
+        click.echo(f"silenced by {told['silence']['author']}: {told['silence']['reason']}")
     root = told["root"]
     if root is not None and root["promise"] != name:
         click.echo(f"likely because {root['promise']} is broken since {ago(root['since'])}: look at that first")

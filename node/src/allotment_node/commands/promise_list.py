@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from allotment.codec import encode
 from allotment.terminal import ago, table
 from allotment_node.commands.options import folder_option
 from allotment_node.folder import NodeFolder
@@ -42,7 +43,13 @@ def describe(item: Listed) -> dict[str, Any]:
         "status": item.status,
         "since": item.since,
         "message": message(item),
+        "silence": encode(item.silence),
     }
+
+
+def status(item: Listed) -> str:
+    """Return how a promise was judged last, for people."""
+    return f"{item.status}, silenced" if item.silence is not None else item.status
 
 
 def message(item: Listed) -> str:
@@ -56,4 +63,4 @@ def _row(item: Listed) -> tuple[str, ...]:
     promise = item.promise
     kind, period = (promise.file.type, f"{promise.period:g} s") if promise is not None else ("service", "")
     first = message(item).partition("\n")[0]
-    return f"{item.partition}/{item.name}", kind, period, item.status, ago(item.since) if item.since else "", first
+    return f"{item.partition}/{item.name}", kind, period, status(item), ago(item.since) if item.since else "", first

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``allot promise watch``: promises as they change their minds, in a terminal or as lines of JSON."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import click
 
 from allotment.terminal import ago
 from allotment_node.commands.options import folder_option
-from allotment_node.commands.promise_list import describe, message
+from allotment_node.commands.promise_list import describe, message, status
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Listed, Survey, broken
 
@@ -56,9 +57,12 @@ def surveys(
 
 
 def _stamp(folder: NodeFolder) -> list[tuple[str, int]]:
-    """Return what changes whenever the agent has judged otherwise, or is told of other partitions."""
-    places = sorted([*folder.desired.glob("*.json"), *folder.observed.glob("*.json")])
-    return [(str(path), path.stat().st_mtime_ns) for path in places if path.exists()]
+    """Return what changes whenever the agent has judged otherwise, is told of other partitions, or one is silenced."""
+    found = []
+    for path in sorted([*folder.desired.glob("*.json"), *folder.observed.glob("*.json"), folder.silences]):
+        with contextlib.suppress(FileNotFoundError):  # replaced or removed at this moment
+            found.append((str(path), path.stat().st_mtime_ns))
+    return found
 
 
 def _print_changes(looks: Iterator[list[Listed]]) -> None:
@@ -89,9 +93,9 @@ def _table(listed: list[Listed], height: int) -> "Table":
     title = f"{len(bad)} broken of {len(listed)} promises"
     table = Table("promise", "status", "since", "message", title=title, expand=True, box=None, title_justify="left")
     for item in shown:
-        status = Text(item.status, _COLOURS.get(item.status, ""))
+        state = Text(status(item), "dim" if item.silence else _COLOURS.get(item.status, ""))
         first = message(item).partition("\n")[0]
-        table.add_row(f"{item.partition}/{item.name}", status, ago(item.since) if item.since else "", Text(first))
+        table.add_row(f"{item.partition}/{item.name}", state, ago(item.since) if item.since else "", Text(first))
     if len(shown) < len(listed):
         table.caption = f"and {len(listed) - len(shown)} more"
     return table
