@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import Amount, parse_amount, show_amount, show_bytes, show_seconds
+from allotment_promises.amounts import Amount, parse_amount, show_amount, show_bytes, show_count, show_seconds
 
 
 @pytest.mark.parametrize(
@@ -65,4 +65,9 @@ def test_numbers_are_shown_for_people() -> None:
         "60.0 min",
         "24.0 h",
         "3.0 days",
+    ]
+    assert [show_count(1, "file"), show_count(2000, "file"), show_count(0, "process", "processes")] == [
+        "1 file",
+        "2,000 files",
+        "0 processes",
     ]

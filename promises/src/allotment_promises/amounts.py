@@ -62,3 +62,8 @@ def show_seconds(seconds: float) -> str:
     if abs(seconds) < 7200:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h" if abs(seconds) < 172800 else f"{seconds / 86400:.1f} days"
+
+
+def show_count(number: int, one: str, many: str = "") -> str:
+    """Return ``1 file`` or ``3 files``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -91,7 +91,8 @@ def test_time_is_limited_and_nothing_is_left(measure: Measure, backup: Path, tmp
 def test_folders_without_permissions_are_removed_too(measure: Measure, backup: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o500)
-    odd = f"tar -xzf {backup}; mkdir -p closed/deep; touch closed/deep/file; chmod 0 closed/deep closed; ln -s {outside} link"
+    closed = "mkdir -p closed/deep; touch closed/deep/file; chmod 0 closed/deep closed"
+    odd = f"tar -xzf {backup}; {closed}; ln -s {outside} link"
     assert _check(measure, backup, command=["sh", "-c", odd]).is_passed
     assert list((tmp_path / "tmp").iterdir()) == []
     assert outside.stat().st_mode & 0o777 == 0o500

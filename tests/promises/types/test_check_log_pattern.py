@@ -33,13 +33,13 @@ def _check(measure: Measure, **options: Any) -> Measurement:
 def test_errors_are_counted_as_the_log_grows_and_rotates(measure: Measure, logger: logging.Logger) -> None:
     logger.info("started")
     assert _check(measure, pattern="ERROR") == Measurement.passed(
-        "0 lines of the last 60.0 min in app.log match 'ERROR'", matches=0
+        "0 lines of the last 60.0 min in app.log with 'ERROR'", matches=0
     )
     logger.error("no space")
     found = _check(measure, pattern="ERROR")
     assert (found.is_passed, found.metrics["matches"].value) == (False, 1)
     assert found.message.startswith(
-        "1 lines of the last 60.0 min in app.log match 'ERROR', expected at most 0; the newest: "
+        "1 line of the last 60.0 min in app.log with 'ERROR', expected at most 0; the newest: "
     )
     assert found.message.endswith(" ERROR no space")
     for number in range(200):
@@ -61,7 +61,7 @@ def test_old_errors_are_forgotten(measure: Measure, tmp_path: Path) -> None:
 def test_whole_file_needs_no_times(measure: Measure, tmp_path: Path) -> None:
     (tmp_path / "app.log").write_text("ERROR without a time\n")
     assert _check(measure, pattern="ERROR", maximum_delay=0).message == (
-        "1 lines in app.log match 'ERROR', expected at most 0; the newest: ERROR without a time"
+        "1 line in app.log with 'ERROR', expected at most 0; the newest: ERROR without a time"
     )
     assert not _check(measure, pattern="fine").is_passed, "its lines can't be told to be new enough"
 

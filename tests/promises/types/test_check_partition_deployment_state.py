@@ -46,7 +46,7 @@ def test_processing_is_told_by_what_it_leaves(measure: Measure, processed: Parti
     assert processed.run(WAITS).outcome == "waiting"
     waiting = _state(measure)
     assert waiting.is_passed
-    assert ", 2 parts wait: part: " in waiting.message
+    assert ", 2 parts waiting: part: " in waiting.message
     assert waiting.metrics["waiting"].value == 2
     assert processed.run(GOOD).outcome == "done"
     assert _state(measure).is_passed

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from allotment.errors import AllotmentError
 from allotment.options import Arguments, OptionProblem
-from allotment_promises.amounts import show_bytes
+from allotment_promises.amounts import show_bytes, show_count
 from allotment_promises.checksums import compare
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise
@@ -74,7 +74,8 @@ class CheckBackupRestorable(GenericPromise[Options]):
             if compared.problem or not compared.files:
                 reason = compared.problem or f"{options.checksums} names no file"
                 return Measurement.failed(f"restored, but {reason}", **metrics)
-            text = f"restored {compared.files} files of {show_bytes(compared.bytes)} with the right checksums"
+            size = show_bytes(compared.bytes)
+            text = f"restored {show_count(compared.files, 'file')} of {size} with the right checksums"
         if options.verify:
             problem = _run("verifying", options.verify, folder, deadline - time.monotonic())
             if problem:

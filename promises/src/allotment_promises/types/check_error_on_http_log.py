@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_seconds
+from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
 from allotment_promises.limits import check_above_zero, check_not_below_zero
 from allotment_promises.logs import LogLines, LogProblem, compile_pattern
@@ -73,7 +73,7 @@ class CheckErrorOnHttpLog(GenericPromise[Options]):
             if _ERROR.search(line):
                 newest = newest or line
                 count += 1
-        text = f"{count} errors in {path} {self._when()}"
+        text = f"{show_count(count, 'error')} in {path} {self._when()}"
         if count <= self.options.error_threshold:
             return Measurement.passed(text, errors=count)
         expected = f"expected at most {self.options.error_threshold}; the newest: {newest[:_SHOWN]}"

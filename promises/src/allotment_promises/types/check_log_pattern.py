@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_seconds
+from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
 from allotment_promises.limits import check_not_below_zero
 from allotment_promises.logs import LogLines, LogProblem, compile_pattern
@@ -62,7 +62,7 @@ class CheckLogPattern(GenericPromise[Options]):
         except LogProblem as error:
             return Measurement.failed(str(error))
         when = f" of the last {show_seconds(options.maximum_delay)}" if since else ""
-        text = f"{count} lines{when} in {options.log_file} match {options.pattern!r}"
+        text = f"{show_count(count, 'line')}{when} in {options.log_file} with {options.pattern!r}"
         if lines.is_cut:
             text += " (only the newest were read: there are too many)"
         if count > options.error_threshold:

@@ -9,7 +9,7 @@ from allotment.atomic import read_limited
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceRequests
-from allotment_promises.amounts import show_seconds
+from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
 from allotment_promises.measurement import Measurement, Metric
 
@@ -62,7 +62,9 @@ class CheckPartitionDeploymentState(GenericPromise[Options]):
             return Measurement.failed(str(error))
         text = f"{name} was processed {ago} ago"
         if waiting:
-            return Measurement.passed(f"{text}, {len(waiting)} parts wait: {'; '.join(waiting)}", waiting=len(waiting))
+            return Measurement.passed(
+                f"{text}, {show_count(len(waiting), 'part')} waiting: {'; '.join(waiting)}", waiting=len(waiting)
+            )
         return Measurement.passed(text, waiting=Metric(0))
 
 

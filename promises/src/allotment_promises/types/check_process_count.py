@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from allotment.options import OptionProblem
+from allotment_promises.amounts import show_count
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.limits import check_limits, outside
 from allotment_promises.logs import compile_pattern
@@ -44,7 +45,11 @@ class CheckProcessCount(GenericPromise[Options]):
         count = sum(1 for _ in self._processes())
         minimum = 1 if options.minimum is None and options.maximum is None else options.minimum
         problem = outside(count, minimum, options.maximum)
-        return Measurement(not problem, f"{count} processes{self._kind()}{problem}", {"processes": Metric(count)})
+        return Measurement(
+            not problem,
+            f"{show_count(count, 'process', 'processes')}{self._kind()}{problem}",
+            {"processes": Metric(count)},
+        )
 
     def _processes(self) -> Iterator[psutil.Process]:
         options = self.options
