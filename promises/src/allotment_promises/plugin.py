@@ -15,6 +15,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_cpu_temperature", "allotment_promises.types.check_cpu_temperature:CheckCpuTemperature"),
         PromiseType("check_dns_record", "allotment_promises.types.check_dns_record:CheckDnsRecord"),
         PromiseType("check_error_on_http_log", "allotment_promises.types.check_error_on_http_log:CheckErrorOnHttpLog"),
+        PromiseType("check_feed_stalled", "allotment_promises.types.check_feed_stalled:CheckFeedStalled"),
         PromiseType("check_file_age", "allotment_promises.types.check_file_age:CheckFileAge"),
         PromiseType("check_file_state", "allotment_promises.types.check_file_state:CheckFileState"),
         PromiseType("check_free_disk_space", "allotment_promises.types.check_free_disk_space:CheckFreeDiskSpace"),
