@@ -12,6 +12,7 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_certificate", "allotment_promises.types.check_certificate:CheckCertificate"),
         PromiseType("check_clock_drift", "allotment_promises.types.check_clock_drift:CheckClockDrift"),
         PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
+        PromiseType("check_config_valid", "allotment_promises.types.check_config_valid:CheckConfigValid"),
         PromiseType("check_cpu_temperature", "allotment_promises.types.check_cpu_temperature:CheckCpuTemperature"),
         PromiseType("check_dns_record", "allotment_promises.types.check_dns_record:CheckDnsRecord"),
         PromiseType("check_error_on_http_log", "allotment_promises.types.check_error_on_http_log:CheckErrorOnHttpLog"),
