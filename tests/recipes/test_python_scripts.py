@@ -79,6 +79,14 @@ def test_scripts_and_interpreter_see_the_wheel_and_nothing_else(release: Any, wh
     assert run(part / "bin/py", "-c", looking) == "None None None\n"
 
 
+def test_scripts_may_be_of_some_eggs_only(release: Any, wheel: str) -> None:
+    profile = PROFILE.format(digest=wheel)
+    assert release.build(profile.replace("eggs =", "script-eggs = Greeter.Kit\n    eggs =")).error == ""
+    assert sorted(path.name for path in Path(*release.installed()["app"], "bin").iterdir()) == ["greet", "py", "shout"]
+    assert release.build(profile.replace("eggs =", "script-eggs =\n    eggs =")).error == ""
+    assert sorted(path.name for path in Path(*release.installed()["app"], "bin").iterdir()) == ["py", "shout"]
+
+
 def test_the_part_moves_with_the_pin(release: Any, wheel: str, tmp_path: Path) -> None:
     first = release.build(PROFILE.format(digest=wheel)).parts
     other = BlobStore(release.sources).add(make_wheel(tmp_path / "two", requires="Summary: repacked\n"))

@@ -96,7 +96,10 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         if has(recipe_class, "eggs"):
             parts = [buildout[name] for name in buildout.parts_of(self.name)]
             built = {plain_name(part["egg"]) for part in parts if "egg" in part}
-            asked = [egg for egg in str(options.get("eggs", self.name)).split() if plain_name(egg) not in built]
+            listed = str(options.get("eggs", self.name)).split()
+            if has(recipe_class, "script-eggs") and options.pop("dependent-scripts", "").strip() != "true":
+                options["script-eggs"] = "\n".join(map(plain_name, listed))
+            asked = [egg for egg in listed if plain_name(egg) not in built]
             wheels = self._pinned_wheels(asked, versions, built)
             options["eggs"] = "\n".join([*wheels, *sorted(built)])
 

@@ -30,8 +30,10 @@ def make_wheel(folder: Path, name: str, version: str, requires: str = "") -> Pat
         f"{name}.py": f"def main():\n    import {requires or 'sys'}\n    print('hello')\n",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": f"[console_scripts]\ngreet = {name}:main\n" if requires else "",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{'greet' if requires else 'kit'} = {name}:main\n",
     }
+    if not requires:
+        files[f"{name}-{version}.data/scripts/kit-file"] = "#!/bin/sh\necho file\n"
     record = "".join(
         f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},{len(text)}\n"
         for path, text in files.items()
@@ -86,6 +88,39 @@ def test_eggs_are_locked_with_all_they_need_and_their_scripts_are_where_slapos_h
     assert prints(programs / "hello") == "hello\n"
     assert prints(programs / "pyapp", "-c", "import greeter_kit; print(1)") == "1\n"
     assert {"programs/hello", "programs/pyapp"} <= set(eggs.remove("app"))
+
+
+SCRIPTS = """\
+    [buildout]
+    parts = app
+    [app]
+    recipe = zc.recipe.egg
+    eggs = Greeter.App
+    dependent-scripts = {value}
+    [versions]
+    greeter-app = 1.0
+    greeter-kit = 1.2
+    """
+
+
+@pytest.mark.parametrize(
+    ("value", "scripts"), [("", ["greet"]), ("false", ["greet"]), ("true", ["greet", "kit", "kit-file"])]
+)
+def test_scripts_are_those_of_the_eggs_that_are_named_or_of_all_that_are_needed(
+    eggs: Release, value: str, scripts: list[str]
+) -> None:
+    eggs.write_profile(SCRIPTS.format(value=value))
+    lock(eggs)
+    eggs.run_twice()
+    assert sorted(path.name for path in (eggs.folder / "bin").iterdir()) == scripts
+    assert prints(eggs.folder / "bin/greet") == "hello\n"
+
+
+def test_a_script_of_what_an_egg_needs_can_be_named(eggs: Release) -> None:
+    eggs.write_profile(SCRIPTS.format(value="false").replace("eggs =", "scripts = kit=other\n    eggs ="))
+    lock(eggs)
+    assert eggs.build().error == ""
+    assert prints(eggs.folder / "bin/other") == "hello\n"
 
 
 def test_other_versions_need_another_lock(eggs: Release) -> None:

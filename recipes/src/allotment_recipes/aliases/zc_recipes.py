@@ -10,7 +10,7 @@ _ISOLATED: Final = "scripts see what is pinned, and nothing else"
 
 _EGG: Final = Alias(
     "python.eggs",
-    dropped=dict.fromkeys(("dependent-scripts", "find-links", "index", "python"), _ISOLATED),
+    dropped=dict.fromkeys(("find-links", "index", "python"), _ISOLATED),
     has_eggs=True,
 )
 ZC_RECIPE_EGG: Final = {

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe ``python.scripts``: pinned wheels, with their scripts and an interpreter that sees them and nothing else."""
 
+import importlib.metadata
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -22,6 +23,7 @@ from allotment_recipes.recipe_loading import canonical
 class Options:
     eggs: Words = Words(())  # distributions, each pinned in [versions] and [hashes], all they need among them
     scripts: Words | None = None  # which of their scripts to make, as name or name=newname; default: all
+    script_eggs: Words | None = None  # of which eggs all scripts are made, where scripts names none; default: of each
     entry_points: Words = Words(())  # further scripts, each as name=module:function
     interpreter: str = ""  # name of an interpreter that sees the distributions; default: none is made
     extra_paths: Lines = Lines(())  # folders to import from as well, one a line
@@ -113,8 +115,9 @@ class Recipe(GenericBaseRecipe[Options]):
             options.arguments,
             options.relative_paths,
         )
-        points = python_programs.entry_points([folder / "lib", *(path / "lib" for path in self.built)])
-        wanted = self._wanted([*points, *files])
+        libraries = [folder / "lib", *(path / "lib" for path in self.built)]
+        points = python_programs.entry_points(libraries)
+        wanted = self._wanted([*points, *files], libraries)
         for old, new in wanted:
             if old in points:
                 programs.add_entry_point(new, *points[old])
@@ -128,12 +131,25 @@ class Recipe(GenericBaseRecipe[Options]):
         if options.interpreter:
             programs.add_interpreter(options.interpreter)
 
-    def _wanted(self, offered: list[str]) -> list[tuple[str, str]]:
+    def _wanted(self, offered: list[str], libraries: list[Path]) -> list[tuple[str, str]]:
         """Return the scripts to make, each with its new name."""
+        eggs = self.options.script_eggs
         if self.options.scripts is None:
-            return [(name, name) for name in offered]
+            own = set(offered) if eggs is None else _programs_of(libraries, eggs)
+            return [(name, name) for name in offered if name in own]
         wanted = [(text.partition("=")[0], text.rpartition("=")[2]) for text in self.options.scripts]
         for name, _ in wanted:
             if name not in offered:
                 self.fail(OptionProblem("scripts", f"no egg has the script '{name}'", nearest(name, tuple(offered))))
         return wanted
+
+
+def _programs_of(libraries: Sequence[Path], eggs: Iterable[str]) -> set[str]:
+    """Return the names of the console scripts and program files that some of the distributions bring."""
+    wanted = {canonical(egg) for egg in eggs}
+    found: set[str] = set()
+    for distribution in importlib.metadata.distributions(path=[str(library) for library in libraries]):
+        if canonical(distribution.metadata["Name"]) in wanted:
+            found |= {point.name for point in distribution.entry_points if point.group == "console_scripts"}
+            found |= {path.name for path in distribution.files or () if path.parent.name == "bin"}
+    return found
