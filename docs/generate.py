@@ -177,26 +177,11 @@ def recipe_page(found: Contribution) -> str:
     if sets:
         page += ["## Options that it sets\n"]
         page += [f"Other sections may read {', '.join(f'`{name}`' for name in sets)}.\n"]
-    names = names_elsewhere(found.item.name) if found.item.distribution == aliases.DISTRIBUTION else []
+    names = aliases.names_of(found.item.name) if found.item.distribution == aliases.DISTRIBUTION else []
     if names:
         page += ["## Its names in SlapOS\n", f"{', '.join(f'`{name}`' for name in names)}"]
         page += ["\nHow options are called there, and which have no effect here: [Aliases](../aliases.md).\n"]
     return "\n".join(page)
-
-
-def names_elsewhere(recipe: str) -> list[str]:
-    """Return every name, ``distribution:entry point``, that stands for one of our recipes."""
-    return [
-        written_there(distribution, name)
-        for distribution in aliases.distributions()
-        for name, alias in sorted(aliases.table(distribution).items())
-        if recipe in {alias.recipe, *alias.instead.values()}
-    ]
-
-
-def written_there(distribution: str, name: str) -> str:
-    """Return what stands after ``recipe =`` there."""
-    return distribution.replace("-", ".") + ("" if name == "default" else f":{name}")
 
 
 def first_sentence(thing: Any) -> str:
@@ -211,14 +196,14 @@ def aliases_page() -> str:
         page += [f"## {distribution.replace('-', '.')}\n"]
         for name, alias in sorted(aliases.table(distribution).items()):
             ours = f"[`{aliases.DISTRIBUTION}:{alias.recipe}`](recipes/{alias.recipe}.md)"
-            page += [f"### {written_there(distribution, name)}\n", f"runs as {ours}.\n"]
+            page += [f"### {aliases.written_there(distribution, name)}\n", f"runs as {ours}.\n"]
             rows = [(f"`{theirs}`", f"`{ours}`") for theirs, ours in {**alias.renamed, **alias.results}.items()]
             rows += [(f"`{theirs}`", f"no effect: {reason}") for theirs, reason in alias.dropped.items()]
             rows += [(f"without `{ours}`", f"`{ours} = {value}`") for ours, value in alias.defaults.items()]
             page += [table(("option there", "here"), rows)] if rows else []
     page += ["## Without counterpart\n", f"{text_of(absent)}\n"]
     rows = [
-        (f"`{written_there(distribution, name)}`", instead.replace("<", "\\<"))
+        (f"`{aliases.written_there(distribution, name)}`", instead.replace("<", "\\<"))
         for distribution, names in absent.ABSENT.items()
         for name, instead in names.items()
     ]

@@ -77,6 +77,13 @@ class GenericBaseRecipe(Generic[O]):
         """
         return []
 
+    @classmethod
+    def other_names(cls, name: str) -> list[str]:
+        """Return what profiles of others call this recipe, which is registered as ``name``; ``allot plugins`` asks."""
+        from allotment_recipes import aliases
+
+        return aliases.names_of(name) if cls.__module__.startswith("allotment_recipes.recipes.") else []
+
     def publish_option(self, option: str, value: object) -> None:
         """Set an option of this section that other sections read as ``${section:option}``."""
         self.raw[option] = str(value)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from allotment.cli import main
+from allotment.commands.plugins import describe_all
 from allotment.errors import AllotmentError
 from allotment_recipes import aliases, base, recipe_loading
 from allotment_recipes.aliases import Alias, absent
@@ -62,6 +64,23 @@ def test_an_unknown_recipe_of_a_known_distribution_is_an_error_that_suggests_the
         AllotmentError, match=r"\[x\] recipe: slapos\.cookbook has no recipe 'mkdirectroy'.*mkdirectory"
     ):
         recipe_loading.find("x", "slapos.cookbook:mkdirectroy")
+
+
+def test_the_list_of_plugins_has_every_alias(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {item["name"]: item["other_names"] for item in describe_all()["items"] if item["kind"] == "recipe"}
+    found = sorted({name for names in listed.values() for name in names})
+    assert found == sorted(aliases.written_there(*recipe_loading.split(spec)) for spec in ALL)
+    assert "slapos.recipe.cmmi" in listed["cmmi"]
+    assert listed["download"] == ["hexagonit.recipe.download", "slapos.recipe.build:download"]
+    assert main(["plugins"]) == 0
+    assert "elsewhere: plone.recipe.command\n" in capsys.readouterr().out
+
+
+def test_a_recipe_of_others_has_no_names_of_ours() -> None:
+    class Recipe(base.GenericBaseRecipe[Any]):
+        """Somebody's."""
+
+    assert Recipe.other_names("wrapper") == []
 
 
 LOGGED = """\

@@ -36,6 +36,8 @@ def command(as_json: bool) -> None:
         click.echo(
             f"{entry['kind']:<16} {entry['name']:<28} {entry['distribution']} {entry['version']}  {entry['doc']}"
         )
+        if entry.get("other_names"):
+            click.echo(f"{'':<16}   elsewhere: {', '.join(entry['other_names'])}")
         for option in entry.get("options", ()):
             default = "required" if option["default"] is None else f"default {option['default']!r}"
             click.echo(f"{'':<16}   {option['name']}: {option['type']}, {default}. {option['doc']}")
@@ -46,7 +48,8 @@ def command(as_json: bool) -> None:
 def describe_all() -> dict[str, Any]:
     """Return ``{"items": [...], "broken": [...]}``; an item has kind, name, origin, doc.
 
-    Those with options have them listed, and as a JSON schema of a section's texts, for editors.
+    Those with options have them listed, and as a JSON schema of a section's texts, for editors. Recipes have the names
+    by which profiles of others may call them.
     """
     registry = plugins()
     items = [_describe(kind, found) for hook, kind in KINDS.items() for found in registry.contributions(hook)]
@@ -67,6 +70,8 @@ def _describe(kind: str, found: Contribution) -> dict[str, Any]:
         options = options_of(target)
         entry["options"] = [dataclasses.asdict(option) for option in describe_options(options)] if options else []
         entry["schema"] = schema_of_options(options) if options else {"type": "object"}
+        names = getattr(target, "other_names", None)
+        entry["other_names"] = names(name) if names is not None else []
         doc = target.__doc__
     elif not doc:
         doc = load(item.target).__doc__

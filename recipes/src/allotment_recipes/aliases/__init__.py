@@ -78,6 +78,21 @@ def table(distribution: str) -> Mapping[str, Alias]:
     return cast(Mapping[str, Alias], getattr(importlib.import_module(f"{__name__}.{module}"), name))
 
 
+def names_of(recipe: str) -> list[str]:
+    """Return every name, as ``recipe =`` has it elsewhere, that stands for one of our recipes."""
+    return [
+        written_there(distribution, name)
+        for distribution in distributions()
+        for name, alias in sorted(table(distribution).items())
+        if recipe in {alias.recipe, *alias.instead.values()}
+    ]
+
+
+def written_there(distribution: str, name: str) -> str:
+    """Return what stands after ``recipe =`` elsewhere."""
+    return distribution.replace("-", ".") + ("" if name == "default" else f":{name}")
+
+
 def takes(recipe: type[Any], option: str) -> bool:
     """Whether a recipe has an option of this name; one that is none of ours is asked nothing and takes all."""
     options = getattr(recipe, "options_class", None)
