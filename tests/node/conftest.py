@@ -178,15 +178,16 @@ class FakeEngines:
         log.write_text(f"processing with {given['parameters']}\n")
         return self.recipes(partition, given) or InstanceResult("done", "", (), 0.0)
 
-    def launch(self, partition: Path, mode: str, names: Iterable[str] | None) -> list[PromiseResult]:
+    def launch(self, partition: Path, mode: str, names: Iterable[str] | None) -> list[list[PromiseResult]]:
         found = self.promises.get(partition.name, {})
         wanted = sorted(found if names is None else names)
         self.checked.append((partition.name, mode, tuple(wanted)))
-        return [
+        results = [
             PromiseResult(name, PromiseStatus(found[name][0]), found[name][1], time.time(), 0.0)
             for name in wanted
             if name in found
         ]
+        return [results]
 
     def timings(self, partition: Path) -> list[Timing]:
         names = self.promises.get(partition.name, {})

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,14 @@ def watch(engines: Any, observations: Observations, clock: Clock, scratch: Path,
     )
 
 
-def status(observations: Observations) -> Any:
-    seen = observations.instance("part0")
-    assert seen is not None
-    return seen.status
+def seen(observations: Observations) -> ObservedInstance:
+    found = observations.instance("part0")
+    assert found is not None
+    return found
+
+
+def status(observations: Observations) -> InstanceStatus:
+    return seen(observations).status
 
 
 def test_broken_promises_are_tested_again_at_short_intervals_after_a_deployment(
@@ -299,10 +304,8 @@ def test_promises_that_can_t_be_read_make_red_until_they_can(
     watch._timings = broken
     watch.adopted("part0", "inst-1")
     assert watch.check("part0") == 30.0
-    seen = observations.instance("part0")
-    assert seen is not None
-    assert seen.status is InstanceStatus.RED
-    assert [item.message for item in seen.promises] == ["can't be read: part0 is a link."]
+    assert status(observations) is InstanceStatus.RED
+    assert [item.message for item in seen(observations).promises] == ["can't be read: part0 is a link."]
     engines.promises["part0"]["b"] = ("passed", "")
     watch._timings = engines.timings
     watch.check("part0")
@@ -337,3 +340,47 @@ def test_a_silenced_promise_runs_on_but_makes_nothing_red_and_asks_for_nothing(
     clock.now += 60.0
     watch.check("part0")
     assert (status(observations), bangs) == (InstanceStatus.RED, [("part0", ["a"])])
+
+
+def test_a_promise_that_hangs_keeps_back_no_other_of_its_partition(
+    watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock, until: Any
+) -> None:
+    engines.promises["part0"]["b"] = ("passed", "")
+    operate(watch, clock)
+    go = threading.Event()
+
+    def hanging(folder: Path, mode: str, names: Sequence[str]) -> Iterator[Any]:
+        if "b" in names:
+            yield from engines.launch(folder, mode, ["a"])
+            go.wait(30)
+        engines.promises["part0"]["b"] = ("failed", "did not end")
+        yield from engines.launch(folder, mode, ["b"] if "b" in names else names)
+
+    watch._launch = hanging
+    engines.promises["part0"]["a"] = ("failed", "down")
+    assert watch.check("part0") == pytest.approx(60.0)
+    assert [(item.name, item.status) for item in seen(observations).promises] == [("a", "failed"), ("b", "passed")]
+    clock.now += 60.0
+    watch.check("part0")
+    assert engines.checked[-1] == ("part0", "anomaly", ("a",))
+    go.set()
+    until(lambda: {item.status for item in seen(observations).promises} == {"failed"})
+    clock.now += 60.0
+    watch._launch = engines.launch
+    watch.check("part0")
+    assert engines.checked[-1] == ("part0", "anomaly", ("a", "b"))
+
+
+def test_what_is_broken_off_at_the_end_is_no_failure(
+    watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock
+) -> None:
+    engines.promises["part0"]["b"] = ("passed", "")
+    operate(watch, clock)
+
+    def broken_off(*_: Any) -> Any:
+        watch.close()
+        raise AllotmentError("the promise launcher was closed")
+
+    watch._launch = broken_off
+    watch.check("part0")
+    assert status(observations) is InstanceStatus.GREEN

@@ -14,8 +14,14 @@ def run(schedule: Schedule, until: float, broken: tuple[str, ...] = (), now: flo
         now = max(now, when)
         for mode, names in schedule.due(now).items():
             ran.append((round(now, 3), (mode, *names)))
+            schedule.begun(names, now)
             schedule.done(names, broken, now)
     return ran
+
+
+def begin_and_end(schedule: Schedule, names: list[str], begin: float, end: float | None = None) -> None:
+    schedule.begun(names, begin)
+    schedule.done(names, (), begin if end is None else end)
 
 
 def timings(**periods: float) -> list[Timing]:
@@ -35,10 +41,11 @@ def test_each_runs_by_its_period_together_with_what_is_due_at_the_time() -> None
 
 def test_what_is_due_a_moment_later_runs_too_and_not_again_at_its_time() -> None:
     schedule = Schedule([Timing("a", 60.0), Timing("b", 60.4), Timing("quick", 0.25)], 0.0, -NEVER)
-    schedule.done(schedule.due(0.0)["anomaly"], (), 0.0)
-    assert schedule.due(59.9) == {"anomaly": ["a", "b", "quick"]}
-    schedule.done(["a", "b"], (), 59.9)
-    assert schedule.due(119.5 + 0.001)["anomaly"] == ["a", "quick"]
+    begin_and_end(schedule, ["a", "b", "quick"], 0.0)
+    assert schedule.due(60.1) == {"anomaly": ["a", "b", "quick"]}
+    begin_and_end(schedule, ["a", "b", "quick"], 60.1)
+    assert schedule.due(60.5) == {"anomaly": ["quick"]}
+    assert schedule.due(120.0) == {"anomaly": ["a", "quick"]}
 
 
 @pytest.mark.parametrize("begin", [4.16, 0.1, 1e9 + 1 / 3])
@@ -51,15 +58,24 @@ def test_it_goes_on_however_times_are_rounded(begin: float) -> None:
 
 def test_what_takes_long_is_late_once_and_keeps_its_times() -> None:
     schedule = Schedule(timings(a=60.0), 0.0, -NEVER)
-    schedule.done(["a"], (), 25.0)
+    begin_and_end(schedule, ["a"], 0.0, 25.0)
     assert schedule.next() == 60.0
-    schedule.done(["a"], (), 130.0)
+    begin_and_end(schedule, ["a"], 60.0, 130.0)
     assert schedule.next() == 180.0
+
+
+def test_what_still_runs_is_not_run_beside_itself_and_others_go_on() -> None:
+    schedule = Schedule(timings(hangs=60.0, fine=60.0), 0.0, -NEVER)
+    schedule.begun(["hangs", "fine"], 0.0)
+    schedule.done(["fine"], (), 0.3)
+    assert run(schedule, 120.0) == [(60.0, ("anomaly", "fine")), (120.0, ("anomaly", "fine"))]
+    schedule.done(["hangs"], ["hangs"], 150.0)
+    assert run(schedule, 180.0) == [(180.0, ("anomaly", "fine", "hangs"))]
 
 
 def test_after_hours_of_suspension_each_runs_once() -> None:
     schedule = Schedule(timings(often=60.0, seldom=3600.0), 0.0, -NEVER)
-    schedule.done(["often", "seldom"], (), 0.0)
+    begin_and_end(schedule, ["often", "seldom"], 0.0)
     ran = run(schedule, 36_120.0, now=36_005.0)
     assert ran == [
         (36_005.0, ("anomaly", "often", "seldom")),
@@ -106,7 +122,7 @@ def test_a_first_run_that_is_put_off_takes_the_later_ones_along() -> None:
     schedule = Schedule(timings(a=60.0), 0.0, -NEVER)
     schedule.postpone(7.0)
     assert schedule.next() == 7.0
-    schedule.done(["a"], (), 7.0)
+    begin_and_end(schedule, ["a"], 7.0)
     schedule.postpone(3.0)
     assert schedule.next() == 67.0
 

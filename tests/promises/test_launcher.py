@@ -330,6 +330,45 @@ def test_many_partitions_run_at_the_same_time(launcher: Launcher, tmp_path: Path
             assert result.message == folder.name
 
 
+def test_results_come_without_waiting_for_what_hangs(launcher: Launcher, partition: Path, promise: Write) -> None:
+    promise("hangs", how="sleep", timeout=60.0)
+    for name in ("a", "b"):
+        promise(name, "check_file_state", filename="etc")
+    launcher.run(partition, names=["a"])
+    began = time.monotonic()
+    groups = launcher.groups(partition)
+    assert _by_name(next(groups)) == {"a": ("passed", "etc is not-empty"), "b": ("passed", "etc is not-empty")}
+    assert time.monotonic() - began < 20.0
+    groups.close()
+
+
+def test_what_is_given_up_is_ended(
+    launcher: Launcher, partition: Path, promise: Write, executable: Write, eventually: Eventually
+) -> None:
+    executable("slow", "#!/bin/sh\necho $$ > pid\nexec sleep 300\n")
+    promise("a", "check_file_state", filename="etc")
+    groups = launcher.groups(partition)
+    assert [result.name for result in next(groups)] == ["a"]
+    eventually(lambda: (partition / "pid").exists() and (partition / "pid").read_text())
+    groups.close()
+    eventually(lambda: not _is_alive(int((partition / "pid").read_text())))
+
+
+def test_what_had_a_result_is_not_run_again_when_the_rest_is(
+    partition: Path, executable: Write, eventually: Eventually
+) -> None:
+    executable("quick", "#!/bin/sh\necho >> quick\n")
+    executable("slow", "#!/bin/sh\n[ -e pid ] && exit 0\necho $$ > pid\nexec sleep 300\n")
+    with Launcher() as launcher:
+        groups = launcher.groups(partition)
+        assert [result.name for result in next(groups)] == ["quick"]
+        eventually(lambda: (partition / "pid").exists() and (partition / "pid").read_text())
+        (keeper,) = _children(launcher.zygote)
+        os.kill(keeper, signal.SIGKILL)
+        assert [result.name for group in groups for result in group] == ["slow"]
+    assert (partition / "quick").read_text() == "\n"
+
+
 def test_idle_zygote_ends_and_the_next_batch_starts_another(
     partition: Path, promise: Write, eventually: Eventually
 ) -> None:

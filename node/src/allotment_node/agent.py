@@ -89,7 +89,7 @@ class Agent:
             self.watch.changing,
         )
         # Apart, so that a build of hours and a promise that hangs delay no change of an instance.
-        # A thread for each partition, if all of them hang: then none waits for another.
+        # A thread for each partition, if all of them are slow: then none waits for another.
         watching = WorkQueue(self._handle, config.partitions + 1)
         self._queues = {
             "software": WorkQueue(self._handle, 2),
@@ -144,6 +144,7 @@ class Agent:
         self.observations.wake()
         for queue in self._queues.values():
             queue.stop(0.0)
+        self.watch.close()
         self._engines.close()
         for queue in self._queues.values():
             queue.stop(10.0)

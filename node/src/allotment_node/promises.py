@@ -2,10 +2,11 @@
 """Watching promises: all of them after a deployment, each by its period later, reported when one changes its mind."""
 
 import dataclasses
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -45,9 +46,9 @@ class ObservedResult:
 
 
 class Launch(Protocol):
-    """How promises are run; see :meth:`allotment_promises.launcher.Launcher.run`."""
+    """How promises are run; see :meth:`allotment_promises.launcher.Launcher.groups`."""
 
-    def __call__(self, partition: Path, mode: Mode, names: Iterable[str] | None) -> Sequence[Result]: ...
+    def __call__(self, partition: Path, mode: Mode, names: Iterable[str] | None) -> Iterable[Sequence[Result]]: ...
 
 
 @dataclasses.dataclass
@@ -63,11 +64,12 @@ class _Watch:
 
 
 class PromiseWatch:
-    """Runs promises and keeps an instance's status by them. One thread at a time for a partition.
+    """Runs promises and keeps an instance's status by them. One thread at a time checks a partition.
 
     ``timings`` returns when a partition's promises run. What is due together runs together; promises of all
-    partitions begin no faster than twice as fast as they need to on average. ``bang`` is told of promises that break
-    in operation and then have their instance processed again. A promise for which ``is_silenced`` (partition, name)
+    partitions begin no faster than twice as fast as they need to on average. What hangs is waited for by a thread of
+    its own, and delays nothing. ``bang`` is told of promises that break in operation: they ask for their instance to
+    be processed again. A promise for which ``is_silenced`` (partition, name)
     runs as ever, but makes no instance red and bangs never.
     """
 
@@ -117,6 +119,11 @@ class PromiseWatch:
         with self._lock:
             self._watches.pop(name, None)
 
+    def close(self) -> None:
+        """Forget all: what is broken off from now on says nothing of its partition."""
+        with self._lock:
+            self._watches.clear()
+
     def check(self, name: str) -> float | None:
         """Run what is due; return the seconds until the next check, None when there is nothing to watch."""
         with self._lock:
@@ -130,21 +137,57 @@ class PromiseWatch:
         if due and (wait := self._place(watch, sum(map(len, due.values())))):
             schedule.postpone(wait)
             return wait
-        found = {mode: self._run(name, mode, names) for mode, names in due.items()}
-        results = [result for some in found.values() for result in some]
+        if not due:
+            self._take(name, watch, "anomaly", ())  # one without promises is green
+        for mode, names in due.items():
+            self._run(name, watch, mode, names)
         with self._lock:
             if self._watches.get(name) is not watch:
-                return 0.0  # it was processed meanwhile: these results are of what was before
-            now = self._clock()
+                return 0.0  # it was processed meanwhile
+            return min(max(0.0, schedule.next() - self._clock()), _MOST_SECONDS)
+
+    def _run(self, name: str, watch: _Watch, mode: Mode, names: Sequence[str]) -> None:
+        """Run promises, and wait for all but those that take longer than the others."""
+        assert watch.schedule is not None
+        with self._lock:
+            watch.schedule.begun(names, self._clock())
+        left = set(names)
+        groups = self._groups(name, mode, left)
+        self._await(name, watch, mode, itertools.islice(groups, 1), left)
+        if left:
+            arguments = (name, watch, mode, groups, left, True)
+            threading.Thread(target=self._await, args=arguments, name=f"{name}-hangs", daemon=True).start()
+
+    def _await(
+        self,
+        name: str,
+        watch: _Watch,
+        mode: Mode,
+        groups: Iterable[Sequence[Result]],
+        left: set[str],
+        is_end: bool = False,
+    ) -> None:
+        """Take in results as they come; what is left at the end has none, because its file is gone for example."""
+        for results in groups:
+            self._take(name, watch, mode, results)
+            left.difference_update(item.name for item in results)
+        if is_end and watch.schedule is not None:
+            with self._lock:
+                watch.schedule.done(left, (), self._clock())
+
+    def _take(self, name: str, watch: _Watch, mode: Mode, results: Sequence[Result]) -> None:
+        """Take in results, unless they are of what was before the partition was processed."""
+        with self._lock:
+            if self._watches.get(name) is not watch or watch.schedule is None:
+                return
+            schedule = watch.schedule
             broken = {item.name for item in results if item.status != "passed"}
-            schedule.done((item for names in due.values() for item in names), broken, now)
+            schedule.done((item.name for item in results if item.name in schedule.timings), broken, self._clock())
             self._report(name, watch, results)
-            asking = [item.name for item in found.get("anomaly", ()) if _bangs(item, schedule)] if watch.judges else []
-            bangs = [item for item in asking if not self._is_silenced(name, item)]
-            delay = min(max(0.0, schedule.next() - now), _MOST_SECONDS)
+            asking = [item.name for item in results if _bangs(item, schedule)] if mode == "anomaly" else []
+            bangs = [item for item in asking if watch.judges and not self._is_silenced(name, item)]
         if bangs:
             self._bang(name, bangs)
-        return delay
 
     def _read(self, name: str, watch: _Watch) -> Schedule | None:
         """Read when the promises of a partition run; where that can't be done this is noted as a broken promise."""
@@ -169,13 +212,13 @@ class PromiseWatch:
         watch.has_place = wait > 0
         return wait
 
-    def _run(self, name: str, mode: Mode, due: Sequence[str]) -> Sequence[Result]:
-        """Run promises; when the launcher itself fails, each of them is an error until it works again."""
+    def _groups(self, name: str, mode: Mode, left: set[str]) -> Iterator[Sequence[Result]]:
+        """Yield results as they come; when the launcher fails, each that is ``left`` by then is an error."""
         try:
-            return self._launch(self._folder(name), mode, due)
+            yield from self._launch(self._folder(name), mode, sorted(left))
         except AllotmentError as error:
             _log.warning("%s: promises can't be run: %s", name, error)
-            return [ObservedResult(item, "error", f"can't be run: {error}", time.time()) for item in due]
+            yield [ObservedResult(item, "error", f"can't be run: {error}", time.time()) for item in sorted(left)]
 
     def services(self, name: str, failed: Mapping[str, str]) -> None:
         """Count services that keep failing as broken promises called ``service <name>``; they vanish when they run."""

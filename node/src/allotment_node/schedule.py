@@ -45,6 +45,7 @@ class Schedule:
         self._settled = settled
         self._chance = chance
         self._tries = 0
+        self._running: set[str] = set()
         self._due = {name: self._first(item) for name, item in self.timings.items()}
 
     def postpone(self, seconds: float) -> None:
@@ -62,27 +63,37 @@ class Schedule:
         return min(self._due.values(), default=NEVER)
 
     def due(self, now: float) -> dict[Mode, list[str]]:
-        """Return what is due, ordered by name; if anything is, with what is due soon."""
+        """Return what is due, ordered by name; if anything is, with what is due soon; never what still runs."""
         found: dict[Mode, list[str]] = {}
+        for name in self._running:
+            if self._due[name] <= now:
+                self._due[name] = self._after(self.timings[name], now)
         if self.next() <= now:
             for name, when in sorted(self._due.items()):
                 timing = self.timings[name]
-                if when <= now + min(SLACK, timing.period / 4):
+                if when <= now + min(SLACK, timing.period / 4) and name not in self._running:
                     found.setdefault(self._mode(timing, now), []).append(name)
         return found
 
-    def done(self, names: Iterable[str], broken: Collection[str], now: float) -> None:
-        """Plan the next runs of what has run; ``now`` is when it has ended."""
-        again = min(_AGAIN * 2.0 ** min(self._tries, 8), _AGAIN_MOST)
+    def begun(self, names: Iterable[str], now: float) -> None:
+        """Note what runs from now on."""
         self._tries += 1
         for name in names:
+            self._running.add(name)
+            self._due[name] = self._after(self.timings[name], max(now, self._due[name]))
+
+    def done(self, names: Iterable[str], broken: Collection[str], now: float) -> None:
+        """Plan the next runs of what has run; ``now`` is when it has ended."""
+        again = min(_AGAIN * 2.0 ** min(self._tries - 1, 8), _AGAIN_MOST)
+        for name in names:
             timing = self.timings[name]
+            self._running.discard(name)
             if name in broken and self.is_settling(now):
                 self._due[name] = min(now + min(again, timing.period), self._settled)
             elif timing.only == "test" and name not in broken:
                 self._due[name] = NEVER
-            else:
-                self._due[name] = self._after(timing, max(now, self._due[name]))
+            elif self._due[name] <= now:
+                self._due[name] = self._after(timing, now)
 
     def _first(self, timing: Timing) -> float:
         return max(self._begin, self._settled) if timing.only == "anomaly" else self._begin

@@ -14,7 +14,7 @@ import socket
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from allotment.secret import find
@@ -26,6 +26,7 @@ from allotment_promises.runner import THREADS, Outcome, Scene, Task, from_line, 
 _ALONE = 16  # processes of one promise at a time
 _GRACE = 2.0  # seconds over a promise's limit after which its process has stopped answering
 _SILENCE = 10.0  # seconds in which a process with promises to start must start one
+_TELL = 0.3  # seconds after which outcomes are told although others are still awaited
 _LINE_LIMIT = 1 << 16  # bytes
 _CHUNK = 1 << 18  # bytes
 _PRINTED_LIMIT = 1000  # bytes of what a process prints, the newest, to be told when it crashes
@@ -57,7 +58,7 @@ class _Runner:
 
 
 class Batch:
-    """Runs promises and returns an outcome for each, whatever they do."""
+    """Runs promises and tells an outcome of each, whatever they do."""
 
     def __init__(self, scene: Scene, launcher: socket.socket) -> None:
         self._scene = scene
@@ -68,15 +69,26 @@ class Batch:
         self._alone: deque[Task] = deque()
         self._outcomes: dict[str, Outcome] = {}
 
-    def run(self, tasks: Sequence[Task]) -> dict[str, Outcome]:
-        """Return the outcomes by name; raises :class:`LauncherGone`. Afterwards the caller kills its children."""
+    def run(self, tasks: Sequence[Task], tell: Callable[[Mapping[str, Outcome]], None]) -> None:
+        """Tell the outcomes by name, those that take long after the others.
+
+        Raises :class:`LauncherGone`. Afterwards the caller kills its children.
+        """
         if tasks:
             self._start(tasks)
+        until = time.monotonic() + _TELL
         while self._runners or self._alone:
             while self._alone and len(self._runners) < 2 * _ALONE:
                 self._start([self._alone.popleft()])
-            self._wait()
-        return self._outcomes
+            self._wait(until if self._outcomes else None)
+            if self._outcomes and time.monotonic() >= until:
+                self._tell(tell)
+                until = time.monotonic() + _TELL
+        self._tell(tell)
+
+    def _tell(self, tell: Callable[[Mapping[str, Outcome]], None]) -> None:
+        outcomes, self._outcomes = self._outcomes, {}
+        tell(outcomes)
 
     def _start(self, tasks: Sequence[Task]) -> None:
         (read, write), (errors, stderr) = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
@@ -102,8 +114,10 @@ class Batch:
             self._runners[handle] = runner
             self._poll.register(handle, select.POLLIN)
 
-    def _wait(self) -> None:
-        left = min(runner.deadline() for runner in self._runners.values()) - time.monotonic()
+    def _wait(self, until: float | None) -> None:
+        """Wait for one who says something or should have, at most until then."""
+        deadline = min(runner.deadline() for runner in self._runners.values())
+        left = (deadline if until is None else min(deadline, until)) - time.monotonic()
         for handle, _ in self._poll.poll(max(0.0, left) * 1000):
             if handle == self._launcher.fileno():
                 raise LauncherGone

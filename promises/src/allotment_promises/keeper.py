@@ -24,7 +24,10 @@ _ANSWER_SECONDS = 30.0  # a launcher that does not read its answer for so long i
 
 
 def keep(launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
-    """Serve one request of a launcher, then return; leaves no process behind."""
+    """Serve one request of a launcher, then return; leaves no process behind.
+
+    The answer is lines: of results as they come, at last an empty one. A line may say what is wrong instead.
+    """
     process.adopt_orphans()
     with launcher.makefile("rb") as stream:
         line = stream.readline()
@@ -32,40 +35,46 @@ def keep(launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
         return  # the launcher was closed in between
     request = json.loads(line)
     try:
-        answer = _answer(request, launcher, types, memory)
-    except AllotmentError as error:
-        answer = {"error": error.what, "fix": error.fix}
+        try:
+            _serve(request, launcher, types, memory)
+        except AllotmentError as error:
+            _say(launcher, {"error": error.what, "fix": error.fix})
+        finally:
+            process.kill_children()
+        _say(launcher, {})
     except LauncherGone:
         return
-    finally:
-        process.kill_children()
-    launcher.settimeout(_ANSWER_SECONDS)
-    with contextlib.suppress(OSError):  # gone, or not reading: nobody is left to tell
-        launcher.sendall(json.dumps(answer).encode() + b"\n")
 
 
-def _answer(
-    request: Mapping[str, Any], launcher: socket.socket, types: PromiseTypes, memory: int
-) -> Mapping[str, object]:
-    """Return the answer to a request; from its first line on this process is the partition's user."""
+def _serve(request: Mapping[str, Any], launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
+    """Answer a request; from its first line on this process is the partition's user."""
     partition = Path(request["partition"])
     try:
         become_owner(partition)
     except FileNotFoundError:
-        return {"found": []}
+        return
     except OSError as error:
         raise AllotmentError(f"{partition} can't be entered: {error.strerror}", "Look at its owner and mode") from error
     promises = catalogue.read(partition)
     if request["ask"] == "timings":
-        return {"found": [asdict(_timing(promise, types)) for promise in promises]}
+        _say(launcher, {"found": [asdict(_timing(promise, types)) for promise in promises]})
+        return
     names: list[str] | None = request["names"]
-    scene = Scene(types, partition, request["mode"], memory)
+    wanted = promises if names is None else _select(promises, names)
+    wanted = [promise for promise in wanted if promise.name not in request["without"]]
     with History(partition) as history:
-        outcomes, problem = _run(history, scene, promises if names is None else _select(promises, names), launcher)
+        _run(history, Scene(types, partition, request["mode"], memory), wanted, launcher)
         if names is None:
             with contextlib.suppress(HistoryError):  # then the next run drops them
                 history.prune({promise.name for promise in promises})
-    return {"found": [asdict(outcome.result) for _, outcome in sorted(outcomes.items())], "problem": problem}
+
+
+def _say(launcher: socket.socket, line: Mapping[str, object]) -> None:
+    launcher.settimeout(_ANSWER_SECONDS)
+    try:
+        launcher.sendall(json.dumps(line).encode() + b"\n")
+    except OSError as error:  # gone, or not reading: nobody is left to tell
+        raise LauncherGone from error
 
 
 def _timing(promise: Promise, types: PromiseTypes) -> catalogue.Timing:
@@ -73,10 +82,8 @@ def _timing(promise: Promise, types: PromiseTypes) -> catalogue.Timing:
     return catalogue.Timing(promise.name, file.period, file.jitter, types.traits(promise).only, file.bang)
 
 
-def _run(
-    history: History, scene: Scene, wanted: Iterable[Promise], launcher: socket.socket
-) -> tuple[Mapping[str, Outcome], str]:
-    """Return the outcomes by name, and why their history could not be kept; a promise of the other phase has none."""
+def _run(history: History, scene: Scene, wanted: Iterable[Promise], launcher: socket.socket) -> None:
+    """Run promises and tell their results; one of the other phase has none."""
     tasks = []
     for promise in wanted:
         traits = scene.types.traits(promise)
@@ -84,9 +91,16 @@ def _run(
             looks_back = scene.mode == "anomaly" and traits.window > 1
             past = _past(history, promise, traits.window - 1) if looks_back else ()
             tasks.append(Task(promise, traits, tuple(past)))
+    periods = {task.promise.name: task.promise.period for task in tasks}
+
+    def tell(outcomes: Mapping[str, Outcome]) -> None:
+        kept, problem = _remember(history, outcomes, periods)
+        history.close()
+        results = [asdict(outcome.result) for _, outcome in sorted(kept.items())]
+        _say(launcher, {"found": results, "problem": problem})
+
     history.close()  # before processes are forked
-    outcomes = Batch(scene, launcher).run(tasks)
-    return _remember(history, outcomes, {task.promise.name: task.promise.period for task in tasks})
+    Batch(scene, launcher).run(tasks, tell)
 
 
 def _past(history: History, promise: Promise, count: int) -> Sequence[Measurement]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -26,7 +26,9 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONHOME", "LD_LIBRARY_PATH", "SSL_C
 _ANSWER_LIMIT = 1 << 26  # bytes
 _END_SECONDS = 15.0  # that the zygote gets to end what it has started
 MEMORY = 512 << 20  # bytes that the promises of one process may use, unless told otherwise
+_NO_ANSWER = ("the process that runs promises ended without an answer", "Its messages are in the log")
 _log = logging.getLogger(__name__)
+Mode = Literal["test", "anomaly"]
 
 
 class LauncherError(AllotmentError):
@@ -47,33 +49,45 @@ class Launcher:
         self._open: set[socket.socket] = set()
         self._is_closed = False
 
-    def run(
-        self, partition: Path, mode: Literal["test", "anomaly"] = "test", names: Iterable[str] | None = None
-    ) -> list[PromiseResult]:
+    def run(self, partition: Path, mode: Mode = "test", names: Iterable[str] | None = None) -> list[PromiseResult]:
         """Run the promises of a partition (only ``names``, if given) and return their results ordered by name.
 
         ``test`` judges each measurement by itself, right after a deployment; ``anomaly`` judges against the history.
         A promise that is only of the other phase is not run and has no result.
         """
-        request = {"ask": "run", "mode": mode, "names": None if names is None else list(names)}
-        answer = self._answer(partition, request)
-        self._tell_problem(partition, str(answer.get("problem", "")))
-        return [decode(PromiseResult, item) for item in answer["found"]]
+        found = [result for group in self.groups(partition, mode, names) for result in group]
+        return sorted(found, key=lambda result: result.name)
+
+    def groups(
+        self, partition: Path, mode: Mode = "test", names: Iterable[str] | None = None
+    ) -> Iterator[list[PromiseResult]]:
+        """Run promises as :meth:`run` does, and yield results as they come: what hangs does not keep others back.
+
+        It may be given up by closing it, and what runs is ended then.
+        """
+        wanted = None if names is None else list(names)
+        deadline = time.monotonic() + self._limit
+        given: list[str] = []
+        # Twice: the zygote may have ended because it was idle, just when it was asked. Promises change nothing.
+        for _ in range(2):
+            request = {"ask": "run", "mode": mode, "names": wanted, "without": given}
+            for answer in self._ask(partition, request, deadline):
+                if not answer:
+                    return
+                self._tell_problem(partition, answer["problem"])
+                results = [decode(PromiseResult, item) for item in answer["found"]]
+                given.extend(result.name for result in results)
+                yield results
+        raise LauncherError(*_NO_ANSWER)
 
     def timings(self, partition: Path) -> list[Timing]:
         """Return when the promises of a partition run, ordered by name, as its own user may read them."""
-        return [decode(Timing, item) for item in self._answer(partition, {"ask": "timings"})["found"]]
-
-    def _answer(self, partition: Path, request: Mapping[str, object]) -> Mapping[str, Any]:
-        request = {**request, "partition": str(partition.absolute())}
         deadline = time.monotonic() + self._limit
-        # Twice: the zygote may have ended because it was idle, just when it was asked. Promises change nothing.
-        answer = self._ask(request, deadline) or self._ask(request, deadline)
-        if answer is None:
-            raise LauncherError("the process that runs promises ended without an answer", "Its messages are in the log")
-        if "error" in answer:
-            raise LauncherError(answer["error"], answer["fix"])
-        return answer
+        for _ in range(2):  # as above
+            found = list(self._ask(partition, {"ask": "timings"}, deadline))
+            if found and not found[-1]:
+                return [decode(Timing, item) for answer in found[:-1] for item in answer["found"]]
+        raise LauncherError(*_NO_ANSWER)
 
     def _tell_problem(self, partition: Path, problem: str) -> None:
         """Log that a partition's history can't be kept, once and not at each batch, and when it can again."""
@@ -109,27 +123,30 @@ class Launcher:
         process = self._zygote
         return process.pid if process is not None and process.poll() is None else None
 
-    def _ask(self, request: object, deadline: float) -> Mapping[str, Any] | None:
-        """Return the answer to a request, or None when the zygote went away without one."""
+    def _ask(self, partition: Path, request: Mapping[str, object], deadline: float) -> Iterator[Mapping[str, Any]]:
+        """Yield the lines of the answer; the last one is empty, unless the zygote went away before."""
+        request = {**request, "partition": str(partition.absolute())}
         connection = self._connect()
         try:
             connection.settimeout(max(0.1, deadline - time.monotonic()))
             connection.sendall(json.dumps(request).encode() + b"\n")
-            data = _receive(connection, deadline)
+            for line in _lines(connection, deadline):
+                answer: Mapping[str, Any] = json.loads(line)
+                if "error" in answer:
+                    raise LauncherError(answer["error"], answer["fix"])
+                yield answer
         except TimeoutError as error:
             raise LauncherError(
                 f"the promises did not end within {self._limit:g} seconds", "Look at the log"
             ) from error
         except OSError:
-            data = b""
+            pass  # it has gone: there is no last line
         finally:
             with self._lock:
                 self._open.discard(connection)
                 connection.close()
         if self._is_closed:
             raise LauncherError("the promise launcher was closed", "Start the promises again")
-        answer: Mapping[str, Any] | None = json.loads(data) if data.endswith(b"\n") else None
-        return answer
 
     def _connect(self) -> socket.socket:
         """Hand the zygote one end of a new socket pair and return the other."""
@@ -188,14 +205,15 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _receive(connection: socket.socket, deadline: float) -> bytes:
-    """Read until the other side closes."""
-    chunks: list[bytes] = []
+def _lines(connection: socket.socket, deadline: float) -> Iterator[bytes]:
+    """Yield whole lines until the other side closes."""
+    rest = b""
     size = 0
-    while True:
+    while size <= _ANSWER_LIMIT:
         connection.settimeout(max(0.01, deadline - time.monotonic()))
         chunk = connection.recv(1 << 16)
+        if not chunk:
+            return
         size += len(chunk)
-        if not chunk or size > _ANSWER_LIMIT:
-            return b"".join(chunks)
-        chunks.append(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from lines
