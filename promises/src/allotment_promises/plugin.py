@@ -9,8 +9,10 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
         PromiseType("check_backup_freshness", "allotment_promises.types.check_backup_freshness:CheckBackupFreshness"),
         PromiseType("check_backup_restorable", "allotment_promises.types.check_backup_restorable:CheckBackupRestorable"),
+        PromiseType("check_cache_available", "allotment_promises.types.check_cache_available:CheckCacheAvailable"),
         PromiseType("check_certificate", "allotment_promises.types.check_certificate:CheckCertificate"),
         PromiseType("check_clock_drift", "allotment_promises.types.check_clock_drift:CheckClockDrift"),
+        PromiseType("check_cluster_health", "allotment_promises.types.check_cluster_health:CheckClusterHealth"),
         PromiseType("check_command_execute", "allotment_promises.types.check_command_execute:CheckCommandExecute"),
         PromiseType("check_config_valid", "allotment_promises.types.check_config_valid:CheckConfigValid"),
         PromiseType("check_cpu_temperature", "allotment_promises.types.check_cpu_temperature:CheckCpuTemperature"),
