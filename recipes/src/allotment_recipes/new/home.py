@@ -126,13 +126,25 @@ def with_line(text: str, opening: str, line: str, where: Path) -> str:
             f"{where} has no line {opening.splitlines()[-1].strip()!r}", f"Add it, with {line.strip()}"
         )
     before, after = text.split(opening, 1)
-    lines = after.splitlines(keepends=True)
-    count = next((number for number, item in enumerate(lines) if not _is_entry(item)), len(lines))
-    return before + opening + "".join([*sorted([*lines[:count], f"{line}\n"], key=_key), *lines[count:]])
+    entries, rest = _entries(after.splitlines(keepends=True))
+    return before + opening + "".join([*sorted([*entries, f"{line}\n"], key=_key), *rest])
 
 
-def _key(line: str) -> str:
-    return line.strip().removeprefix('"')
+def _entries(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Return the entries at the beginning, each of one line or wrapped in parentheses, and the lines after them."""
+    entries: list[str] = []
+    while lines and _is_entry(lines[0]):
+        count = 1
+        if lines[0].rstrip().endswith("("):
+            indent = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
+            count += lines.index(f"{indent}),\n")
+        entries.append("".join(lines[:count]))
+        lines = lines[count:]
+    return entries, lines
+
+
+def _key(entry: str) -> str:
+    return re.sub(r"\(\s+", "(", entry).strip().removeprefix('"')
 
 
 def _is_entry(line: str) -> bool:
