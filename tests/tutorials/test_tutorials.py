@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tutorials are true: their files are written, their commands run, and what they say comes out."""
+"""The tutorials, and pages like them, are true: files are written, commands run, and what they say comes out."""
 
 import re
 from collections.abc import Iterator
@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "docs/tutorials"
+HOWTO = FOLDER.parent / "howto"
 BLOCK = re.compile(r"^```(?P<kind>\S+)(?: \w+)?\n(?::caption: (?P<file>\S+)\n)?(?P<text>.*?)^```$", re.S | re.M)
 
 
-def steps(page: str) -> Iterator[tuple[str, str, list[str]]]:
+def steps(page: Path) -> Iterator[tuple[str, str, list[str]]]:
     """Yield ("file", path, [text]) and ("command", line, what it says) in the order of the page."""
-    for block in BLOCK.finditer((FOLDER / page).read_text()):
+    for block in BLOCK.finditer(page.read_text()):
         if block["file"]:
             yield "file", block["file"], [block["text"]]
         elif block["kind"] == "console":
@@ -23,7 +24,7 @@ def steps(page: str) -> Iterator[tuple[str, str, list[str]]]:
                 yield "command", command, said
 
 
-def follow(page: str, reader: Any) -> list[str]:
+def follow(page: Path, reader: Any) -> list[str]:
     """Do every step of a page; return its commands."""
     commands = []
     for kind, what, lines in steps(page):
@@ -40,14 +41,18 @@ def follow(page: str, reader: Any) -> list[str]:
 
 
 def test_the_first_recipe_is_used_with_fewer_than_five_commands(reader: Any) -> None:
-    commands = follow("write-your-first-recipe.md", reader)
+    commands = follow(FOLDER / "write-your-first-recipe.md", reader)
     assert commands.index("buildout -N -o") < 4
     assert (reader.folder / "greeting.txt").read_text() == "Hello World!\n"
 
 
 def test_a_program_becomes_a_green_instance(reader: Any) -> None:
-    commands = follow("port-a-program.md", reader)
+    commands = follow(FOLDER / "port-a-program.md", reader)
     assert commands[-1] == "allot release test software/hello"
+
+
+def test_a_promise_of_ones_own_is_kept_and_broken(reader: Any) -> None:
+    assert follow(HOWTO / "write-a-promise.md", reader).count("python look.py") == 2
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)

@@ -39,7 +39,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment_promises import GenericPromise, Measurement, Metric
+from allotment_promises import GenericPromise, Layer, Measurement, Metric
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ class Options:
 
 class <<class>>(GenericPromise[Options]):
     """Passes when ``filename`` was written within the last ``age`` seconds."""
+
+    layer = Layer.PROCESS
+
+    def target(self) -> str:
+        return str(self.options.filename)
 
     def sense(self) -> Measurement:
         try:
