@@ -77,26 +77,48 @@ def until(found: Callable[[], Any], told: Callable[[], object]) -> Any:
     return value
 
 
+def answer(tree: Tree, *words: str) -> str:
+    """Return what the server answers; nothing while there is none."""
+    try:
+        return str(tree.call(*words))
+    except OSError:
+        return ""
+
+
+def back_up(tree: Tree, main: str, number: int) -> None:
+    """Bring the data of the main instance to a standby one, once both let its backup instance in."""
+    backup, standby = f"backup-{number}", f"standby-{number}"
+    tree.await_role(backup, "pull-and-push")
+    for name, section in ((main, "export"), (standby, "import")):
+        keys = tree.folder(name) / "etc" / section / "authorized_keys"
+        until(lambda keys=keys: tree.instance(backup).published["backup-key"] in keys.read_text(), keys.read_text)
+    host_key = tree.instance(main).published["backup-host-key"]
+    known = tree.folder(backup) / "etc/pull/known_hosts"
+    until(lambda: host_key in known.read_text(), known.read_text)
+    tree.run(main, "export")
+    tree.run(backup, "pull")
+    tree.run(backup, "push")
+
+
+def await_main(tree: Tree, name: str, value: str) -> None:
+    """Wait until an instance is the main one, and serves what was written."""
+    until(lambda: tree.instance().published["main"] == name, tree.instance)
+    until(lambda: answer(tree, "GET", "kept") == f"${len(value)}\r\n{value}\r\n", tree.instance)
+    until(lambda: tree.instance().status == "green", tree.instance)
+
+
 def test_a_standby_instance_takes_over_with_the_data(request_instance: Callable[..., Any], master: Any) -> None:
     tree = Tree(master, request_instance("resilient", "resilient", {"backup-frequency": "@yearly"}, timeout=180.0))
-    tree.await_role("backup-1", "pull-and-push")
-    for name, section in (("main", "export"), ("standby-1", "import")):
-        keys = tree.folder(name) / "etc" / section / "authorized_keys"
-        until(keys.read_text, lambda: tree.instance("backup-1"))
     before = tree.instance().published
     assert before["main"] == "main"
     assert tree.call("SET", "kept", "yes") == "+OK\r\n"
-    tree.run("main", "export")
-    tree.run("backup-1", "pull")
-    tree.run("backup-1", "push")
+    back_up(tree, "main", 1)
     assert tree.run("standby-1", "takeover").startswith("taken over at ")
 
-    until(lambda: tree.instance().published["main"] == "standby-1", tree.instance)
+    await_main(tree, "standby-1", "yes")
     after = tree.instance().published
     assert after["url"] != before["url"]
     assert after["password"] == before["password"]
-    until(lambda: answer(tree, "GET", "kept") == "$3\r\nyes\r\n", tree.instance)
-    until(lambda: tree.instance().status == "green", tree.instance)
 
     old = until(lambda: (found := tree.instance("main")).status == "red" and found, lambda: tree.instance("main"))
     (broken,) = [item for item in old.promises if item.status != "passed"]
@@ -107,9 +129,30 @@ def test_a_standby_instance_takes_over_with_the_data(request_instance: Callable[
     until(lambda: tree.instance("standby-1").status == "green", lambda: tree.instance("standby-1"))
 
 
-def answer(tree: Tree, *words: str) -> str:
-    """Return what the server answers; nothing while there is none."""
-    try:
-        return str(tree.call(*words))
-    except OSError:
-        return ""
+def test_the_next_one_takes_over_with_data_of_the_last_one_and_who_was_lost_goes(
+    request_instance: Callable[..., Any], master: Any
+) -> None:
+    parameters = {"backup-frequency": "@yearly", "standbys": 2}
+    info = request_instance("chain", "resilient", parameters, timeout=180.0)
+    tree = Tree(master, info)
+    tree.call("SET", "kept", "first")
+    back_up(tree, "main", 1)
+    back_up(tree, "main", 2)
+    tree.run("standby-1", "takeover")
+    await_main(tree, "standby-1", "first")
+
+    script = tree.folder("standby-2") / "bin/takeover"
+    until(lambda: "--since=20" in script.read_text(), script.read_text)
+    refused = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: standby-1 has taken over already, and nothing that it exported since")
+
+    tree.call("SET", "kept", "second")
+    back_up(tree, "standby-1", 2)
+    tree.run("standby-2", "takeover")
+    await_main(tree, "standby-2", "second")
+    tree.await_role("standby-1", "superseded")
+    master.request(info.name, info.manifest, "resilient", {**parameters, "dismissed": "main standby-1"})
+    for name in ("main", "standby-1"):
+        until(lambda name=name: tree.instance(name).status == "destroyed", tree.instance)
+    await_main(tree, "standby-2", "second")
