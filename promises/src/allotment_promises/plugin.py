@@ -8,6 +8,7 @@ from allotment.hookspecs import PromiseType, hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
     return (
         PromiseType("audit_os_version", "allotment_promises.types.audit_os_version:AuditOsVersion"),
+        PromiseType("audit_uptodate", "allotment_promises.types.audit_uptodate:AuditUptodate"),
         PromiseType("check_backup_freshness", "allotment_promises.types.check_backup_freshness:CheckBackupFreshness"),
         PromiseType("check_backup_restorable", "allotment_promises.types.check_backup_restorable:CheckBackupRestorable"),
         PromiseType("check_cache_available", "allotment_promises.types.check_cache_available:CheckCacheAvailable"),
