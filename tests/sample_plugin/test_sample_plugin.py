@@ -14,6 +14,7 @@ import pytest
 
 from allotment.codec import dumps, loads
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceState
+from allotment_promises import Metric
 from allotment_promises.launcher import Launcher
 from allotment_recipes.engine import BuildEngine, InstanceRun
 from allotment_recipes.manifest import build_release
@@ -109,7 +110,7 @@ def test_promise_runs_in_the_launcher(installed: Path, tmp_path: Path, monkeypat
         (tmp_path / "greeting.txt").write_text("HELLO WORLD!\n")
         (result,) = launcher.run(tmp_path)
         assert (result.status, result.message) == ("passed", "greeting.txt says 'HELLO WORLD!'")
-        assert result.metrics == {"length": 12.0}
+        assert result.metrics == {"length": Metric(12.0)}
 
 
 def test_release_uses_the_recipe_and_the_promise(
