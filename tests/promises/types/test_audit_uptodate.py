@@ -65,6 +65,9 @@ def test_due_upgrades_are_counted(measure_inside: MeasureInside) -> None:
     due, done = measure_inside("--mount", SECURITY, "audit_uptodate", meanwhile=[install], timeout=60)
     assert due == Measurement.passed("1 upgrade due, 1 for security (demo)", upgrades=1, security_upgrades=1)
     assert done == Measurement.passed("0 upgrades due, 0 for security", upgrades=0, security_upgrades=0)
+
+
+def test_other_upgrades_are_not_for_security(measure_inside: MeasureInside) -> None:
     other = APT.replace("{label}", "Debian").replace("{unattended}", "1").replace("stable-security", "stable")
     (plain,) = measure_inside("--mount", other, "audit_uptodate", timeout=60)
     assert plain.message == "1 upgrade due, 0 for security"
