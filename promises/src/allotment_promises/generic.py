@@ -36,7 +36,8 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
     of the promise: the result is ``error``, never ``failed``.
     """
 
-    layer: Layer = Layer.APPLICATION
+    layer: ClassVar[Layer] = Layer.APPLICATION
+    sensor_option: ClassVar[str] = ""  # the option that names the promise type that measures: then its layer counts
     only: ClassVar[Literal["", "test", "anomaly"]] = ""  # the one phase in which the type runs; "": in both
     failures: int = 2  # anomaly: this many failed measurements ...
     window: int = 3  # ... among this many newest ones; at most 1,000; the promise's file may say others

@@ -74,7 +74,8 @@ class PromiseTypes:
         file = promise.file
         failures = file.failures or cls.failures
         window = max(file.window or cls.window, failures)
-        return Traits(cls.layer, file.only or cls.only, failures, window, file.over or cls.over)
+        sensor = self._types.get(str(file.options.get(cls.sensor_option, "")))
+        return Traits((sensor or cls).layer, file.only or cls.only, failures, window, file.over or cls.over)
 
     def _find(self, name: str, place: str) -> type[GenericPromise[Any]]:
         if name in self._types:

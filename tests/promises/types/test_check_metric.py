@@ -65,10 +65,24 @@ def test_a_sensor_that_measures_nothing_fails(measure: Callable[..., Measurement
     )
 
 
-def test_it_stands_where_its_sensor_stands(make_promise: Make) -> None:
-    options = {"sensor": "check_socket_listening", "sensor_host": "host", "sensor_port": "80"}
+def test_it_stands_where_its_sensor_stands(make_promise: Make, tmp_path: Path) -> None:
+    options = {"sensor": "check_socket_listening", "sensor-host": "host", "sensor-port": "80"}
     promise = make_promise("check_metric", **options, metric="seconds", maximum=1)
-    assert (promise.layer, promise.target()) == (Layer.PORT, "host:80")
+    assert promise.target() == "host:80"
+    file = PromiseFile("check_metric", {**options, "metric": "seconds", "maximum": 1})
+    types = PromiseTypes(plugins())
+    assert types.traits(Promise("quick", tmp_path / "quick.json", file)).layer is Layer.PORT
+    wrong = PromiseFile("check_metric", {"sensor": ["check_socket_listening"]})
+    assert types.traits(Promise("wrong", tmp_path / "wrong.json", wrong)).layer is Layer.APPLICATION
+
+
+def test_its_sensor_knows_what_it_measured_before(make_promise: Make) -> None:
+    options = {"sensor": "check_network_transit", "sensor-transit-period": "3600", "metric": "carried", "minimum": 0}
+    promise = make_promise("check_metric", **options)
+    promise.series = lambda metric, seconds: asked.append((metric, seconds)) or ()
+    asked: list[tuple[str, float]] = []
+    promise.sense()
+    assert asked
 
 
 def test_a_promise_file_composes_it(tmp_path: Path) -> None:
@@ -91,7 +105,7 @@ def test_a_trend_is_broken_before_the_limit_is_reached(judge: Callable[..., Meas
     rising = [0.5 * at for at in range(120)]
     found = judge(60, rising, **options)
     assert not found.is_passed
-    assert found.message.startswith("the trend of seconds reaches 100 in 1.3 h, expected not within 2 h: ")
+    assert found.message.startswith("the trend of seconds reaches 100 in 80.0 min, expected not within 2.0 h: ")
     assert judge(60, rising, **{**options, "horizon": 3600}).is_passed
     assert judge(30, [30] * 120, **options).is_passed
     assert judge(110, [30] * 120, **options).is_passed, "beyond the limit, failures are counted"

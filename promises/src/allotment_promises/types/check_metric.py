@@ -11,6 +11,7 @@ from allotment.errors import nearest
 from allotment.options import OptionProblem, parse_options, rest
 from allotment.plugins import load, plugins
 from allotment_promises import detectors
+from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise
 from allotment_promises.limits import check_above_zero, check_limits, outside
 from allotment_promises.measurement import Measurement
@@ -45,16 +46,18 @@ class CheckMetric(GenericPromise[Options]):
     was usual so far, for which no limit is needed. All but ``count`` look at this promise's own history.
     """
 
+    sensor_option = "sensor"
+
     def __init__(self, options: Options, partition: Path, name: str) -> None:
         super().__init__(options, partition, name)
         self._sensor = _make_sensor(options, partition, name)
-        self.layer = self._sensor.layer
 
     def target(self) -> str:
         return self._sensor.target()
 
     def sense(self) -> Measurement:
         options = self.options
+        self._sensor.series = self.series  # what it measured before is in this promise's history
         measured = self._sensor.sense()
         if options.metric not in measured.metrics:
             found = ", ".join(measured.metrics) or "none"
@@ -95,8 +98,8 @@ class CheckMetric(GenericPromise[Options]):
         for limit in (options.minimum, options.maximum):
             left = None if limit is None else detectors.forecast(series, limit, options.horizon)
             if left is not None:
-                found = f"the trend of {options.metric} reaches {limit:g} in {left / 3600:.1f} h"
-                expected = f"expected not within {options.horizon / 3600:g} h"
+                found = f"the trend of {options.metric} reaches {limit:g} in {show_seconds(left)}"
+                expected = f"expected not within {show_seconds(options.horizon)}"
                 return replace(newest, is_passed=False, message=f"{found}, {expected}: {newest.message}")
         return newest
 
