@@ -13,6 +13,7 @@ from typing import Final
 from allotment.atomic import read_limited, write_bytes, write_link
 from allotment.errors import AllotmentError
 from allotment_recipes.changes import Change, File, Link, compare
+from allotment_recipes.free_space import FULL, FullDiskError, check_space
 
 _NOTE_LIMIT: Final = 16 << 20  # bytes of the note of a run
 
@@ -64,8 +65,8 @@ class Journal:
             )
         self._entries[path] = entry
         self._removals.discard(path)
-        if self.immediate:
-            self._put(path, entry)
+        if self.immediate and (change := compare(path, entry, self.scrub)) is not None:
+            self._put(path, entry, change)
 
     def remove(self, path: Path) -> None:
         """Enter the removal of a file or link; writing it later in the same run keeps it."""
@@ -86,8 +87,7 @@ class Journal:
         """Write what is entered so far: a command that runs now needs it. It stays written when the run fails."""
         if not self.immediate:
             self.before_flush()
-            for path, entry in self._entries.items():
-                self._put(path, entry)
+            self._put_all()
 
     def release(self, path: Path) -> None:
         """Do a removal now that was to be done at the end: a command is about to make the file anew."""
@@ -150,8 +150,7 @@ class Journal:
         Each change is logged by its section.
         """
         if not self.immediate:
-            for path, entry in self._entries.items():
-                self._put(path, entry)
+            self._put_all()
         while self._actions:
             self._actions.pop(0)()
         written = {_real(path) for path in self._entries} if self._removals else set()
@@ -159,10 +158,16 @@ class Journal:
             if _real(path) not in written:  # the same file by another path
                 _remove(path)
 
-    def _put(self, path: Path, entry: File | Link) -> None:
-        change = compare(path, entry, self.scrub)
-        if change is None:
-            return
+    def _put_all(self) -> None:
+        """Write what is not as it should be; when the disk has no space for all of it, nothing is changed."""
+        found = ((path, compare(path, entry, self.scrub)) for path, entry in self._entries.items())
+        changes = {path: change for path, change in found if change is not None}
+        entries = {path: self._entries[path] for path in changes}
+        check_space((path, len(entry.data)) for path, entry in entries.items() if isinstance(entry, File))
+        for path, entry in entries.items():
+            self._put(path, entry, changes[path])
+
+    def _put(self, path: Path, entry: File | Link, change: Change) -> None:
         for parent in path.parents:
             self.release(parent)  # what was a file is a folder now
         try:
@@ -172,10 +177,10 @@ class Journal:
             else:
                 write_bytes(path, entry.data, entry.mode, sync=False)  # a lost file is made again by the next run
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise AllotmentError(
-                f"[{entry.section}] can't write {path}: {reason}", "Check the path and its owner"
-            ) from error
+            what = f"[{entry.section}] can't write {path}: {os.strerror(error.errno) if error.errno else error}"
+            if error.errno in FULL:
+                raise FullDiskError(what, "Make space") from error
+            raise AllotmentError(what, "Check the path and its owner") from error
         logging.getLogger(entry.section).info("%s", change)
 
 

@@ -25,6 +25,7 @@ from allotment.messages.instance import InstanceInput, InstancePublished, Instan
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
+from allotment_recipes.free_space import FULL
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
@@ -47,6 +48,10 @@ def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"error": str(error), "cause": "machine"}
     except (AllotmentError, zc.buildout.UserError) as error:
         return {"error": str(error)}
+    except OSError as error:
+        traceback.print_exc()
+        cause = {"cause": "machine"} if error.errno in FULL else {}
+        return {"error": f"{error.filename or type(error).__name__}: {error.strerror or error}", **cause}
     except Exception as error:  # a recipe may fail in any way: said in one line here, in full in the log
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
