@@ -72,6 +72,9 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             lines = [self._own_source(line.strip()) for line in options.get("patches", "").splitlines()]
             options |= {"patches": "\n".join(lines)} if lines else {}
             self.buildout.lock.complete(self.name, options)
+        if options.get("revision", "").strip() and has(recipe_class, "revision"):
+            repository = options.get("repository", "").strip()
+            options["revision"] = self.buildout.lock.commit(self.name, repository, options["revision"].strip())
         for option in alias.dropped.keys() & self._theirs.keys():
             self.buildout.say_once(f"{self._theirs['recipe']}: {option} has no effect here: {alias.dropped[option]}")
         self._raw = {

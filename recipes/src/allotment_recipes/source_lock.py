@@ -21,6 +21,7 @@ from allotment import __version__
 from allotment.atomic import read_limited, write_bytes
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes import commit_lock
 from allotment_recipes.egg_lock import Wheels, is_sdist, plain_name, resolve, sdist, sdist_hash
 from allotment_recipes.engine import Recorded
 from allotment_recipes.option_error import ProfileError
@@ -66,6 +67,8 @@ class SourceLock:
         self._wanted: dict[Pin, str] = {}  # -> the section that wants it
         self._wanted_eggs: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}  # -> section, and the versions
         self._known_eggs: dict[tuple[str, ...], Wheels] = {}
+        self._wanted_commits: dict[tuple[str, str], str] = {}  # repository and revision -> the section
+        self._known_commits: dict[tuple[str, str], str] = {}
         self._fetched: dict[Pin, str] = {}  # profiles that were read to be recorded
 
     def complete(self, section: str, options: dict[str, str]) -> None:
@@ -114,6 +117,20 @@ class SourceLock:
         """Return the sha256 of the source archive of a distribution."""
         return self._pinned(section, "egg", Pin(sdist(egg, version)))
 
+    def commit(self, section: str, repository: str, revision: str) -> str:
+        """Return the whole id of the commit that a profile names in another way, such as by a tag."""
+        key = (repository, revision)
+        if commit_lock.is_whole(revision):
+            return revision
+        if self._records:
+            self._wanted_commits.setdefault(key, section)
+            return commit_lock.UNKNOWN
+        self._read()
+        if key not in self._known_commits:
+            problem = f"[{section}] revision: {revision!r} is not a commit's whole id, and {NAME} has none for it"
+            raise ProfileError(problem, f"{self._advice()}, or write the 40 digits")
+        return self._known_commits[key]
+
     def profile(self, pin: Pin, blobs: BlobStore) -> str:
         """Return the sha256 of a profile that another one extends; to be recorded it is fetched at once."""
         if not self._records:
@@ -141,7 +158,7 @@ class SourceLock:
         known = before | self._fetched
         missing = [pin for pin in self._wanted if pin not in known]
         errors: list[str] = []
-        eggs = self._record_eggs(errors)
+        eggs, commits = self._record_eggs(errors), self._record_commits(errors)
         found = {pin: known[pin] for pin in self._wanted if pin in known}
         with ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="lock") as pool:
             running = {pin: pool.submit(_first_fetch, pin, blobs) for pin in missing}
@@ -150,8 +167,8 @@ class SourceLock:
                 found[pin] = future.result()
             except AllotmentError as error:
                 errors.append(f"[{self._wanted[pin]}] {pin.url}: {error.what}")
-        if found or before or eggs:
-            write_bytes(self._path, _text(found, eggs).encode())
+        if found or before or eggs or commits:
+            write_bytes(self._path, _text(found, eggs, commits).encode())
         if errors:
             raise AllotmentError("\n".join(errors), "Correct the addresses and checksums, or add the line yourself")
         return Recorded(len(found), len(missing) + len(self._fetched), len(before.keys() - found.keys()))
@@ -168,6 +185,16 @@ class SourceLock:
                 errors.append(f"[{section}] eggs: {error.what}")
             if known is not None:
                 found[key] = known
+        return found
+
+    def _record_commits(self, errors: list[str]) -> dict[tuple[str, str], str]:
+        """Return the commits; what is known stays, wherever a tag has been moved to since."""
+        found: dict[tuple[str, str], str] = {}
+        for key, section in self._wanted_commits.items():
+            try:
+                found[key] = self._known_commits.get(key) or commit_lock.resolve(*key)
+            except AllotmentError as error:
+                errors.append(f"[{section}] revision: {error.what}")
         return found
 
     def _patch(self, section: str, line: str) -> str:
@@ -223,19 +250,24 @@ class SourceLock:
     def _read(self) -> dict[Pin, str]:
         if self._known is None:
             data = read_limited(self._path, _SIZE_LIMIT)
-            self._known = {} if data is None else _parse(data, self._path, self._known_eggs)
+            self._known = {} if data is None else _parse(data, self._path, self._known_eggs, self._known_commits)
         return self._known
 
 
-def _text(pins: Mapping[Pin, str], eggs: Mapping[tuple[str, ...], Wheels]) -> str:
+def _text(
+    pins: Mapping[Pin, str], eggs: Mapping[tuple[str, ...], Wheels], commits: Mapping[tuple[str, str], str]
+) -> str:
     lines: list[dict[str, Any]] = [{"format": _FORMAT}]
     lines += [{"url": pin.url, "md5": pin.md5, "sha256": pins[pin]} for pin in sorted(pins)]
     lines += [{"eggs": key, "wheels": dict(sorted(eggs[key].items()))} for key in sorted(eggs)]
+    lines += [{"repository": key[0], "revision": key[1], "commit": commits[key]} for key in sorted(commits)]
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
 
-def _parse(data: bytes, path: Path, eggs: dict[tuple[str, ...], Wheels]) -> dict[Pin, str]:
-    """Return what the file says of sources, and add to ``eggs`` what it says of them.
+def _parse(
+    data: bytes, path: Path, eggs: dict[tuple[str, ...], Wheels], commits: dict[tuple[str, str], str]
+) -> dict[Pin, str]:
+    """Return what the file says of sources, and add to ``eggs`` and ``commits`` what it says of them.
 
     A damaged file is an error, and so are two lines that contradict each other.
     """
@@ -251,6 +283,9 @@ def _parse(data: bytes, path: Path, eggs: dict[tuple[str, ...], Wheels]) -> dict
                 continue
             if "eggs" in fields:
                 eggs[tuple(fields["eggs"])] = _wheels(fields["wheels"])
+                continue
+            if "commit" in fields:
+                commits[_text_of(fields["repository"]), _text_of(fields["revision"])] = _commit(fields["commit"])
                 continue
             pin, sha256 = Pin(fields["url"], fields["md5"]), fields["sha256"]
             is_right = isinstance(pin.url, str) and isinstance(pin.md5, str) and _SHA256.fullmatch(sha256)
@@ -268,6 +303,18 @@ def _wheels(found: Any) -> Wheels:
     if not all(isinstance(version, str) and _SHA256.fullmatch(sha256) for version, sha256 in wheels.values()):
         raise ValueError
     return wheels
+
+
+def _text_of(found: Any) -> str:
+    if not isinstance(found, str):
+        raise TypeError
+    return found
+
+
+def _commit(found: Any) -> str:
+    if not commit_lock.is_whole(found):
+        raise ValueError
+    return str(found)
 
 
 def _check_format(found: object, path: Path) -> None:

@@ -3,6 +3,8 @@
 
 import hashlib
 import json
+import re
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -218,6 +220,68 @@ def test_half_a_source_is_not_recorded(release: Any) -> None:
     assert not (release.root / "allot.lock").exists()
 
 
+CLONE = """\
+    [buildout]
+    parts = tree
+    [tree]
+    recipe = slapos.recipe.build:gitclone
+    repository = {repository}
+    revision = {revision}
+    location = ${{buildout:directory}}/work/tree
+    """
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two commits: the first one has the tag v1."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    for text in ("one", "two"):
+        (folder / "file").write_text(text)
+        git(folder, "add", "file")
+        git(folder, "commit", "-q", "-m", text)
+        if text == "one":
+            git(folder, "tag", "-a", "v1", "-m", "first")
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=A", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(("revision", "text"), [("v1", "one"), ("v1-1-g{short}", "two"), ("{short}", "two")])
+def test_a_commit_may_be_named_as_git_describes_it(release: Any, repository: Path, revision: str, text: str) -> None:
+    revision = revision.format(short=git(repository, "rev-parse", "--short=8", "HEAD"))
+    result = release.build(CLONE.format(repository=repository, revision=revision))
+    assert result.error == (
+        f"[tree] revision: '{revision}' is not a commit's whole id, and allot.lock has none for it. "
+        "Run 'allot lock root' once and commit allot.lock, or write the 40 digits."
+    )
+    lock(release)
+    (line,) = lines(release)[1:]
+    commit = git(repository, "rev-parse", f"{revision}^{{commit}}")
+    assert line == {"repository": str(repository), "revision": revision, "commit": commit}
+    git(repository, "tag", "-f", "v1", "HEAD")
+    lock(release)
+    assert lines(release)[1:] == [line], "what was recorded stays"
+    release.run_twice()
+    assert release.text("work/tree/file") == text
+    assert (release.folder / "work/tree").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("revision", "message"), [("v2", "has no commit v2"), ("-x", "'-x' is no name"), ("a..b", "'a..b' is no name")]
+)
+def test_a_commit_that_is_not_there_is_named(release: Any, repository: Path, revision: str, message: str) -> None:
+    release.write_profile(CLONE.format(repository=repository, revision=revision))
+    with pytest.raises(AllotmentError, match=rf"\[tree\] revision: .*{re.escape(message)}"):
+        lock(release)
+    assert not (release.root / "allot.lock").exists()
+
+
 GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
 
 
@@ -231,6 +295,8 @@ GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
         ('{"format": 1}\n[]', "line 2: it is no line"),
         ('{"format": 1}\n{"eggs": ["a"], "wheels": {"a": ["1.0", "short"]}}', "line 2: it is no line"),
         ('{"format": 1}\n{"eggs": ["a"], "wheels": ["a"]}', "line 2: it is no line"),
+        ('{"format": 1}\n{"repository": "r", "revision": "v1", "commit": "abc"}', "line 2: it is no line"),
+        ('{"format": 1}\n{"repository": 1, "revision": "v1", "commit": "' + "a" * 40 + '"}', "line 2: it is no line"),
         (f'{{"format": 1}}\n{GOOD}\n{GOOD.replace("aaa", "bbb")}', "line 3: http://localhost/x has two different"),
     ],
 )
@@ -245,17 +311,20 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, text: str, problem: str) -> 
     st.dictionaries(
         st.tuples(st.text(), st.text()), st.dictionaries(st.text(), st.tuples(st.text(), st.just("b" * 64)))
     ),
+    st.dictionaries(st.tuples(st.text(), st.text()), st.just("c" * 40)),
 )
-def test_what_is_written_is_what_is_read(pins: dict[Pin, str], eggs: Any) -> None:
+def test_what_is_written_is_what_is_read(pins: dict[Pin, str], eggs: Any, commits: Any) -> None:
     found: Any = {}
-    assert source_lock._parse(source_lock._text(pins, eggs).encode(), Path("x"), found) == pins
-    assert found == eggs
+    read: Any = {}
+    text = source_lock._text(pins, eggs, commits)
+    assert source_lock._parse(text.encode(), Path("x"), found, read) == pins
+    assert (found, read) == (eggs, commits)
 
 
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
-        source_lock._parse(data, Path("x"), {})
+        source_lock._parse(data, Path("x"), {}, {})
     except AllotmentError as error:
         assert "x" in str(error)
 

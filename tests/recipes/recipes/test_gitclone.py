@@ -412,3 +412,12 @@ def test_a_branch_is_accepted(branch: str) -> None:
 def test_only_known_protocols_are_spoken(tmp_path: Path) -> None:
     with pytest.raises(GitError, match="transport 'ext' not allowed"):
         Git().run(tmp_path, "ls-remote", "ext::sh -c true")
+
+
+def test_a_link_leads_to_the_pinned_tree(repository: Repository) -> None:
+    first = repository.commit("file", "one")
+    assert repository.build(f"revision = {first}\nlink = work/tree").error == ""
+    assert (repository.release.folder / "work/tree").readlink() == repository.tree
+    assert (repository.release.folder / "work/tree/file").read_text() == "one"
+    error = repository.build("branch = main\nlink = work/tree").error
+    assert error == "[tree] link: leads to a pinned tree, and this is none. Write 'location = ...'."

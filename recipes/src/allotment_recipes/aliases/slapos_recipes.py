@@ -44,6 +44,13 @@ def _script(options: dict[str, str]) -> None:
             options[option] = options[option].replace("$${", "${")
 
 
+def _gitclone(options: dict[str, str]) -> None:
+    """Let the folder of a pinned tree be a link to it."""
+    is_copy = options.get("develop", "").strip().lower() in ("true", "yes", "1", "y")
+    if options.get("revision", "").strip() and options.get("location", "").strip() and not is_copy:
+        options["link"] = options.pop("location")
+
+
 def _cmmi(options: dict[str, str]) -> None:
     """Take an empty ``prefix``, ``%(option)s`` for another option, and the Python functions called hooks."""
     if not options.get("prefix", "").strip():
@@ -83,7 +90,7 @@ SLAPOS_RECIPE_BUILD: Final = {
     "default": Alias("script", is_pinned=True, convert=_script),
     "download": Alias("download"),
     "download-unpacked": Alias("download-unpacked"),
-    "gitclone": Alias("gitclone"),
+    "gitclone": Alias("gitclone", convert=_gitclone),
     "mkdirectory": Alias("mkdirectory"),
 }
 

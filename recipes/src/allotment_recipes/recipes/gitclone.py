@@ -32,6 +32,7 @@ class Options:
     branch: str = ""  # where the commit is, or what is followed; default: the repository's own
     develop: bool = False  # a working copy: made once, its changes are never touched
     location: Path | None = None  # folder of a working copy; default: parts/<section>
+    link: Path | None = None  # of a pinned tree: a link that leads to it
     depth: int = 0  # commits of history in a working copy; 0: all
     sparse_checkout: Lines = Lines(())  # patterns of what to check out, as in .gitignore, one a line; default: all
     submodules: bool = False  # check them out too; those at a local path only when the repository is local itself
@@ -54,7 +55,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     build_version = 1
     not_inputs: ClassVar[frozenset[str]] = frozenset(
-        {"repository", "branch", "depth", "git-executable", "forbid-download-cache", "shared", "timeout"}
+        {"repository", "branch", "depth", "link", "git-executable", "forbid-download-cache", "shared", "timeout"}
         | {"ignore-ssl-certificate"}
     )
 
@@ -74,6 +75,8 @@ class Recipe(GenericBaseRecipe[Options]):
         self.is_pinned = bool(options.revision) and not options.develop
         if self.is_pinned and options.location is not None:
             raise OptionProblem("location", "a pinned tree is in a store", "Take it out, or write 'develop = true'")
+        if not self.is_pinned and options.link is not None:
+            raise OptionProblem("link", "leads to a pinned tree, and this is none", "Write 'location = ...'")
         if not self.is_pinned and options.shared:
             raise OptionProblem("shared", "nothing pins a working copy", "Pin a revision, without 'develop'")
         self.git = Git(options.git_executable, options.timeout)
@@ -94,7 +97,8 @@ class Recipe(GenericBaseRecipe[Options]):
             with filling(self, self.location, self.options.version) as folder:
                 if folder is not None:
                     self._check_out(folder)
-            return removable(self, self.location)
+            links = [] if self.options.link is None else [self.link(self.options.link, self.location)]
+            return [*removable(self, self.location), *links]
         except (GitError, MachineError) as error:
             if error.what.startswith("["):
                 raise
