@@ -17,7 +17,8 @@ from allotment.errors import AllotmentError
 FOLDER = Path("etc/plugin")  # of the partition: where modules are
 STATE = Path(".slapgrid/promise")  # of the partition; where SlapOS has it, as modules write beside it
 _PERIOD = 120.0  # seconds; SlapOS's default
-_LONGEST = 32 * 86400.0  # seconds between two runs
+SHORTEST = 1.0  # seconds between two runs
+LONGEST = 32 * 86400.0  # seconds
 _SIZE_LIMIT = 1 << 12  # bytes
 _FREQUENCY = re.compile(rb"""["']frequency["']\s*:\s*["']?(\d{1,5}(?:\.\d{1,3})?)\b""")
 
@@ -31,13 +32,15 @@ class Facts:
     bang: bool = True
 
     def __post_init__(self) -> None:
-        if not 1.0 <= self.period <= _LONGEST or self.only not in ("", "test", "anomaly"):
+        if not SHORTEST <= self.period <= LONGEST or self.only not in ("", "test", "anomaly"):
             raise ValueError("no facts of a module")
 
 
 def read(partition: Path, path: Path) -> Facts:
     """Return what is known of the module in the file ``path``; before its first run, what its text seems to say."""
-    with contextlib.suppress(AllotmentError, OSError, ValueError, TypeError, RecursionError):
+    with contextlib.suppress(
+        AllotmentError, OSError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError
+    ):
         data = json.loads(read_limited(_path(partition, path.stem), _SIZE_LIMIT) or b"")
         return Facts(float(data["period"]), data["only"], data["bang"] is True)
     with contextlib.suppress(AllotmentError, OSError, ValueError):

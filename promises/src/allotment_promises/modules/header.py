@@ -31,9 +31,11 @@ def read(path: Path) -> tuple[Header, tuple[str, ...]]:
         raise AllotmentError(f"{place} vanished while it was read", "Run the promises again")
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise AllotmentError(f"{place}{line}: is no Python: {error.args[0]}", "Mend the file") from error
+    except (RecursionError, MemoryError) as error:
+        raise AllotmentError(f"{place}: nests too deeply to be read", "Simplify it") from error
     imports = tuple(name for name in _imports(tree) if name.startswith("slapos.promise."))
     return Header(_interpreter(text, place), tuple(_paths(tree, place))), imports
 

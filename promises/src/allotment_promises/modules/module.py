@@ -41,7 +41,8 @@ class Module(GenericPromise[Options]):
         if found is None:
             return Measurement.failed(f"did not end within {self.options.timeout:g} s")
         bang = facts.read(self.partition, self.options.path).bang  # what it is worth, only a judgement shows
-        self._facts = facts.Facts(max(1.0, 60 * found["minutes"]), found["only"], bang)
+        period = min(max(facts.SHORTEST, 60 * found["minutes"]), facts.LONGEST)
+        self._facts = facts.Facts(period, found["only"], bang)
         facts.write(self.partition, self.name, self._facts)
         return Measurement(not found["failed"], found["message"] or "logged nothing")
 

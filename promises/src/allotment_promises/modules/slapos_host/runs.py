@@ -73,5 +73,5 @@ def _parse(text: bytes) -> list[Line]:
     try:
         data: Any = json.loads(text)
         return [Line(float(time), str(level), str(message)) for time, level, message in data]
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return []  # half a line after a full disk, or what somebody else wrote
