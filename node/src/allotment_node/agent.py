@@ -4,7 +4,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -28,13 +29,15 @@ from allotment_node.engines import Engines
 from allotment_node.folder import NodeFolder
 from allotment_node.instances import Instances
 from allotment_node.masters import Masters, Poller, Reporter
+from allotment_node.monitor.files import Monitor
 from allotment_node.observations import Observations
-from allotment_node.promises import PromiseWatch
+from allotment_node.promises import PromiseWatch, Result
 from allotment_node.rounds import Rounds
+from allotment_node.schedule import Mode
 from allotment_node.silences import Silences
 from allotment_node.software import Software
 from allotment_node.supervisor import ServiceStatus, Supervisor, SupervisorOptions
-from allotment_node.work import Key, WorkQueue
+from allotment_node.work import Key, WorkQueue, are_settled
 
 _WATCH_PERIOD: Final = 5.0  # seconds between two looks at the services, and at what instances ask for
 _RESTART_PERIODS: Final = 12  # looks after which services that were given up get another try
@@ -66,9 +69,12 @@ class Agent:
             config.allow_development,
         )
         self.silences = Silences(folder.silences)
+        self.monitor = Monitor(
+            folder.root / config.monitor_folder, config.name, config.masters[0], self._observed, self.silences.find
+        )
         self.watch = PromiseWatch(
             folder.partition,
-            engines.launch,
+            self._launch,
             engines.timings,
             self.observations,
             config.settle,
@@ -131,7 +137,7 @@ class Agent:
         for queue in queues:
             queue.start()
         deadline = time.monotonic() + timeout
-        while not all(queue.is_settled() for queue in queues):
+        while not are_settled(queues):
             for queue in queues:
                 if not queue.settle(max(0.0, deadline - time.monotonic())):
                     return False
@@ -192,7 +198,22 @@ class Agent:
             self._look_at_services()
             for name in self.instances.asking():
                 self._put("partition", name)
+            self.monitor.look()
             self._put(key.kind, key.name, _WATCH_PERIOD)
+
+    def _launch(self, partition: Path, mode: Mode, names: Iterable[str] | None) -> Iterator[Sequence[Result]]:
+        for results in self._engines.launch(partition, mode, names):
+            self.monitor.ran(partition.name, results)
+            yield results
+
+    def _observed(self) -> list[ObservedInstance]:
+        """Return what is seen of the started instances."""
+        found = (
+            (document.instance, self.observations.instance(document.partition))
+            for document in self.documents.partitions()
+            if document.state is InstanceState.STARTED
+        )
+        return [seen for instance, seen in found if seen is not None and seen.instance == instance]
 
     def _handle_partition(self, key: Key) -> None:
         try:

@@ -38,6 +38,7 @@ class NodeConfig:
     build_timeout: float = 7200.0  # seconds for one release
     instance_timeout: float = 600.0  # seconds for one processing of a partition
     promise_memory: int = 512  # MiB that the promises which run in one process may use
+    monitor_folder: str = "state/monitor"  # of the files for monitoring tools; inside the node's folder, or absolute
     settle: float = 20.0  # seconds that promises may take to be kept after a deployment, before it is called red
 
     def __post_init__(self) -> None:

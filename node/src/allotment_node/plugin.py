@@ -19,6 +19,7 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(
             ("promise", "explain"), "allotment_node.commands.promise_explain:command", "Say why promises are broken."
         ),
+        Command(("promise", "feeds"), "allotment_node.commands.promise_feeds:command", "List the feeds of nodes."),
         Command(("promise", "history"), "allotment_node.commands.promise_history:command", "Show a promise's past."),
         Command(("promise", "list"), "allotment_node.commands.promise_list:command", "List promises as they stand."),
         Command(("promise", "run"), "allotment_node.commands.promise_run:command", "Run promises now."),

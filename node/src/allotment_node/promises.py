@@ -22,6 +22,15 @@ _NO_TIMINGS: Final = 30.0  # seconds until promises that can't be read are read 
 _log = logging.getLogger(__name__)
 
 
+class Metric(Protocol):
+    """A number that a promise measured."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def unit(self) -> str: ...
+
+
 class Result(Protocol):
     """A promise's result, as the launcher returns it."""
 
@@ -33,6 +42,10 @@ class Result(Protocol):
     def message(self) -> str: ...
     @property
     def started(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def metrics(self) -> Mapping[str, Metric]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +56,8 @@ class ObservedResult:
     status: str
     message: str
     started: float
+    seconds: float = 0.0
+    metrics: Mapping[str, Metric] = dataclasses.field(default_factory=dict)
 
 
 class Launch(Protocol):

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the state files: ``promises.json``, ``promises.prom`` and ``changes.rss``, whole and only when changed."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from allotment import atomic
+from allotment.codec import dumps, loads
+from allotment.errors import AllotmentError
+from allotment.messages.desired_state import ObservedInstance
+from allotment.messages.promise_states import MetricState, PromiseChange, PromiseState, PromiseStates
+from allotment.messages.silences import Silence
+from allotment_node.clock import elapsed
+from allotment_node.monitor import feeds, prometheus
+from allotment_node.promises import Result
+
+JSON: Final = "promises.json"
+PROMETHEUS: Final = "promises.prom"
+RSS: Final = "changes.rss"
+_CHANGES: Final = 200
+_PAUSE: Final = 15.0  # seconds between two writings of numbers; a change of a status is written at the next look
+_log = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Collects what promises measured, and writes the files when :meth:`look` finds that something has changed.
+
+    ``observed`` returns the started instances as the node sees them. Threads may call :meth:`ran` at any time;
+    one thread looks, every few seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        node: str,
+        link: str,
+        observed: Callable[[], Sequence[ObservedInstance]],
+        find_silence: Callable[[str, str], Silence | None],
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
+        self.folder = folder
+        self._node = node
+        self._link = link  # of the feed: a page for people
+        self._observed = observed
+        self._find_silence = find_silence
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._runs: dict[str, dict[str, Result]] = {}  # partition -> promise -> newest run
+        self._has_new_runs = False
+        self._written = float("-inf")
+        self._seen: object = None
+        self._states = self._load()
+
+    def ran(self, partition: str, results: Sequence[Result]) -> None:
+        """Remember results; called after each batch."""
+        with self._lock:
+            self._runs.setdefault(partition, {}).update({item.name: item for item in results})
+            self._has_new_runs = True
+
+    def look(self) -> None:
+        """Write the files if a status, a silence, or for some time a number has changed; a full disk is only logged."""
+        instances = self._observed()
+        silences = {
+            (item.partition, promise.name): silence
+            for item in instances
+            for promise in item.promises
+            if (silence := self._find_silence(item.partition, promise.name)) is not None
+        }
+        now = self._clock()
+        seen = (instances, silences)
+        if seen == self._seen and not (self._has_new_runs and now - self._written >= _PAUSE):
+            return
+        with self._lock:
+            self._runs = {item.partition: self._runs.get(item.partition, {}) for item in instances}
+            runs = {name: dict(found) for name, found in self._runs.items()}
+            self._has_new_runs = False
+        promises = tuple(_states(instances, runs, silences))
+        changes = tuple(_changes(self._states.promises, promises))
+        kept = (*sorted(changes, key=lambda item: -item.time), *self._states.changes)[:_CHANGES]
+        newest = max([item.time for item in promises] + [item.time for item in kept], default=0.0)
+        self._states = PromiseStates(self._node, newest, promises, kept)
+        self._seen, self._written = seen, now
+        self._write()
+
+    def _write(self) -> None:
+        try:
+            self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            # The feed first: from promises.json it is known after a start which changes are in it.
+            texts = {
+                RSS: feeds.rss(self._states, self._link),
+                PROMETHEUS: prometheus.text(self._states).encode(errors="replace"),
+                JSON: dumps(self._states) + b"\n",
+            }
+            for name, data in texts.items():
+                atomic.write_bytes(self.folder / name, data, 0o644, sync=False)
+        except OSError as error:
+            self._seen = None  # tried again at the next look
+            _log.warning("%s: the states of promises can't be written: %s", self.folder, error)
+
+    def _load(self) -> PromiseStates:
+        """Return the states of before; what can't be read is made anew."""
+        path = self.folder / JSON
+        try:
+            return loads(PromiseStates, path.read_bytes(), str(path))
+        except FileNotFoundError:
+            pass
+        except (AllotmentError, OSError) as error:
+            _log.warning("%s It is made anew.", error)
+        return PromiseStates(self._node, 0.0)
+
+
+def _states(
+    instances: Sequence[ObservedInstance],
+    runs: Mapping[str, Mapping[str, Result]],
+    silences: Mapping[tuple[str, str], Silence],
+) -> Iterator[PromiseState]:
+    """Yield the state of each promise; one that has not run since the agent's start has no numbers."""
+    for instance in instances:
+        for promise in sorted(instance.promises, key=lambda item: item.name):
+            run = runs.get(instance.partition, {}).get(promise.name)
+            metrics = run.metrics if run is not None else {}
+            yield PromiseState(
+                instance.partition,
+                instance.instance,
+                promise.name,
+                promise.status,
+                promise.time,
+                run.message if run is not None else promise.message,
+                run.started if run is not None else promise.time,
+                run.seconds if run is not None else 0.0,
+                {name: MetricState(item.value, item.unit) for name, item in metrics.items()},
+                silences.get((instance.partition, promise.name)),
+            )
+
+
+def _changes(before: Sequence[PromiseState], after: Sequence[PromiseState]) -> Iterator[PromiseChange]:
+    known = {(item.partition, item.instance, item.name): item.status for item in before}
+    for item in after:
+        status = known.get((item.partition, item.instance, item.name), "")
+        if item.status != (status or "passed"):
+            yield PromiseChange(item.partition, item.instance, item.name, item.since, item.status, status, item.message)
