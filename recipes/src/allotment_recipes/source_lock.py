@@ -282,14 +282,18 @@ def _parse(
                 _check_format(fields["format"], path)
                 continue
             if "eggs" in fields:
-                eggs[tuple(fields["eggs"])] = _wheels(fields["wheels"])
+                key, wheels = tuple(fields["eggs"]), _wheels(fields["wheels"])
+                if eggs.setdefault(key, wheels) != wheels:
+                    raise AllotmentError(
+                        f"{path}, line {number}: {' '.join(key)} have two different sets of wheels", fix
+                    )
                 continue
             if "commit" in fields:
                 commits[_text_of(fields["repository"]), _text_of(fields["revision"])] = _commit(fields["commit"])
                 continue
             pin, sha256 = Pin(fields["url"], fields["md5"]), fields["sha256"]
             is_right = isinstance(pin.url, str) and isinstance(pin.md5, str) and _SHA256.fullmatch(sha256)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             is_right = None
         if not is_right:
             raise AllotmentError(f"{path}, line {number}: it is no line of a lock file", fix)

@@ -291,6 +291,12 @@ GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
         ("{}", "line 1: it is no line of a lock file"),
         ('{"format": 2}', "has format 2, and this is"),
         ('{"format": 1}\nnonsense', "line 2: it is no line of a lock file"),
+        ('{"format": 1}\n' + "[" * 100_000, "line 2: it is no line of a lock file"),
+        (
+            '{"format": 1}\n'
+            + "".join(f'{{"eggs": ["a"], "wheels": {{"a": ["{at}", "{"0" * 64}"]}}}}\n' for at in "12"),
+            "line 3: a have two different sets of wheels",
+        ),
         ('{"format": 1}\n{"url": 1, "md5": "", "sha256": ""}', "line 2: it is no line"),
         ('{"format": 1}\n[]', "line 2: it is no line"),
         ('{"format": 1}\n{"eggs": ["a"], "wheels": {"a": ["1.0", "short"]}}', "line 2: it is no line"),
