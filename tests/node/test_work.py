@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from allotment_node.work import Key, WorkQueue
+from allotment_node.work import Key, WorkQueue, are_settled
 
 
 @pytest.fixture
@@ -169,3 +169,17 @@ def test_many_threads_asking_at_once_lose_nothing(make_queue: Callable[..., Work
         time.sleep(0.01)
     assert len(counted) == 1600
     assert set(counted.values()) == {1}
+
+
+def test_queues_that_ask_each_other_are_not_called_settled_in_between() -> None:
+    class Ending(WorkQueue):
+        """Its work asks for work of the other queue, and ends, just before somebody looks at it."""
+
+        def is_settled(self) -> bool:
+            first.put("software", "manifest")
+            return super().is_settled()
+
+    first, second = WorkQueue(print, 1), Ending(print, 1)
+    assert are_settled([first])
+    assert not are_settled([first, second])
+    assert not are_settled([first])

@@ -5,7 +5,7 @@ import heapq
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from allotment_node.clock import elapsed
@@ -41,6 +41,7 @@ class WorkQueue:
         self._workers = workers
         self._retry = retry  # seconds until work that raised is tried again
         self._clock = clock
+        self.asked = 0  # how often work was asked for
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, Key]] = []  # of what is due and does not run; an entry of another time is stale
         self._running: set[Key] = set()
@@ -67,6 +68,7 @@ class WorkQueue:
         due = self._clock() + delay
         with self._watching:
             if due < self._due.get(key, float("inf")):
+                self.asked += 1
                 self._due[key] = due
                 if key not in self._running:
                     self._plan(key)
@@ -165,3 +167,11 @@ class WorkQueue:
         self._rests -= 1
         self._calls -= bool(self._calls)
         return bool(is_called)
+
+
+def are_settled(queues: Sequence[WorkQueue]) -> bool:
+    """Whether nothing runs and nothing is due now in any of the queues, whose work asks for work of one another."""
+    asked = [queue.asked for queue in queues]
+    is_settled = all(queue.is_settled() for queue in queues)
+    # One that was looked at first may have been asked since, by work of another one that has ended since.
+    return is_settled and asked == [queue.asked for queue in queues]
