@@ -69,11 +69,25 @@ def _megabytes(*names: str) -> Callable[[dict[str, str]], None]:
     return convert
 
 
+def _distribution(config: dict[str, str]) -> None:
+    """There it is called in full, like Debian GNU/Linux."""
+    if words := config.get("dist", "").split():
+        config["dist"] = words[0].lower()
+
+
+def _packets(config: dict[str, str]) -> None:
+    """There none may get lost; and whether it is an IPv4 address shows by itself."""
+    config.pop("ipv4", None)
+    config.setdefault("threshold", "0")
+
+
 def _long_requests(config: dict[str, str]) -> None:
     config["pattern"] = _ZOPE_LOG
 
 
 COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
+    "audit_os_version": Counterpart("audit_os_version", convert=_distribution),
+    "audit_uptodate": Counterpart("audit_uptodate", dropped=("check-other",)),
     "check_certificate": Counterpart("check_certificate"),
     "check_command_execute": Counterpart("check_command_execute", convert=_run_by_a_shell),
     "check_cpu_temperature": Counterpart("check_cpu_temperature", dropped=("avg-flag-file",)),
@@ -83,12 +97,16 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     "check_free_disk_space": Counterpart(
         "check_free_disk_space", dropped=("collectordb", "display-partition"), convert=_disk
     ),
+    "check_icmp_packet_lost": Counterpart("check_icmp_packet_lost", convert=_packets),
     "check_interface_up": Counterpart("check_interface_up", dropped=("testing",)),
     "check_network_errors_packets": Counterpart("check_network_errors_packets"),
     "check_network_transit": Counterpart(
         "check_network_transit",
         dropped=("last-transit-file",),
         convert=_megabytes("min-data-amount", "max-data-amount"),
+    ),
+    "check_partition_deployment_state": Counterpart(
+        "check_partition_deployment_state", dropped=("partition-id", "monitor-url")
     ),
     "check_ram_usage": Counterpart(
         "check_ram_usage", dropped=("last-avg-ram-file",), convert=_megabytes("min-threshold-ram", "min-avg-ram")
