@@ -266,6 +266,15 @@ def test_description_has_type_default_and_comment() -> None:
     }
 
 
+def test_the_default_of_a_secret_is_described_without_it() -> None:
+    @dataclass(frozen=True)
+    class Login:
+        password: Secret = Secret("")
+        token: Secret = Secret("planted")
+
+    assert [item.default for item in describe_options(Login)] == ["", "<secret>"]
+
+
 def test_inherited_options_are_described_too() -> None:
     @dataclass(frozen=True)
     class Base:

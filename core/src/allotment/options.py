@@ -363,7 +363,7 @@ def _show(field: "dataclasses.Field[Any]", kind: Any) -> str:
     else:
         default = field.default
     kind = _optional(kind)
-    if default is None:
+    if default is None or default == Secret(""):
         return ""
     if kind is Mode:
         return f"{default:04o}"
