@@ -46,8 +46,11 @@ def measure(make_promise: Callable[..., GenericPromise[Any]]) -> Callable[..., M
     """Measure once with a promise type: ``measure("check_file_state", filename="x")``."""
 
     def run(type: str, /, **options: Any) -> Measurement:
-        measured = make_promise(type, **options).sense()
+        promise = make_promise(type, **options)
+        measured = promise.sense()
         assert isinstance(measured, Measurement)
+        told = (promise.__doc__ or "").partition("Metrics: ")[2]
+        assert not told or type == "check_metric" or all(f"``{name}``" in told for name in measured.metrics)
         return measured
 
     return run

@@ -21,7 +21,10 @@ class Options:
 
 
 class CheckCertificate(GenericPromise[Options]):
-    """Passes when all that ``certificate`` holds is valid for ``certificate-expiration-days`` and fits ``key``."""
+    """Passes when all that ``certificate`` holds is valid for ``certificate-expiration-days`` and fits ``key``.
+
+    Metrics: ``expires_in``, seconds until the first certificate expires.
+    """
 
     layer = Layer.PROCESS
 

@@ -52,6 +52,8 @@ class CheckClusterHealth(GenericPromise[Options]):
 
     What a cluster says of itself is judged by ``check_http_json``, ``check_sql_query``, ``check_replication_lag`` or,
     with a program of its own such as neoctl, by ``check_command_execute``.
+
+    Metrics: ``well`` and ``members``, how many there are of each.
     """
 
     def sense(self) -> Measurement:

@@ -17,7 +17,10 @@ class Options:
 
 
 class CheckCommandExecute(GenericPromise[Options]):
-    """Passes when ``command`` ends with exit code 0 within ``timeout``."""
+    """Passes when ``command`` ends with exit code 0 within ``timeout``.
+
+    Metrics: ``seconds`` that it ran.
+    """
 
     def sense(self) -> Measurement:
         program = self.options.command[0]

@@ -51,7 +51,10 @@ class Options:
 
 
 class CheckDnsRecord(GenericPromise[Options]):
-    """Passes when ``name`` has records of ``type`` with all ``expected`` values."""
+    """Passes when ``name`` has records of ``type`` with all ``expected`` values.
+
+    Metrics: ``seconds`` until the answer, ``records``, ``ttl``, seconds for which they may be kept.
+    """
 
     layer = Layer.NAME
 

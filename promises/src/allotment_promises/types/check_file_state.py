@@ -17,7 +17,10 @@ class Options:
 
 
 class CheckFileState(GenericPromise[Options]):
-    """Passes when ``filename`` is in the ``state`` that is expected of it."""
+    """Passes when ``filename`` is in the ``state`` that is expected of it.
+
+    Metrics: ``bytes`` of a file.
+    """
 
     layer = Layer.PROCESS
 

@@ -32,6 +32,8 @@ class CheckHttpJson(GenericPromise[Options]):
 
     It is the text ``expected``, or a number from ``minimum`` to ``maximum``; of a list or an object, how many it has.
     Without any of the three, something has to be there.
+
+    Metrics: ``seconds`` until the answer, ``code``, ``value``, when it is a number or can be counted.
     """
 
     def target(self) -> str:

@@ -41,6 +41,8 @@ class CheckIcmpPacketLost(GenericPromise[Options]):
 
     It takes ``count`` times ``interval`` seconds, and needs a kernel that lets the partition's group send such packets
     (``net.ipv4.ping_group_range``), as systemd sets it up.
+
+    Metrics: ``loss`` as a share of 1, ``seconds`` until an answer, their median.
     """
 
     layer = Layer.NETWORK

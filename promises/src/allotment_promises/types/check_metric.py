@@ -44,6 +44,8 @@ class CheckMetric(GenericPromise[Options]):
     After a deployment that is all. In operation the ``detector`` judges: ``count`` by failed runs, as everywhere;
     ``sustained`` by how long no value was good; ``forecast`` before it is too late, by the trend; ``outlier`` by what
     was usual so far, for which no limit is needed. All but ``count`` look at this promise's own history.
+
+    Metrics: those of the sensor.
     """
 
     sensor_option = "sensor"

@@ -40,7 +40,10 @@ class Options(ServerOptions):
 
 
 class CheckQueueLength(GenericPromise[Options]):
-    """Passes when from ``minimum`` to ``maximum`` entries wait, in ``folder`` none longer than ``maximum-age``."""
+    """Passes when from ``minimum`` to ``maximum`` entries wait, in ``folder`` none longer than ``maximum-age``.
+
+    Metrics: ``length``, ``oldest``, seconds since the oldest entry of a folder last changed.
+    """
 
     def target(self) -> str:
         return str(self.options.folder or self.options.place("redis"))

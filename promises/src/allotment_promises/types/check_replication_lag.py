@@ -44,6 +44,8 @@ class CheckReplicationLag(GenericPromise[Options]):
     The replica itself is asked. PostgreSQL: nothing that it received waits, or its newest transaction is that young.
     MariaDB: as ``SHOW ALL SLAVES STATUS`` tells, of all primaries, which needs the privilege ``SLAVE MONITOR``. Redis:
     how long it heard nothing, of a primary that by default speaks every ten seconds.
+
+    Metrics: ``lag`` in seconds, ``behind``, bytes that were received and wait.
     """
 
     layer = Layer.PROTOCOL

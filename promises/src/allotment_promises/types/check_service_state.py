@@ -33,7 +33,10 @@ class Options:
 
 
 class CheckServiceState(GenericPromise[Options]):
-    """Passes when the node's supervisor has a process for ``service``, or with ``expect = stopped`` has none."""
+    """Passes when the node's supervisor has a process for ``service``, or with ``expect = stopped`` has none.
+
+    Metrics: ``age``, seconds since it was last started.
+    """
 
     layer = Layer.PROCESS
 

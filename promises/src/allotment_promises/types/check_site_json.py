@@ -53,7 +53,11 @@ class Options:
 
 
 class CheckSiteJson(GenericPromise[Options]):
-    """Passes when the site ``url`` is well in all that the report says: name, addresses, answers, certificates."""
+    """Passes when the site ``url`` is well in all that the report says: name, addresses, answers, certificates.
+
+    Metrics: ``seconds`` of the slowest answer, ``expires_in``, seconds until the first certificate expires; of
+    bot_status ``age``, seconds since the prober went round.
+    """
 
     def target(self) -> str:
         return place(self.options.url) if self.options.url else str(self.options.json_file)

@@ -35,7 +35,10 @@ class Options:
 
 
 class CheckSocketListening(GenericPromise[Options]):
-    """Passes when ``host:port``, or the unix socket ``pathname``, accepts a connection within ``timeout``."""
+    """Passes when ``host:port``, or the unix socket ``pathname``, accepts a connection within ``timeout``.
+
+    Metrics: ``seconds`` until the connection was there.
+    """
 
     layer = Layer.PORT
 

@@ -49,6 +49,8 @@ class CheckSqlQuery(GenericPromise[Options]):
     """Passes when ``query`` gives a row whose first value is ``expected``, or from ``minimum`` to ``maximum``.
 
     Without any of the three, any row will do.
+
+    Metrics: ``seconds`` until the answer, ``value``, when it is a number.
     """
 
     layer = Layer.PROTOCOL

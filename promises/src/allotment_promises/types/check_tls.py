@@ -34,6 +34,8 @@ class CheckTls(GenericPromise[Options]):
     """Passes when ``host:port`` speaks TLS with a certificate of ``server-name`` that a trusted authority signed.
 
     The whole chain must be valid now, and the server's own certificate for ``certificate-expiration-days`` more.
+
+    Metrics: ``seconds`` until TLS was spoken, ``expires_in``, seconds until the certificate expires.
     """
 
     layer = Layer.PROTOCOL

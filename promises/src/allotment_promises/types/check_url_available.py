@@ -29,7 +29,10 @@ class Options(WebOptions):
 
 
 class CheckUrlAvailable(GenericPromise[Options]):
-    """Passes when ``url`` answers with ``http-code`` within ``timeout``, and the page holds ``content``."""
+    """Passes when ``url`` answers with ``http-code`` within ``timeout``, and the page holds ``content``.
+
+    Metrics: ``seconds`` until the answer, ``code``.
+    """
 
     def target(self) -> str:
         return place(self.options.url)

@@ -39,7 +39,10 @@ class Options:
 
 
 class CheckWebsocketAvailable(GenericPromise[Options]):
-    """Passes when the websocket ``url`` opens within ``timeout`` and, if told so, answers ``content-to-receive``."""
+    """Passes when the websocket ``url`` opens within ``timeout`` and, if told so, answers ``content-to-receive``.
+
+    Metrics: ``seconds`` until it was open or, if one is expected, the answer was there.
+    """
 
     layer = Layer.PROTOCOL
 
