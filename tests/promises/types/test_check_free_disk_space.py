@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -43,19 +42,21 @@ def test_disk_without_inodes_fails(measure: Measure, make_small_disk: Any, tmp_p
     assert measure("check_free_disk_space", path=str(disk.outside), inode_threshold="0").is_passed
 
 
-def test_disk_that_is_not_mounted_or_read_only_fails(measure: Measure, make_small_disk: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    unmounted = measure("check_free_disk_space", path=str(folder), threshold="0", mounted=True)
-    assert unmounted == Measurement.failed(f"{folder} is no mount point, expected a disk to be mounted there")
-    disk = make_small_disk(tmp_path / "disk", "4m")
-    # a process of the same namespaces sees the mount as such
-    assert measure("check_free_disk_space", path=str(disk.outside), mounted=True).is_passed
-    subprocess.run([*disk.inside, "mount", "-o", "remount,ro", str(disk.place)], check=True)
-    read_only = measure("check_free_disk_space", path=str(disk.outside), mounted=True)
-    expected = "is mounted read-only, expected to be able to write to it"
-    assert read_only == Measurement.failed(f"{disk.outside} {expected}")
-    assert measure("check_free_disk_space", path=str(disk.outside)).is_passed
+def test_disk_that_is_not_mounted_or_read_only_fails(
+    measure_inside: Callable[..., list[Measurement]], tmp_path: Path
+) -> None:
+    def judge(setup: str, **options: Any) -> tuple[bool, str]:
+        (found,) = measure_inside("--mount", setup, "check_free_disk_space", path="disk", threshold="0", **options)
+        return found.is_passed, found.message
+
+    disk = tmp_path / "disk"
+    expected = f"{disk} is no mount point, expected a disk to be mounted there"
+    assert judge("mkdir disk", mounted=True) == (False, expected)
+    assert judge("true")[0]
+    assert judge("mount -t tmpfs tmpfs disk", mounted=True)[0]
+    expected = f"{disk} is mounted read-only, expected to be able to write to it"
+    assert judge("mount -t tmpfs -o ro tmpfs disk", mounted=True) == (False, expected)
+    assert judge("mount -t tmpfs -o ro tmpfs disk")[0]
 
 
 def test_path_that_is_not_there_fails(measure: Measure, tmp_path: Path) -> None:
