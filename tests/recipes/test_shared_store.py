@@ -258,9 +258,11 @@ def test_sealing_keeps_programs_and_links(tmp_path: Path) -> None:
     (part / "bin/secret").write_text("")
     (part / "bin/secret").chmod(0o600)
     (part / "bin/link").symlink_to("nowhere")
+    (part / "bin/own").write_text("")
+    (part / "bin/own").chmod(0o700)
     seal(part)
     modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in (part / "bin").iterdir()}
-    assert (modes["run"], modes["secret"]) == (0o555, 0o444)
+    assert (modes["run"], modes["own"], modes["secret"]) == (0o555, 0o555, 0o444)
     assert stat.S_IMODE((part / "bin").stat().st_mode) == 0o555
     remove(part)
     assert not part.exists()

@@ -205,13 +205,13 @@ def built_parts(root: Path) -> list[dict[str, Any]]:
 
 
 def seal(folder: Path) -> None:
-    """Make all of a part read-only; links are let alone."""
+    """Make all of a part read-only, for everybody: what its builder could run anyone can; links are let alone."""
     for name, _, files in os.walk(folder, topdown=False):
         for path in (*(Path(name, file) for file in files), Path(name)):
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):
                 continue
-            path.chmod(stat.S_IMODE(status.st_mode) & 0o555 | 0o444 | (0o111 if path.is_dir() else 0))
+            path.chmod(0o555 if stat.S_ISDIR(status.st_mode) or status.st_mode & 0o111 else 0o444)
 
 
 def remove(folder: Path) -> None:
