@@ -63,6 +63,16 @@ def test_a_file_that_is_no_key_is_refused(tmp_path: Path, text: str) -> None:
         load_or_create_key(path)
 
 
+def test_a_key_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"\xff" * 32)
+    (tmp_path / "key").chmod(0o600)
+    with pytest.raises(SignatureError, match="key is not base64"):
+        load_or_create_key(tmp_path / "key")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SignatureError, match="folder can't be read: Is a directory"):
+        load_or_create_key(tmp_path / "folder")
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     load_or_create_key(tmp_path / "key")
     (tmp_path / "key").chmod(0o644)

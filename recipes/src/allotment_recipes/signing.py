@@ -39,9 +39,13 @@ class SigningKey:
 def load_or_create_key(path: Path) -> SigningKey:
     """Return the key in ``path`` (mode 0600), making it at the first call."""
     try:
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except FileNotFoundError:
         return _create_key(path)
+    except OSError as error:
+        raise SignatureError(
+            f"{path} can't be read: {error.strerror}", "It must be a file that you may read"
+        ) from error
     if path.stat().st_mode & 0o077:
         raise SignatureError(f"{path} can be read by others", f"Run 'chmod 600 {path}', or remove it to make a new key")
     return SigningKey(Ed25519PrivateKey.from_private_bytes(_decode(text.strip(), str(path))))
