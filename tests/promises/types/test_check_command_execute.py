@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from allotment.options import OptionProblem
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Measurement, Metric
 
 
 @pytest.fixture
@@ -31,6 +31,18 @@ def test_a_command_is_run_without_a_shell_in_the_partition(run: Run, tmp_path: P
 def test_its_time_is_measured(measure: Callable[..., Measurement]) -> None:
     measured = measure("check_command_execute", command="sleep 0.1")
     assert 0.1 <= measured.metrics["seconds"].value < 10
+
+
+def test_performance_data_of_a_plugin_becomes_metrics(measure: Callable[..., Measurement]) -> None:
+    script = "echo 'DISK WARNING - nearly full | used=90%;80;95 time=20ms'; exit 1"
+    measured = measure("check_command_execute", command=["sh", "-c", script])
+    assert (measured.is_passed, measured.message) == (
+        False,
+        "sh ended with exit code 1: DISK WARNING - nearly full",
+    )
+    assert measured.metrics["used"] == Metric(0.9, "1")
+    assert measured.metrics["time"] == Metric(0.02, "s")
+    assert measured.metrics["seconds"].value > 0
 
 
 def test_a_command_that_can_not_run_or_end_fails(run: Run) -> None:

@@ -56,6 +56,14 @@ def test_a_metric_of_another_type_is_judged_by_limits(measure: Callable[..., Mea
     assert ", expected 5 to 7: " in measure("check_metric", **options, minimum=5, maximum=7).message
 
 
+def test_a_plugin_of_nagios_is_a_sensor(measure: Callable[..., Measurement]) -> None:
+    command = ["sh", "-c", "echo 'DISK WARNING | used=90%;80;95'; exit 1"]
+    options = {"sensor": "check_command_execute", "sensor_command": command, "metric": "used"}
+    assert measure("check_metric", **options, maximum=0.95).is_passed
+    full = measure("check_metric", **options, maximum=0.85)
+    assert full.message == "used is 0.9, expected at most 0.85: sh ended with exit code 1: DISK WARNING"
+
+
 def test_a_sensor_that_measures_nothing_fails(measure: Callable[..., Measurement], free_port: int) -> None:
     options = {"sensor": "check_socket_listening", "sensor_host": "127.0.0.1", "sensor_port": free_port}
     measured = measure("check_metric", **options, metric="seconds", maximum=1)

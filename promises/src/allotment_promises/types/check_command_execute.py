@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass
 
 from allotment.options import Arguments
-from allotment_promises.command import run_command
+from allotment_promises import nagios
+from allotment_promises.command import CommandOutcome, run_command
 from allotment_promises.generic import GenericPromise
 from allotment_promises.measurement import Measurement, Metric
 
@@ -19,7 +20,7 @@ class Options:
 class CheckCommandExecute(GenericPromise[Options]):
     """Passes when ``command`` ends with exit code 0 within ``timeout``.
 
-    Metrics: ``seconds`` that it ran.
+    Metrics: ``seconds`` that it ran, and performance data that it prints as plugins of Nagios and Icinga do.
     """
 
     def sense(self) -> Measurement:
@@ -30,5 +31,6 @@ class CheckCommandExecute(GenericPromise[Options]):
         except OSError as error:
             return Measurement.failed(f"{program} can't be started: {error.strerror}")
         seconds = Metric(time.monotonic() - started, "s")
-        text = f"{program} {outcome.describe(self.options.timeout)}"
-        return Measurement(outcome.code == 0, text, {"seconds": seconds})
+        printed = nagios.parse(outcome.output)
+        text = f"{program} {CommandOutcome(outcome.code, printed.text).describe(self.options.timeout)}"
+        return Measurement(outcome.code == 0, text, {"seconds": seconds, **printed.metrics})

@@ -67,8 +67,8 @@ class CheckMetric(GenericPromise[Options]):
             return Measurement(False, message, measured.metrics)
         metric = measured.metrics[options.metric]
         problem = outside(metric.value, options.minimum, options.maximum)
-        shown = f"{options.metric} is {metric.value:g} {metric.unit}".rstrip()
-        message = f"{shown}{problem}: {measured.message}"
+        unit = f" {metric.unit}" if metric.unit not in ("", "1") else ""
+        message = f"{options.metric} is {metric.value:g}{unit}{problem}: {measured.message}"
         return Measurement(not problem, message, measured.metrics)
 
     def anomaly(self, history: Sequence[Measurement]) -> Measurement:
