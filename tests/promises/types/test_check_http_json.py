@@ -13,6 +13,7 @@ STATE = b'{"nodes": [{"state": "RUNNING", "ok": true}, {"state": "DOWN", "load":
 @pytest.fixture
 def check(measure: Callable[..., Measurement], serve: Callable[..., str]) -> Callable[..., tuple[bool, str]]:
     pages = {"/state": (200, {}, STATE), "/page": (200, {}, b"<p>"), "/deep": (200, {}, b"[" * 100_000)}
+    pages["/long"] = (200, {}, b'"' + b"x" * (1 << 20) + b'"')
     url = serve(pages)
 
     def run(path: str = "", page: str = "/state", **options: Any) -> tuple[bool, str]:
@@ -52,6 +53,7 @@ def test_without_expectation_something_has_to_be_there(check: Check) -> None:
 def test_a_page_that_is_no_json_or_not_there_fails(check: Check) -> None:
     assert check(page="/none") == (False, "answers 404, expected 200")
     assert check(page="/page")[1].startswith("answers no JSON: ")
+    assert check(page="/long")[1] == "answers more than 1,048,576 bytes"
     assert check(page="/deep")[1].startswith("answers no JSON: ")
 
 

@@ -42,12 +42,14 @@ class CheckHttpJson(GenericPromise[Options]):
     def sense(self) -> Measurement:
         options = self.options
         try:
-            answer = fetch(options, self.partition, BODY_LIMIT, {"Accept": "application/json"})
+            answer = fetch(options, self.partition, BODY_LIMIT + 1, {"Accept": "application/json"})
         except NoAnswer as error:
             return Measurement.failed(f"{options.url}: {error}")
         metrics = answer.metrics()
         if answer.code != 200:
             return Measurement.failed(f"{options.url} answers {answer.code}, expected 200", **metrics)
+        if len(answer.body) > BODY_LIMIT:
+            return Measurement.failed(f"{options.url} answers more than {BODY_LIMIT:,} bytes", **metrics)
         try:
             value = find(json.loads(answer.body), options.path)
         except (ValueError, RecursionError) as error:
