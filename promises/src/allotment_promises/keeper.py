@@ -16,6 +16,7 @@ from allotment_promises.catalogue import EXECUTABLE, FOLDER, Promise
 from allotment_promises.history import History, HistoryError, Record
 from allotment_promises.identity import become_owner
 from allotment_promises.measurement import Measurement
+from allotment_promises.modules.learning import learn
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseStatus, clean
 from allotment_promises.runner import Outcome, Scene, Task
@@ -57,6 +58,8 @@ def _serve(request: Mapping[str, Any], launcher: socket.socket, types: PromiseTy
         raise AllotmentError(f"{partition} can't be entered: {error.strerror}", "Look at its owner and mode") from error
     promises = catalogue.read(partition)
     if request["ask"] == "timings":
+        if learn(partition, [promise.path for promise in promises if promise.kind == "module"]):
+            promises = catalogue.read(partition)
         _say(launcher, {"found": [asdict(_timing(promise, types)) for promise in promises]})
         return
     names: list[str] | None = request["names"]

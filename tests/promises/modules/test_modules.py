@@ -5,13 +5,16 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from allotment_promises.catalogue import read
+from allotment_promises.catalogue import Timing, read
+from allotment_promises.launcher import Launcher
+from allotment_promises.modules.facts import is_known
 
 Write = Callable[..., Path]
 Run = Callable[..., dict[str, Any]]
@@ -99,7 +102,7 @@ def test_its_code_decides_how_often_and_when_it_runs_and_whether_it_bangs(
     assert facts() == {
         "often": (120.0, "", True),
         "later": (30.0, "anomaly", True),
-        "once": (120.0, "test", True),
+        "once": (120.0, "test", False),
         "quiet": (120.0, "", False),
         "given": (120.0, "", False),
     }
@@ -108,6 +111,29 @@ def test_its_code_decides_how_often_and_when_it_runs_and_whether_it_bangs(
     assert facts()["given"] == (300.0, "", True), "what a tenant wrote there is as if it were not there"
     path.unlink()
     assert "given" not in facts()
+
+
+def test_when_a_module_runs_is_known_before_it_has_run(
+    launcher: Launcher, partition: Path, module: Write, run: Run
+) -> None:
+    start = "def __init__(self, config):\n  super(RunPromise, self).__init__(config)\n  self.setTestLess()\n"
+    path = module("rare", f"{start}  self.setPeriodicity(720)\n  self.allowBang(False)\n{FROM_FILE}")
+    module("broken", "def __init__(self, config):\n  raise ValueError('no')\ndef sense(self): pass")
+
+    def rare() -> Timing:
+        (found,) = (item for item in launcher.timings(partition) if item.name == "rare")
+        return found
+
+    assert rare() == Timing("rare", 43200.0, only="anomaly", bang=False)
+    assert not (partition / ".slapgrid/promise/log/rare.runs.jsonl").exists(), "it was not run for that"
+    assert rare() == Timing("rare", 43200.0, only="anomaly", bang=False)
+    path.write_text(path.read_text().replace("720", "5"))
+    os.utime(path, ns=(0, time.time_ns() + 10**9))
+    assert rare().period == 300.0, "it was written anew"
+    assert is_known(partition, path) is False, "by its time it is still to come"
+    os.utime(path)
+    assert rare().period == 300.0
+    assert is_known(partition, path)
 
 
 def test_an_empty_result_passes(module: Write, run: Run) -> None:

@@ -7,9 +7,12 @@ whatever is wrong in it is as if it were not there.
 
 import contextlib
 import json
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from allotment.atomic import read_limited, write_bytes
 from allotment.errors import AllotmentError
@@ -25,7 +28,7 @@ _FREQUENCY = re.compile(rb"""["']frequency["']\s*:\s*["']?(\d{1,5}(?:\.\d{1,3})?
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for a module; its first run, right after a deployment, finds out."""
+    """What holds for a module."""
 
     period: float = _PERIOD  # seconds
     only: str = ""  # the one phase in which it runs; empty: both
@@ -49,12 +52,27 @@ def read(partition: Path, path: Path) -> Facts:
     return Facts()
 
 
+def is_known(partition: Path, path: Path) -> bool:
+    """Whether the module in ``path`` has said something since it was written."""
+    try:
+        return _path(partition, path.stem).stat().st_mtime_ns >= path.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def told(answer: Mapping[str, Any]) -> Facts:
+    """Return the facts that a module's process tells."""
+    period = min(max(SHORTEST, 60 * float(answer["minutes"])), LONGEST)
+    return Facts(period, str(answer["only"]), bool(answer["bang"]))
+
+
 def write(partition: Path, name: str, facts: Facts) -> None:
     """Keep ``facts``; where that is not possible the module is run again as before."""
     path = _path(partition, name)
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, json.dumps(asdict(facts)).encode() + b"\n", sync=False)
+        if not write_bytes(path, json.dumps(asdict(facts)).encode() + b"\n", sync=False):
+            os.utime(path)  # still so, for a module that was written anew
 
 
 def _path(partition: Path, name: str) -> Path:

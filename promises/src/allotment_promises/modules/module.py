@@ -20,6 +20,18 @@ class Options:
     timeout: float  # seconds, for looking and judging together
 
 
+def request(path: Path, partition: Path, timeout: float) -> dict[str, Any]:
+    """Return what the process of a module is told first; ``ask`` is still to be added."""
+    return {
+        "name": path.name,
+        "path": str(path),
+        "partition-folder": str(partition),
+        "partition-id": partition.name,
+        "log-folder": str(partition / facts.STATE / "log"),
+        "promise-timeout": int(timeout),
+    }
+
+
 class Module(GenericPromise[Options]):
     """Runs ``RunPromise`` of a file in ``etc/plugin``: it logs at ERROR or above when what it looks at is broken.
 
@@ -37,12 +49,11 @@ class Module(GenericPromise[Options]):
         except OSError as error:
             what = f"its Python {head.interpreter[0]} can't be started: {error.strerror}"
             raise AllotmentError(f"{self._place}: {what}", "Name one of this machine in its first line") from error
-        found = self._ask(self._request())
+        found = self._ask({**request(self.options.path, self.partition, self.options.timeout), "ask": "sense"})
         if found is None:
             return Measurement.failed(f"did not end within {self.options.timeout:g} s")
-        bang = facts.read(self.partition, self.options.path).bang  # what it is worth, only a judgement shows
-        period = min(max(facts.SHORTEST, 60 * found["minutes"]), facts.LONGEST)
-        self._facts = facts.Facts(period, found["only"], bang)
+        before = facts.read(self.partition, self.options.path)  # whether it asks for a bang, its judgement shows
+        self._facts = replace(facts.told(found), bang=before.bang and found["bang"])
         facts.write(self.partition, self.name, self._facts)
         return Measurement(not found["failed"], found["message"] or "logged nothing")
 
@@ -55,16 +66,6 @@ class Module(GenericPromise[Options]):
     @property
     def _place(self) -> Path:
         return facts.FOLDER / self.options.path.name
-
-    def _request(self) -> dict[str, Any]:
-        return {
-            "name": self.options.path.name,
-            "path": str(self.options.path),
-            "partition-folder": str(self.partition),
-            "partition-id": self.partition.name,
-            "log-folder": str(self.partition / facts.STATE / "log"),
-            "promise-timeout": int(self.options.timeout),
-        }
 
     def _judge(self, phase: str, measured: Measurement) -> Measurement:
         if self._child is None:

@@ -89,6 +89,9 @@ def _converse(request: Mapping[str, Any], stream: BinaryIO, say: Say) -> None:
     promise = _make(request, runs)
     if not promise.isTested() and not promise.isAnomalyDetected():
         raise ValueError("it may run neither as test nor as anomaly")
+    if request["ask"] == "facts":
+        say(_facts(promise))
+        return
     try:
         promise.sense()
     except Exception as error:
@@ -128,13 +131,17 @@ def _load(path: str) -> Any:
 
 
 def _found(promise: generic.GenericPromise, runs: Runs) -> Mapping[str, object]:
-    phases = {(True, False): "test", (False, True): "anomaly"}
     return {
         "failed": any(line.level in generic.ERROR_LEVEL for line in runs.current),
         "message": "\n".join(line.message for line in runs.current),
-        "minutes": float(promise.getPeriodicity()),
-        "only": phases.get((promise.isTested(), promise.isAnomalyDetected()), ""),
+        **_facts(promise),
     }
+
+
+def _facts(promise: generic.GenericPromise) -> Mapping[str, object]:
+    phases = {(True, False): "test", (False, True): "anomaly"}
+    only = phases.get((promise.isTested(), promise.isAnomalyDetected()), "")
+    return {"minutes": float(promise.getPeriodicity()), "only": only, "bang": promise.isBangAllowed()}
 
 
 def _judge(promise: generic.GenericPromise, phase: str) -> generic.BaseResult:
