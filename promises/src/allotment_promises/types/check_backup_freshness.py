@@ -34,9 +34,7 @@ class Options:
     maximum_age: float = 172800.0  # seconds since the last whole backup
     maximum_duration: float = 21600.0  # seconds that making one may take
     minimum_size: str = "1B"  # of the last whole backup
-    since: Path | None = (
-        None  # file from when backups were first asked for: while it is newer than maximum-age, none is fine
-    )
+    since: Path | None = None  # while this file is newer than maximum-age, there need be no backup yet
 
     def __post_init__(self) -> None:
         check_one_given(status_file=self.status_file, files=self.files)

@@ -24,9 +24,7 @@ from allotment_promises.measurement import Measurement, Metric
 @dataclass(frozen=True)
 class Options:
     command: Arguments  # restores the backup into its current folder, which is empty; run without a shell
-    checksums: Path | None = (
-        None  # list of sha256sum, relative to the partition: the files must be restored as it tells
-    )
+    checksums: Path | None = None  # list of sha256sum that the files must be as, relative to the partition
     verify: Arguments = Arguments(())  # run in the restored folder; exit code 0 tells that all is well
     folder: Path = Path("tmp")  # where the temporary folder is made, relative to the partition; needs the room
     timeout: float = 240.0  # seconds for all; the promise itself needs a timeout that is longer
