@@ -136,7 +136,7 @@ def test_history_on_a_disk_that_can_not_be_written_is_read(
 ) -> None:
     disk = make_small_disk(tmp_path / "disk", "1m")
     _append_inside(disk, 5)
-    subprocess.run([*disk.inside, "mount", "-o", "remount,ro", str(disk.place)], check=True)
+    subprocess.run([*disk.inside, "mount", "-o", "remount,bind,ro", str(disk.place)], check=True)
     before, problem, after = _append_inside(disk, 6)
     assert (before, after) == ("5", "5")
     assert problem.endswith(". Give the partition space, and its user its folder.")

@@ -149,9 +149,10 @@ def pack_hours(hours: Mapping[int, Hour]) -> bytes:
     for key in dict.fromkeys(key for hour in ordered for key in hour.metrics):
         spans = [hour.metrics.get(key) or Span(0, 0.0, 0.0, 0.0) for hour in ordered]
         means = [_short(span.mean, 6) for span in spans]
-        below = [_short(max(mean - span.low, 0.0), 3) for mean, span in zip(means, spans, strict=True)]
-        above = [_short(max(span.high - mean, 0.0), 3) for mean, span in zip(means, spans, strict=True)]
-        columns.append([*key, [span.count for span in spans], below, means, above])
+        # What is constant has no range, which 4 digits would give it.
+        low = [_short(span.low, 4) if span.low < span.high else None for span in spans]
+        high = [_short(span.high, 4) if span.low < span.high else None for span in spans]
+        columns.append([*key, [span.count for span in spans], low, means, high])
     counts = [[hour.counts[state] for hour in ordered] for state in (PASSED, FAILED, ERROR)]
     return _pack([_differences(numbers), *counts, columns])
 
@@ -233,8 +234,13 @@ def _hours(differences: Sequence[Any]) -> list[int]:
 
 def _spans(values: Sequence[Sequence[Any]]) -> list[Span]:
     return [
-        Span(int(count), _number(mean - below), _number(mean), _number(mean + above))
-        for count, below, mean, above in zip(*values, strict=True)
+        Span(
+            int(count),
+            min(_number(mean if low is None else low), mean),
+            _number(mean),
+            max(_number(mean if high is None else high), mean),
+        )
+        for count, low, mean, high in zip(*values, strict=True)
     ]
 
 
@@ -246,5 +252,5 @@ def _number(value: Any) -> float:
 
 
 def _short(value: float, digits: int) -> float:
-    """Round: a curve of a year needs no more than six digits, and what lies around it no more than three."""
+    """Round: a curve of a year needs no more than six digits, and its range no more than four."""
     return float(f"{value:.{digits}g}")
