@@ -50,7 +50,8 @@ def test_the_type_is_there_and_has_what_options_are_renamed_to(module: str) -> N
         ("check_surykatka_json", {"json-file": "a", "url": "http://a/", "report": "http_query", "ip-list": "127.0.0.1 ::1"}, None),
         ("check_url_available", {"url": "https://a/", "allow-redirects": "0"}, {"url": "https://a/", "verify": "0", "allow-redirects": "0"}),
         ("check_url_available", {"url": "https://a/", "ca-cert-file": "c"}, {"url": "https://a/", "verify": "1", "ca": "c"}),
-        ("check_websocket_available", {"url": "wss://a/", "binary": "0", "content-to-send": "a", "content-to-receive": "a"}, None),
+        ("check_websocket_available", {"url": "wss://a/", "binary": "0", "content-to-send": "a", "content-to-receive": "a"}, {"url": "wss://a/", "verify": "0", "binary": "0", "content-to-send": "a", "content-to-receive": "a"}),
+        ("check_websocket_available", {"url": "ws://a/"}, {"url": "ws://a/", "verify": "0", "binary": "1"}),
         ("monitor_partition_space", {"collectordb": "x", "threshold-ratio": "0.1"}, {"threshold-ratio": "0.1"}),
     ],
 )  # fmt: skip

@@ -49,6 +49,12 @@ def _web(config: dict[str, str]) -> None:
     config.setdefault("verify", "1" if config.get("ca-cert-file") else "0")
 
 
+def _websocket(config: dict[str, str]) -> None:
+    """There any certificate is believed, and messages are binary unless told otherwise."""
+    config.setdefault("verify", "0")
+    config.setdefault("binary", "1")
+
+
 def _disk(config: dict[str, str]) -> None:
     """There the threshold is a ratio of the disk or, before, gigabytes; the forecast is wanted by an option."""
     ratio, size = config.pop("threshold-ratio", "").strip(), config.pop("threshold", "").strip()
@@ -115,6 +121,6 @@ COUNTERPARTS: Final[Mapping[str, Counterpart]] = {
     "check_socket_listening": Counterpart("check_socket_listening", convert=_abstract_socket),
     "check_surykatka_json": Counterpart("check_site_json"),
     "check_url_available": Counterpart("check_url_available", {"ca-cert-file": "ca"}, convert=_web),
-    "check_websocket_available": Counterpart("check_websocket_available"),
+    "check_websocket_available": Counterpart("check_websocket_available", convert=_websocket),
     "monitor_partition_space": Counterpart("monitor_partition_space", dropped=("collectordb",)),
 }

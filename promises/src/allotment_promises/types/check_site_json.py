@@ -32,7 +32,7 @@ class Options:
     http_header_dict: str = ""  # headers that each answer must have, as a JSON object
     maximum_elapsed_time: float = 0.0  # seconds that an answer may take; 0: any
     certificate_expiration_days: float = 15.0  # days for which certificates have to be valid yet
-    domain_expiration_days: float = 0.0  # days for which the domain has to be registered yet; 0: any
+    domain_expiration_days: float = 30.0  # days for which the domain has to be registered yet; 0: any
     enabled_sense_list: Words = Words(_PARTS)  # the parts of the report that count
     maximum_age: float = 900.0  # bot_status: seconds since the prober last went round
 
