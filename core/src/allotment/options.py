@@ -210,6 +210,7 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
+@functools.cache
 def _optional(kind: Any) -> Any:
     """Return T for ``T | None``."""
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
@@ -219,16 +220,16 @@ def _optional(kind: Any) -> Any:
 
 def _parse(kind: Any, value: Any, name: str) -> Any:
     kind = _optional(kind)
+    parse = _PARSERS.get(kind)
+    if parse is not None:
+        return parse(value, name)
     if typing.get_origin(kind) is Literal:
         return _one_of(value, typing.get_args(kind), name)
     if isinstance(kind, type) and issubclass(kind, enum.StrEnum):
         return kind(_one_of(value, [item.value for item in kind], name))
     if kind is Secret:
         return value if isinstance(value, Secret) else Secret(_text(value, name))
-    parse = _PARSERS.get(kind)
-    if parse is None:
-        raise TypeError(f"option {name}: fields of type {kind!r} are not supported")
-    return parse(value, name)
+    raise TypeError(f"option {name}: fields of type {kind!r} are not supported")
 
 
 def _one_of(value: Any, valid: Iterable[Any], name: str) -> Any:

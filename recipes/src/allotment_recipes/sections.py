@@ -137,9 +137,13 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             return ""
         return str(self.buildout.lock.source(self.name, url, md5))
 
+    def __getitem__(self, option: str) -> Any:
+        found = self._data.get(option)  # asked for again and again: each part's hash takes all options
+        return super().__getitem__(option) if found is None else found
+
     def get(self, option: str, default: Any = None, seen: Any = None) -> Any:
         """Return an option; of an alias' section, also by the name that it has there."""
-        if option in self._data:  # asked for again and again: each part's hash takes all of them
+        if option in self._data:
             return self._data[option]
         if option in self._cooked:  # upstream resolves what comes out of a value again:
             self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
