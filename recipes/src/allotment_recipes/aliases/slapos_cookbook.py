@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """slapos.cookbook. Values keep their types all the way, so what is serialised there is the same recipe here."""
 
+import re
 import shlex
 from typing import Final
 
@@ -16,6 +17,7 @@ from allotment_recipes.aliases.resilience import (
     SSH_AUTHORITY,
     SSH_REQUEST,
 )
+from allotment_recipes.slapos_promises import PACKAGE
 
 # Recipes never talk to the network: the node carries what they ask for and what they tell.
 _CONNECTION: Final = dict.fromkeys(
@@ -30,6 +32,8 @@ _STAMPED_LOG: Final = (
     'while IFS= read -r line; do printf "%s %s\\n" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$line"; done >> "$0"'
 )
 
+_IMPORT: Final = re.compile(r"from\s+([\w.]+)\s+import\s+(\w+)(?:\s+as\s+RunPromise)?")
+
 
 def _simplelogger(options: dict[str, str]) -> None:
     """Make the script that puts the time before each line it reads."""
@@ -38,9 +42,15 @@ def _simplelogger(options: dict[str, str]) -> None:
 
 
 def _promise_plugin(options: dict[str, str]) -> None:
-    """Name the promise after its file, as ``name`` is a part of that name there."""
+    """Name the promise after its file, as ``name`` is a part of that name there, and its module in full."""
     if options.get("output", "").strip():
         options.pop("name", None)
+    imported = _IMPORT.fullmatch(options.pop("content", "").strip())
+    short = options.pop("promise", "").strip()
+    if imported:
+        options |= {"module": imported[1], "class": imported[2]}
+    elif short or "." not in options.get("module", "."):
+        options["module"] = PACKAGE + (short or options["module"].strip())
 
 
 def _check_port(options: dict[str, str]) -> None:
@@ -118,9 +128,7 @@ SLAPOS_COOKBOOK: Final = {
     "notifier.notify": NOTIFIER_NOTIFY,
     "pbs": PBS,
     "postgres": Alias("postgres", convert=_postgres),
-    "promise.plugin": Alias(
-        "promise", dropped={"content": "the promise type is where the node is"}, convert=_promise_plugin
-    ),
+    "promise.plugin": Alias("promise", convert=_promise_plugin),
     "publish": Alias("publish"),
     "publish-early": Alias("publish-early"),
     "publish.serialised": Alias("publish", defaults={"-serialisation": "json"}),
