@@ -207,3 +207,24 @@ def test_folder_that_can_not_be_written_is_a_clear_error(partition: Path) -> Non
         assert history.newest("web", 1) == []
         with pytest.raises(HistoryError, match=r"/\.allotment/promises: Not a directory\. Give the partition space"):
             history.append_all([("web", _record(1))])
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1e300, -1.0, 0.0])
+def test_odd_questions_have_answers_and_harm_nothing(partition: Path, odd: float) -> None:
+    with History(partition, lambda: NOW) as history:
+        _fill(history, 150)
+        for name in ("web", "\udcff"):
+            history.series(name, "load", odd)
+            history.points(name, "load", odd, odd)
+            history.streaks(name, odd)
+            history.uptimes(odd, odd, name)
+            history.measurements(name, 10**30, odd)
+        history.changes(10**30, odd)
+        assert len(history.newest("web", 10**30)) == 150
+        assert len(history.points("web", "load", -math.inf, math.inf)) == 150
+
+
+def test_texts_that_are_not_unicode_are_replaced(partition: Path) -> None:
+    with History(partition) as history:
+        history.append_all([("\udcff", Record(NOW, 0.1, False, "\udcff", {"\udcff": Metric(1.0, "\udcff")}))])
+        assert [item.message for item in history.newest("\udcff", 1)] == ["?"]

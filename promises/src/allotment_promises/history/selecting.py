@@ -15,10 +15,12 @@ from allotment_promises.history.packing import (
     week_of,
 )
 from allotment_promises.history.records import Latest, Point, Record, Streak, Uptime
-from allotment_promises.history.writing import CHUNK, STATES
+from allotment_promises.history.writing import CHUNK, STATES, stored
 from allotment_promises.measurement import Metric
 from allotment_promises.result import PromiseStatus
 
+_MOST: Final = 1_000_000  # records or changes that are asked for at once
+_FAR: Final = float(1 << 53)  # milliseconds
 Value = tuple[float, float]  # UTC epoch in seconds, value
 _RECORDS: Final = "SELECT time, seconds, state, message, metrics FROM records"
 _STREAKS: Final = (
@@ -29,10 +31,11 @@ _STREAKS: Final = (
 
 def newest(database: sqlite3.Connection, name: str, count: int) -> list[Record]:
     """Return the newest records, oldest first."""
-    found = database.execute("SELECT id, period FROM promises WHERE name = ?", (name,)).fetchone()
+    found = database.execute("SELECT id, period FROM promises WHERE name = ?", (stored(name),)).fetchone()
     if found is None or count <= 0:
         return []
     promise, period = found
+    count = min(count, _MOST)
     sql = f"{_RECORDS} WHERE promise = ? ORDER BY number DESC LIMIT ?"
     rows = [_row(*row) for row in database.execute(sql, (promise, count))][::-1]
     if len(rows) < count:
@@ -53,7 +56,7 @@ def latest(database: sqlite3.Connection) -> list[Latest]:
 def values(database: sqlite3.Connection, name: str, metric: str, since: float, until: float) -> list[Value]:
     """Return a metric's (time, value) as far as records are there one by one, in order of time."""
     promise = _id(database, name)
-    between = (promise, int(since * 1000), int(until * 1000))
+    between = (promise, _milliseconds(since), _milliseconds(until))
     sql = "SELECT data FROM chunks WHERE promise = ? AND until >= ? AND start <= ? ORDER BY number"
     packed = [item for (data,) in database.execute(sql, between) for item in unpack_values(data, metric)]
     sql = "SELECT time, metrics FROM records WHERE promise = ? AND time BETWEEN ? AND ? ORDER BY number"
@@ -69,7 +72,7 @@ def hours(database: sqlite3.Connection, name: str, metric: str, since: float, un
     oldest = database.execute(sql, (promise,)).fetchone()
     end = until if oldest is None else min(until, oldest[0] / 1000 - HOUR)
     sql = "SELECT week, data FROM weeks WHERE promise = ? AND week BETWEEN ? AND ? ORDER BY week"
-    between = (promise, week_of(int(since * 1000))[0], week_of(int(end * 1000))[0])
+    between = (promise, week_of(_milliseconds(since))[0], week_of(_milliseconds(end))[0])
     return [
         Point(start, span.low, span.mean, span.high, span.count, HOUR)
         for week, data in database.execute(sql, between)
@@ -81,13 +84,13 @@ def hours(database: sqlite3.Connection, name: str, metric: str, since: float, un
 def streaks(database: sqlite3.Connection, name: str, since: float) -> list[Streak]:
     """Return a promise's streaks, oldest first."""
     sql = f"{_STREAKS} WHERE p.name = ? AND coalesce(s.until, p.last) >= ? ORDER BY s.id"
-    return [_streak(*row) for row in database.execute(sql, (name, since * 1000))]
+    return [_streak(*row) for row in database.execute(sql, (stored(name), _milliseconds(since)))]
 
 
 def changes(database: sqlite3.Connection, count: int, since: float) -> list[Streak]:
     """Return the streaks that began with another state, the newest first."""
     sql = f"{_STREAKS} WHERE s.state != coalesce(s.before, 0) AND s.start >= ? ORDER BY s.id DESC LIMIT ?"
-    return [_streak(*row) for row in database.execute(sql, (since * 1000, count))]
+    return [_streak(*row) for row in database.execute(sql, (_milliseconds(since), min(count, _MOST)))]
 
 
 def uptimes(database: sqlite3.Connection, since: float, until: float, name: str | None) -> list[Uptime]:
@@ -97,7 +100,8 @@ def uptimes(database: sqlite3.Connection, since: float, until: float, name: str 
         "FROM promises p LEFT JOIN streaks s ON s.promise = p.id "
         f"{'WHERE p.name = ?3' if name is not None else ''} GROUP BY p.id, s.state ORDER BY p.name"
     )
-    values = (since * 1000, until * 1000) if name is None else (since * 1000, until * 1000, name)
+    between = (_milliseconds(since), _milliseconds(until))
+    values = between if name is None else (*between, stored(name))
     found: dict[str, dict[str, float]] = {}
     for promise, state, milliseconds in database.execute(sql, values):
         seconds = found.setdefault(promise, {})
@@ -106,8 +110,13 @@ def uptimes(database: sqlite3.Connection, since: float, until: float, name: str 
     return [Uptime(promise, **seconds) for promise, seconds in found.items()]
 
 
+def _milliseconds(seconds: float) -> int:
+    """Return a time as the file has it; what is no number, or beyond all times, is the nearest that is one."""
+    return int(min(_FAR, max(-_FAR, seconds * 1000)))
+
+
 def _id(database: sqlite3.Connection, name: str) -> int:
-    row = database.execute("SELECT id FROM promises WHERE name = ?", (name,)).fetchone()
+    row = database.execute("SELECT id FROM promises WHERE name = ?", (stored(name),)).fetchone()
     return int(row[0]) if row else -1
 
 

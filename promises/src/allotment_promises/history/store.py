@@ -46,7 +46,7 @@ class History:
 
     def append_all(self, records: Sequence[tuple[str, Record]]) -> None:
         """Write records by their promises' names, all or none; when this returns, a kill does not undo it."""
-        rows = [(name, writing.Entry.of(record)) for name, record in records]
+        rows = [(writing.stored(name), writing.Entry.of(record)) for name, record in records]
         self._write(lambda database: writing.append(database, rows, self._clock()))
 
     def prune(self, kept: Container[str]) -> None:
@@ -85,7 +85,6 @@ class History:
 
     def latest(self) -> list[Latest]:
         """Return the newest measurement of each promise, ordered by name."""
-
         return self._read(selecting.latest, [])
 
     # Curves

@@ -47,6 +47,11 @@ class _Known:
     packed: int
 
 
+def stored(text: str) -> str:
+    """Return a text as the file can have it: what is not Unicode, such as a command line may hold, is replaced."""
+    return text.encode(errors="replace").decode()
+
+
 @dataclass(frozen=True)
 class Entry:
     """A record in the units of the file."""
@@ -59,7 +64,7 @@ class Entry:
     def of(cls, record: Record) -> Self:
         """Return a record as it is written; a ValueError or OverflowError says that its times are none."""
         metrics = {(name, item.unit): item.value for name, item in record.metrics.items() if math.isfinite(item.value)}
-        message = record.message[:MESSAGE_LIMIT].encode(errors="replace").decode()
+        message = stored(record.message[:MESSAGE_LIMIT])
         state = STATES.index(record.state)
         row = Row(_milliseconds(record.time), round(record.seconds * 10_000), state, message if state else "", metrics)
         return cls(row, message, _milliseconds(record.period))
