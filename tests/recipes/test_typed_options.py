@@ -70,3 +70,40 @@ def test_a_profile_keeps_it() -> None:
     parser = configparser.RawConfigParser()
     parser.read_string(f"[a]\nb = {dumps(value)}\n")
     assert loads(parser["a"]["b"]) == value
+
+
+@pytest.mark.parametrize(
+    ("lines", "where"),
+    [
+        ("recipe = allotment.recipes:wrapper\nwrapper-path = x\ncommand-line = !py![", "[one] command-line: '!py!['"),
+        ("recipe = slapos.cookbook:wrapper\nwrapper-path = x\ncommand-line = !py![", "[one] command-line: '!py!['"),
+        (
+            "recipe = allotment.recipes:template.jinja2\noutput = x\ninline = x\ncontext = key a two:option",
+            "[one] context: a: '!py!1+x'",
+        ),
+    ],
+)
+def test_a_damaged_value_of_a_profile_is_named(partition: Any, lines: str, where: str) -> None:
+    result = partition.run(f"[buildout]\nparts = one\n[two]\noption = !py!1+x\n[one]\n{lines}\n")
+    assert result.error.startswith(f"{where} is no value: what follows !py! is not a Python literal.")
+
+
+def test_a_reference_alone_is_what_it_leads_to(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = one
+        [two]
+        option = !py![1, 'b c']
+        [three]
+        option = ${two:option}
+        more = x ${two:option}
+        [one]
+        recipe = allotment.recipes:template.jinja2
+        inline = {{ alone[1] }} {{ three["option"][0] }} {{ three["more"] }}
+        output = one
+        context =
+          key alone three:option
+          section three three
+        """
+    partition.run_twice(profile)
+    assert partition.text("one") == "b c 1 x !py![1, 'b c']"

@@ -16,6 +16,7 @@ from allotment.options import OptionProblem, option_name, option_names, parse_op
 from allotment.secret import Secret
 from allotment_recipes.context import RunContext, context_of
 from allotment_recipes.references import variables_of
+from allotment_recipes.values import written_value
 
 O = TypeVar("O")  # noqa: E741 (the recipe's Options)
 
@@ -181,6 +182,12 @@ class GenericBaseRecipe(Generic[O]):
             if temporary.exists():
                 shutil.rmtree(temporary)
 
+    def _written_value(self, option: str, text: Any) -> Any:
+        try:
+            return written_value(self.raw, option, text)
+        except ValueError as error:
+            self.fail(OptionProblem(option, str(error), "Write it with dumps() in the template of the profile"))
+
     def _parse(self) -> O:
         known, prefixes, secrets = _known(self.options_class)
         raw: dict[str, Any] = {option: value for option, value in self.raw.items() if option not in FRAMEWORK}
@@ -190,6 +197,8 @@ class GenericBaseRecipe(Generic[O]):
                 del raw[option]
         for option in secrets & raw.keys():
             raw[option] = Secret(self.run.tokens.reveal(raw[option]))
+        for option in (known - secrets) & raw.keys():
+            raw[option] = self._written_value(option, raw[option])
         try:
             return typing.cast(O, parse_options(self.options_class, raw))
         except OptionProblem as problem:

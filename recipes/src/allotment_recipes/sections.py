@@ -8,7 +8,7 @@ from typing import Any
 import zc.buildout.buildout as upstream
 
 from allotment.options import OptionProblem
-from allotment_recipes import recipe_loading
+from allotment_recipes import recipe_loading, typed_options
 from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.egg_lock import plain_name, plain_version
 from allotment_recipes.option_error import OptionError, ProfileError
@@ -16,6 +16,7 @@ from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.signatures import recipe_signature
 
 SIGNATURE = "__buildout_signature__"  # option that tells when a part's recipe is another one
+_REFERENCE_ALONE = re.compile(r"\$\{([^:}]*):([^}]+)\}")
 _SECTION_NAME = "_buildout_section_name_"
 LOCATION = "@@LOCATION@@"  # in an option: the part's own folder
 
@@ -33,6 +34,7 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
     def __init__(self, buildout: Any, section: str, data: dict[str, str]) -> None:
         super().__init__(buildout, section, data)
         self._alias: Alias | None = None
+        self._written: Mapping[str, str] = {}  # an alias' section as the profile writes it, by their names and by ours
         self._theirs: dict[str, str] = {}  # what an alias' section says, every reference resolved
         self.shows_theirs = False  # among the names: to other constructors, neither to its own nor to upstream's steps
 
@@ -56,9 +58,10 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
 
     def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
         """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
+        self._written = {**self._raw, **{alias.renamed.get(option, option): text for option, text in self._raw.items()}}
         self._theirs = {**self._raw, **self._cooked}
         try:
-            options = alias.translated(self._theirs)
+            options = alias.translated({option: self._as_text(option) for option in self._theirs})
         except OptionProblem as problem:
             raise OptionError(self.name, problem) from problem
         if alias.is_built:
@@ -82,6 +85,19 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         }
         self._raw["recipe"] = spec
         self._cooked, self._data = dict(self._raw), {}  # every reference is resolved
+
+    def _as_text(self, option: str) -> str:
+        """Return what an alias' section says; of values that are no texts, numbers and the like are made texts."""
+        text = self._theirs[option]
+        if not self.is_typed(option):
+            return text
+        try:
+            value = typed_options.loads(text)
+        except ValueError as error:
+            raise OptionProblem(option, str(error), "Write it with dumps() in the template of the profile") from error
+        if isinstance(value, bool):
+            return str(value).lower()
+        return str(value) if isinstance(value, str | int | float) else text
 
     def _pin_eggs(self, options: dict[str, str], recipe_class: type[Any]) -> None:
         """Pin what ``[versions]`` pins by hash too, and add to ``eggs`` what these need."""
@@ -130,6 +146,15 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         if location is not None:
             self._theirs = {option: text.replace(LOCATION, location) for option, text in self._theirs.items()}
         self.shows_theirs = True
+
+    def is_typed(self, option: str) -> bool:
+        """Whether the profile itself writes a value that is no text; a text of a parameter is one, however it looks."""
+        text = (self._written or self._raw).get(option, "").strip()
+        reference = _REFERENCE_ALONE.fullmatch(text)
+        if reference is None:
+            return text.startswith(typed_options.MARK)
+        owner = self.buildout[reference[1]] if reference[1] else self
+        return bool(owner.is_typed(reference[2]))
 
     def locked(self, url: str, md5: str) -> str:
         """Return the sha256 of what inline Python fetches by an MD5; nothing where profiles have to say it."""

@@ -29,6 +29,12 @@ def value_of(text: str) -> Any:
         return text
 
 
+def written_value(section: Any, option: str, text: Any) -> Any:
+    """Return an option's value: what the profile itself marks as no text is what it stands for, or a ``ValueError``."""
+    is_typed = getattr(section, "is_typed", None)
+    return typed_options.loads(text) if isinstance(text, str) and is_typed is not None and is_typed(option) else text
+
+
 def text_of(value: Any) -> str:
     """Return JSON data as an option's text: a text as it is, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)

@@ -14,6 +14,7 @@ from allotment.errors import AllotmentError, nearest
 from allotment.options import Lines, OptionProblem, Words
 from allotment_recipes import typed_options
 from allotment_recipes.templates import TemplateOptions, TemplateRecipe
+from allotment_recipes.values import written_value
 
 if TYPE_CHECKING:  # jinja2 is imported when a template is rendered
     import jinja2
@@ -159,7 +160,7 @@ class Recipe(TemplateRecipe[Options]):
             "key": lambda text: self._plain(self._option(text)),
             "json": self._json,
             "jsonkey": lambda text: self._json(str(self._option(text))),
-            "section": lambda text: {key: self._plain(value) for key, value in self.buildout[text].items()},
+            "section": self._section,
             "import": importlib.import_module,
         }
         if kind not in kinds:
@@ -173,7 +174,12 @@ class Recipe(TemplateRecipe[Options]):
         section, colon, option = reference.partition(":")
         if not colon:
             raise ValueError(f"{reference!r} is not 'section:option'")
-        return self.referred("context", section, option)
+        value = self.referred("context", section, option)
+        return written_value(self.buildout[section] if section else self.raw, option, value)
+
+    def _section(self, name: str) -> dict[str, Any]:
+        section = self.buildout[name]
+        return {option: self._plain(written_value(section, option, value)) for option, value in section.items()}
 
     def _plain(self, value: Any) -> Any:
         """Return a value of a profile, mostly a text, with its secrets in place."""
