@@ -16,4 +16,7 @@ ABSENT: Final[Mapping[str, Mapping[str, str]]] = {
         "notifier": _QUEUE,
         "tidstorage": _PRODUCT,
     },
+    "rubygemsrecipe": {
+        "default": "Fetch each gem with download, and let script install them with: gem install --local",
+    },
 }
