@@ -2,6 +2,7 @@
 """Fetch a page over HTTP: what the promise types that do so have in common, and their options."""
 
 import base64
+import functools
 import http.client
 import re
 import ssl
@@ -107,11 +108,21 @@ def fetch(options: WebOptions, partition: Path, limit: int = 0, headers: Mapping
 
 
 def tls_context(verify: bool, ca: Path | None) -> ssl.SSLContext:
-    """Return how to check a server's certificate; an unreadable ``ca`` is an OSError."""
-    context = ssl.create_default_context(cafile=None if ca is None else str(ca))
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    """Return how to check a server's certificate, not to be changed; an unreadable ``ca`` is an OSError."""
+    return _system_context() if verify and ca is None else _new_context(verify, ca)
+
+
+@functools.cache  # reading the system's certificates takes 25 ms; a process of promises ends long before they change
+def _system_context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _new_context(verify: bool, ca: Path | None) -> ssl.SSLContext:
+    if verify:
+        return ssl.create_default_context(cafile=None if ca is None else str(ca))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
     return context
 
 
@@ -128,15 +139,17 @@ def _opener(options: WebOptions, partition: Path) -> urllib.request.OpenerDirect
 
 
 def _context(options: WebOptions, partition: Path) -> ssl.SSLContext | None:
-    """Return how to verify; None is urllib's own way, which reads the system's certificates only for https."""
-    if options.verify and options.ca is None and options.cert_file is None:
-        return None
-    context = tls_context(options.verify, None if options.ca is None else partition / options.ca)
+    """Return how to verify; None is urllib's own way, which reads the system's certificates once they are needed."""
+    ca = None if options.ca is None else partition / options.ca
     if options.cert_file is not None:
+        context = _new_context(options.verify, ca)
         key = None if options.key_file is None else partition / options.key_file
         # An empty password: a key that has one must not make openssl ask for it at a terminal.
         context.load_cert_chain(partition / options.cert_file, key, password="")
-    return context
+        return context
+    if options.verify and ca is None and not options.url.startswith("https:"):
+        return None
+    return tls_context(options.verify, ca)
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):

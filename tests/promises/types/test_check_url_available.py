@@ -12,7 +12,7 @@ import trustme
 
 from allotment.options import OptionProblem
 from allotment.secret import Secret
-from allotment_promises import GenericPromise, Measurement
+from allotment_promises import GenericPromise, Measurement, web
 
 Measure = Callable[..., Measurement]
 Serve = Callable[..., str]
@@ -125,6 +125,14 @@ def test_a_server_may_want_a_certificate(
     assert measure("check_url_available", **trust, cert_file="both.pem").is_passed
     assert measure("check_url_available", **trust, cert_file="cert.pem", key_file="key.pem").is_passed
     assert not measure("check_url_available", **trust, cert_file="cert.pem").is_passed
+
+
+def test_a_client_certificate_is_never_loaded_into_what_promises_share(authority: trustme.CA, tmp_path: Path) -> None:
+    authority.issue_cert("client@example.com").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    shared = web.tls_context(True, None)
+    assert web.tls_context(True, None) is shared, "it is read once for all"
+    own = web._context(web.WebOptions(url="https://host/", cert_file=Path("both.pem")), tmp_path)
+    assert own is not shared
 
 
 @pytest.mark.parametrize(
