@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promise: a metric of any other promise type is within limits, or behaves as usual."""
 
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +124,7 @@ class CheckMetric(GenericPromise[Options]):
 
 def _make_sensor(options: Options, partition: Path, name: str) -> GenericPromise[Any]:
     """Return the promise that measures; a problem with one of its options names ours."""
-    targets = {item.name: item.target for item in plugins().items("allotment_promise_types")}
+    targets = _targets()
     if options.sensor not in targets:
         fix = nearest(options.sensor, tuple(targets))
         raise OptionProblem("sensor", f"unknown promise type '{options.sensor}'", fix)
@@ -137,3 +138,9 @@ def _make_sensor(options: Options, partition: Path, name: str) -> GenericPromise
         raise OptionProblem(names, error.problem, error.fix) from error
     made: GenericPromise[Any] = cls(parsed, partition, name)
     return made
+
+
+@functools.cache
+def _targets() -> dict[str, str]:
+    """Return where each promise type is, by its name."""
+    return {item.name: item.target for item in plugins().items("allotment_promise_types")}
