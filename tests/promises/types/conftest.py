@@ -188,7 +188,8 @@ class Server:
         self.folder = folder
         self.socket = folder / "socket"
         with (folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            words = ["setpriv", "--pdeathsig", "KILL", *command]  # it ends with a session that is killed too
+            self.process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not is_ready(self):
             assert self.process.poll() is None, (folder / "log").read_text()
