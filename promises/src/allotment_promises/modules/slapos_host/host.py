@@ -55,12 +55,9 @@ def main() -> None:
 
 
 def _interface() -> Mapping[str, object]:
-    from zope.interface import Interface
-
-    class IPromise(Interface):
-        """What a promise module provides: see GenericPromise."""
-
-    return {"IPromise": IPromise}
+    """Return what modules declare to implement; zope.interface is among their eggs."""
+    interface = importlib.import_module("zope.interface.interface")
+    return {"IPromise": interface.InterfaceClass("IPromise")}
 
 
 def _serve(connection: socket.socket) -> None:
