@@ -32,17 +32,17 @@ def _change(path: Path, **fields: Any) -> None:
 def test_what_the_backup_programs_note_is_judged(measure: Measure, tmp_path: Path) -> None:
     status = tmp_path / "srv/status.json"
     assert _noted(measure) == Measurement.failed("there is no whole backup yet")
-    name = name_at(time.time() - 3600)
+    name = name_at(time.time() - 9000)
     with noted(status) as whole:
         assert _noted(measure).message == "there is no whole backup yet", "one is being made"
         whole(Generation(name, 7, 5 << 20))
     good = _noted(measure)
     assert good.is_passed
-    assert good.message == f"{name}, the last whole backup, has 5.0 MiB and is 60.0 min old"
-    assert good.metrics["age"].value == pytest.approx(3600, abs=60)
+    assert good.message == f"{name}, the last whole backup, has 5.0 MiB and is 2.5 h old"
+    assert good.metrics["age"].value == pytest.approx(9000, abs=100)
     assert good.metrics["size"].value == 5 << 20
-    old = _noted(measure, maximum_age=3000)
-    assert (old.is_passed, old.message) == (False, f"{good.message}, expected at most 50.0 min")
+    old = _noted(measure, maximum_age=7200)
+    assert (old.is_passed, old.message) == (False, f"{good.message}, expected at most 2.0 h")
     small = _noted(measure, minimum_size="1G")
     assert (small.is_passed, small.message) == (False, f"{good.message}, expected at least 1.0 GiB")
 
@@ -84,11 +84,11 @@ def _write(path: Path, age: float, size: int = 100) -> None:
 
 def test_newest_file_is_judged(measure: Measure, tmp_path: Path) -> None:
     _write(tmp_path / "monday.gz", 90_000)
-    _write(tmp_path / "tuesday.gz", 3_600, 2048)
+    _write(tmp_path / "tuesday.gz", 9_000, 2048)
     found = measure("check_backup_freshness", files="*.gz")
     assert (found.is_passed, found.message) == (
         True,
-        "tuesday.gz, the last whole backup, has 2.0 KiB and is 60.0 min old",
+        "tuesday.gz, the last whole backup, has 2.0 KiB and is 2.5 h old",
     )
     assert not measure("check_backup_freshness", files="*.gz", maximum_age=60).is_passed
     assert not measure("check_backup_freshness", files="*.gz", minimum_size="1M").is_passed
@@ -97,7 +97,7 @@ def test_newest_file_is_judged(measure: Measure, tmp_path: Path) -> None:
 
 def test_marker_tells_which_files_are_whole(measure: Measure, tmp_path: Path) -> None:
     _write(tmp_path / "monday.gz", 90_000)
-    _write(tmp_path / "tuesday.gz", 3_600)
+    _write(tmp_path / "tuesday.gz", 9_000)
     none = measure("check_backup_freshness", files="*.gz", marker="done")
     assert not none.is_passed
     assert none.message == "monday.gz was written 25.0 h ago, and done has not told of a success since"
@@ -106,7 +106,7 @@ def test_marker_tells_which_files_are_whole(measure: Measure, tmp_path: Path) ->
     assert (found.is_passed, found.message[:9]) == (True, "monday.gz"), "tuesday's is being made"
     late = measure("check_backup_freshness", files="*.gz", marker="done", maximum_duration=1800)
     assert not late.is_passed
-    assert late.message.startswith("tuesday.gz was written 60.0 min ago, and done has not told of a success since; ")
+    assert late.message.startswith("tuesday.gz was written 2.5 h ago, and done has not told of a success since; ")
     (tmp_path / "done").touch()
     found = measure("check_backup_freshness", files="*.gz", marker="done", maximum_duration=1800)
     assert (found.is_passed, found.message[:10]) == (True, "tuesday.gz")

@@ -26,7 +26,7 @@ def test_available_memory_is_what_the_kernel_tells(measure: Measure) -> None:
     measured = measure("check_ram_usage", min_threshold_ram="1B")
     assert measured.is_passed
     assert measured.metrics["total"].value == _kernel("MemTotal")
-    assert measured.metrics["available"].value == pytest.approx(_kernel("MemAvailable"), rel=0.2)
+    assert measured.metrics["available"].value == pytest.approx(_kernel("MemAvailable"), rel=0.5)
     assert measured.metrics["available"].unit == "B"
 
 
