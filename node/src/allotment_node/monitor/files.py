@@ -22,6 +22,7 @@ PROMETHEUS: Final = "promises.prom"
 RSS: Final = "changes.rss"
 _CHANGES: Final = 200
 _PAUSE: Final = 15.0  # seconds between two writings of numbers; a change of a status is written at the next look
+_SHARE: Final = 100  # times as long as writing took, so that ten thousand promises take one percent of a core
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +51,7 @@ class Monitor:
         self._lock = threading.Lock()
         self._runs: dict[str, dict[str, Result]] = {}  # partition -> promise -> newest run
         self._has_new_runs = False
-        self._written = float("-inf")
+        self._next = float("-inf")  # when numbers may be written again
         self._seen: object = None
         self._states = self._load()
 
@@ -71,7 +72,7 @@ class Monitor:
         }
         now = self._clock()
         seen = (instances, silences)
-        if seen == self._seen and not (self._has_new_runs and now - self._written >= _PAUSE):
+        if seen == self._seen and not (self._has_new_runs and now >= self._next):
             return
         with self._lock:
             self._runs = {item.partition: self._runs.get(item.partition, {}) for item in instances}
@@ -82,23 +83,23 @@ class Monitor:
         kept = (*sorted(changes, key=lambda item: -item.time), *self._states.changes)[:_CHANGES]
         newest = max([item.time for item in promises] + [item.time for item in kept], default=0.0)
         self._states = PromiseStates(self._node, newest, promises, kept)
-        self._seen, self._written = seen, now
+        self._seen = seen
         self._write()
+        self._next = now + max(_PAUSE, _SHARE * (self._clock() - now))
 
     def _write(self) -> None:
         try:
             self.folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             # The feed first: from promises.json it is known after a start which changes are in it.
-            texts = {
-                RSS: feeds.rss(self._states, self._link),
-                PROMETHEUS: prometheus.text(self._states).encode(errors="replace"),
-                JSON: dumps(self._states) + b"\n",
-            }
-            for name, data in texts.items():
-                atomic.write_bytes(self.folder / name, data, 0o644, sync=False)
+            self._put(RSS, feeds.rss(self._states, self._link))
+            self._put(PROMETHEUS, prometheus.text(self._states).encode(errors="replace"))
+            self._put(JSON, dumps(self._states) + b"\n")
         except OSError as error:
             self._seen = None  # tried again at the next look
             _log.warning("%s: the states of promises can't be written: %s", self.folder, error)
+
+    def _put(self, name: str, data: bytes) -> None:
+        atomic.write_bytes(self.folder / name, data, 0o644, sync=False)
 
     def _load(self) -> PromiseStates:
         """Return the states of before; what can't be read is made anew."""

@@ -34,11 +34,11 @@ def text(states: PromiseStates) -> str:
 
     A promise's metric ``free`` in ``B`` is ``allotment_promise_metric_free_bytes``.
     """
-    lines: list[str] = []
+    blocks = []
     labels = [_labels(states.node, item) for item in states.promises]
     for name, meaning, value in _FIXED:
         samples = [f"{name}{label} {_number(value(item))}" for label, item in zip(labels, states.promises, strict=True)]
-        lines += _family(name, meaning, samples)
+        blocks.append(_family(name, meaning, samples))
     families: dict[str, dict[str, str]] = {}  # name -> labels -> sample: of two with one name the first counts
     meanings: dict[str, str] = {}
     for label, item in zip(labels, states.promises, strict=True):
@@ -47,8 +47,8 @@ def text(states: PromiseStates) -> str:
             families.setdefault(name, {}).setdefault(label, f"{name}{label} {_number(metric.value)}")
             meanings.setdefault(name, f"Metric {key} of promises, in {metric.unit or 'numbers'}.")
     for name, samples_of in sorted(families.items()):
-        lines += _family(name, meanings[name], samples_of.values())
-    return "".join(f"{line}\n" for line in lines)
+        blocks.append(_family(name, meanings[name], samples_of.values()))
+    return "".join(blocks)
 
 
 def metric_name(name: str, unit: str) -> str:
@@ -59,9 +59,9 @@ def metric_name(name: str, unit: str) -> str:
     return f"{METRIC}{word}" if is_said else f"{METRIC}{word}_{suffix}"
 
 
-def _family(name: str, meaning: str, samples: Iterable[str]) -> list[str]:
+def _family(name: str, meaning: str, samples: Iterable[str]) -> str:
     escaped = meaning.replace("\\", "\\\\").replace("\n", "\\n")
-    return [f"# HELP {name} {escaped}", f"# TYPE {name} gauge", *samples]
+    return "\n".join((f"# HELP {name} {escaped}", f"# TYPE {name} gauge", *samples, ""))
 
 
 def _labels(node: str, item: PromiseState) -> str:
