@@ -19,7 +19,6 @@ from allotment_promises.launcher import Launcher, LauncherError
 
 NOBODY, DAEMON = 65534, 1
 Write = Callable[..., Path]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 WHO = """
 import json, os, sys
@@ -65,7 +64,7 @@ def _program(partition: Path, name: str, text: str) -> None:
     path.chmod(0o755)
 
 
-@as_root
+@pytest.mark.root
 def test_root_becomes_the_owner_for_good(owned: Callable[..., Path]) -> None:
     partition = owned(NOBODY, DAEMON)
     done = subprocess.run([sys.executable, "-c", WHO, str(partition)], capture_output=True, text=True, check=True)
@@ -78,7 +77,7 @@ def test_root_becomes_the_owner_for_good(owned: Callable[..., Path]) -> None:
     }
 
 
-@as_root
+@pytest.mark.root
 def test_promises_and_history_are_the_owners(owned: Callable[..., Path], tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("of root")
@@ -95,7 +94,7 @@ def test_promises_and_history_are_the_owners(owned: Callable[..., Path], tmp_pat
             assert (partition / ".allotment/promises/history.sqlite3") in made
 
 
-@as_root
+@pytest.mark.root
 def test_what_only_root_may_read_is_not_read_for_the_owner(owned: Callable[..., Path], tmp_path: Path) -> None:
     partition = owned(NOBODY, NOBODY)
     (tmp_path / "theirs.json").write_text('{"format": 1, "type": "secret of root"}')
@@ -109,7 +108,7 @@ def test_what_only_root_may_read_is_not_read_for_the_owner(owned: Callable[..., 
     )
 
 
-@as_root
+@pytest.mark.root
 def test_the_owner_may_end_what_runs_for_it_and_the_batch_is_run_again(owned: Callable[..., Path]) -> None:
     partition = owned(NOBODY, NOBODY)
     keeper = "$(sed 's/.*) //' /proc/$PPID/stat | cut -d ' ' -f 2)"
@@ -119,7 +118,7 @@ def test_the_owner_may_end_what_runs_for_it_and_the_batch_is_run_again(owned: Ca
     assert str(result.status) == "passed"
 
 
-@as_root
+@pytest.mark.root
 def test_a_folder_of_roots_group_is_refused(owned: Callable[..., Path]) -> None:
     partition = owned(NOBODY, 0)
     with Launcher() as launcher, pytest.raises(LauncherError) as caught:

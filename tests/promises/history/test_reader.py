@@ -17,7 +17,6 @@ from allotment_promises.history.reader import read
 from allotment_promises.identity import become_owner
 
 NOBODY = 65534
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def _write(partition: Path) -> None:
@@ -60,20 +59,20 @@ def test_partition_that_is_not_there_has_no_history(tmp_path: Path) -> None:
     assert read(tmp_path / "none", lambda history: history.names()) == []
 
 
-@as_root
+@pytest.mark.root
 def test_foreign_history_is_read_as_its_owner(foreign: Path) -> None:
     assert read(foreign, _ask) == {"messages": ["refused"], "users": [NOBODY] * 3}
     owners = {path.stat().st_uid for path in (foreign / ".allotment").rglob("*")}
     assert owners == {NOBODY}
 
 
-@as_root
+@pytest.mark.root
 def test_root_itself_refuses_to_open_a_foreign_history(foreign: Path) -> None:
     with pytest.raises(HistoryError, match=r"history\.sqlite3 belongs to another user\. Open it as its owner\."):
         History(foreign).newest("web", 5)
 
 
-@as_root
+@pytest.mark.root
 def test_link_in_a_foreign_partition_leads_to_nothing_of_roots(foreign: Path) -> None:
     target = foreign.parent / "secret"
     _write(target)
@@ -84,7 +83,7 @@ def test_link_in_a_foreign_partition_leads_to_nothing_of_roots(foreign: Path) ->
     assert (target / FOLDER / NAME).is_file()
 
 
-@as_root
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("ask", "problem"),
     [
@@ -102,7 +101,7 @@ def test_what_goes_wrong_in_the_child_is_an_error_of_the_parent(foreign: Path, a
     assert psutil.Process().children() == before
 
 
-@as_root
+@pytest.mark.root
 def test_owner_of_the_partition_can_not_look_into_the_child(foreign: Path) -> None:
     """The child was forked from a process of root, and still holds what that knew."""
 
