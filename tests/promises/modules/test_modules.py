@@ -220,6 +220,7 @@ def sense(self):
     import slapos.kit
     from slapos.grid.promise.generic import GenericPromise as again
     assert again is GenericPromise
+    assert not [name for name in sys.modules if name.startswith("allotment")], "the node is in here"
     self.logger.info("%s %s %s", slapos.kit.version, sys.executable, os.getppid())
 """
     python = tmp_path / "python"
@@ -239,6 +240,33 @@ def sense(self):
     assert found["a1"] == found["a2"], "the same process imported what they share"
     assert len({found[name][2] for name in ("a1", "b", "c")}) == 3
     assert found["c"][1] == str(python)
+
+
+def test_our_classes_stand_in_for_slapos_core_and_the_rest_of_it_is_its_own(
+    partition: Path, tmp_path: Path, module: Write, run: Run
+) -> None:
+    core = tmp_path / "core" / "slapos"
+    (core / "grid" / "promise").mkdir(parents=True)
+    (core / "__init__.py").write_text("__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n")
+    (core / "grid" / "__init__.py").write_text("")
+    (core / "grid" / "promise" / "__init__.py").write_text("raise ImportError('the launcher of SlapOS')\n")
+    (core / "util.py").write_text("str2bytes = 'its own'\n")
+    body = """
+def sense(self):
+    import slapos.util
+    from slapos.grid.svcbackend import _getSupervisordSocketPath as path
+    self.logger.info("%s %s", slapos.util.str2bytes, path("/run", self.logger))
+"""
+    paths = [str(tmp_path / "core"), *(path for path in sys.path if path.endswith("site-packages"))]
+    module("web", body, before=f"import sys\nsys.path[0:0] = {paths!r}\n")
+    assert seen(run()["web"]) == ("passed", "its own /run/sv.sock")
+
+
+def test_what_is_no_python_but_called_so_is_an_error(tmp_path: Path, module: Write, run: Run) -> None:
+    (tmp_path / "python").symlink_to("/bin/true")
+    module("web", FROM_FILE, before=f"#!{tmp_path}/python\n")
+    fix = "Look at what it does, and whether its first line names a Python 3.9 or newer."
+    assert seen(run()["web"]) == ("error", f"etc/plugin/web.py: its process ended before it had a result. {fix}")
 
 
 def test_the_log_of_a_module_stays_small(partition: Path, module: Write, run: Run) -> None:
