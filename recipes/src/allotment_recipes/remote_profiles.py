@@ -9,9 +9,10 @@ from typing import Final
 
 from allotment.blobs import BlobStore
 from allotment_recipes.context import RunContext
+from allotment_recipes.lock_file import Pin
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.providers.url import shown
-from allotment_recipes.source_lock import Pin, SourceLock
+from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.sources import Source, fetch
 
 _LIMIT: Final = 16 << 20  # bytes of a profile

@@ -2,18 +2,16 @@
 """``allot.lock``: the sha256 of what profiles in SlapOS's dialect pin by an MD5, or by nothing.
 
 It stands beside the profile and is committed with it. ``allot lock`` writes what the first fetch brought; from then on
-only these bytes are accepted, whatever the MD5 says. JSON lines: one with the format, then one a source, by URL.
+only these bytes are accepted, whatever the MD5 says.
 """
 
 import hashlib
 import http.client
-import json
 import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +22,11 @@ from allotment.errors import AllotmentError
 from allotment_recipes import commit_lock
 from allotment_recipes.egg_lock import Wheels, is_sdist, plain_name, resolve, sdist, sdist_hash
 from allotment_recipes.engine import Recorded
+from allotment_recipes.lock_file import Contents, Pin, parse, text_of
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.providers.url import shown
 
 NAME: Final = "allot.lock"
-_FORMAT: Final = 1
 _SIZE_LIMIT: Final = 16 << 20  # bytes of the lock file
 _SOURCE_LIMIT: Final = 2 << 30  # bytes of a source
 _TIMEOUT: Final = 30.0  # seconds without a byte
@@ -40,20 +38,6 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MD5: Final = re.compile(r"[0-9a-f]{32}")
 
 
-@dataclass(frozen=True, order=True)
-class Pin:
-    """What a profile says of a source: where it is and, perhaps, its MD5."""
-
-    url: str
-    md5: str = ""
-
-    @classmethod
-    def of(cls, url: str, md5: str = "") -> "Pin":
-        """Return the pin of a URL, which may end with ``#md5=`` and the MD5."""
-        address, _, fragment = url.partition("#md5=")
-        return cls(address, (md5.strip() or fragment.strip()).lower())
-
-
 class SourceLock:
     """The lock file of one profile; it is read when the first source is looked for."""
 
@@ -63,12 +47,10 @@ class SourceLock:
         self._run = run
         self._closure = closure
         self._records = records
-        self._known: dict[Pin, str] | None = None
+        self._known: Contents | None = None
         self._wanted: dict[Pin, str] = {}  # -> the section that wants it
         self._wanted_eggs: dict[tuple[str, ...], tuple[str, Mapping[str, str]]] = {}  # -> section, and the versions
-        self._known_eggs: dict[tuple[str, ...], Wheels] = {}
         self._wanted_commits: dict[tuple[str, str], str] = {}  # repository and revision -> the section
-        self._known_commits: dict[tuple[str, str], str] = {}
         self._fetched: dict[Pin, str] = {}  # profiles that were read to be recorded
 
     def complete(self, section: str, options: dict[str, str]) -> None:
@@ -88,8 +70,7 @@ class SourceLock:
         if self._records:
             self._wanted_eggs.setdefault(key, (section, versions))
             return {plain_name(egg): (versions.get(plain_name(egg), "0"), _UNKNOWN) for egg in key}
-        self._read()
-        found = self._known_eggs.get(key)
+        found = self._read().eggs.get(key)
         if found is None:
             raise ProfileError(f"[{section}] eggs: {NAME} has no wheels for {' '.join(key)}", self._advice())
         for name, (version, _) in found.items():
@@ -125,11 +106,11 @@ class SourceLock:
         if self._records:
             self._wanted_commits.setdefault(key, section)
             return commit_lock.UNKNOWN
-        self._read()
-        if key not in self._known_commits:
+        commits = self._read().commits
+        if key not in commits:
             problem = f"[{section}] revision: {revision!r} is not a commit's whole id, and {NAME} has none for it"
             raise ProfileError(problem, f"{self._advice()}, or write the 40 digits")
-        return self._known_commits[key]
+        return commits[key]
 
     def profile(self, pin: Pin, blobs: BlobStore) -> str:
         """Return the sha256 of a profile that another one extends; to be recorded it is fetched at once."""
@@ -137,7 +118,7 @@ class SourceLock:
             return self._pinned("buildout", "extends", pin, "append '#sha256=' and its sha256")
         self._check("buildout", "extends", pin)
         self._wanted.setdefault(pin, "buildout")
-        sha256 = self._read().get(pin) or self._fetched.get(pin)
+        sha256 = self._read().pins.get(pin) or self._fetched.get(pin)
         if sha256 is None:
             try:
                 sha256 = self._fetched[pin] = _first_fetch(pin, blobs)
@@ -147,14 +128,14 @@ class SourceLock:
 
     def has_profile(self, url: str) -> bool:
         """Whether the file has the sha256 of a profile behind a URL."""
-        return Pin.of(url) in self._read()
+        return Pin.of(url) in self._read().pins
 
     def record(self, blobs: BlobStore) -> Recorded:
         """Fetch what is wanted and not known yet, and write the file; what is not wanted any more is left out.
 
         What failed is told at the end, with all that could be had in the file.
         """
-        before = self._read()
+        before = self._read().pins
         known = before | self._fetched
         missing = [pin for pin in self._wanted if pin not in known]
         errors: list[str] = []
@@ -168,7 +149,7 @@ class SourceLock:
             except AllotmentError as error:
                 errors.append(f"[{self._wanted[pin]}] {pin.url}: {error.what}")
         if found or before or eggs or commits:
-            write_bytes(self._path, _text(found, eggs, commits).encode())
+            write_bytes(self._path, text_of(Contents(found, eggs, commits)).encode())
         if errors:
             raise AllotmentError("\n".join(errors), "Correct the addresses and checksums, or add the line yourself")
         return Recorded(len(found), len(missing) + len(self._fetched), len(before.keys() - found.keys()))
@@ -177,7 +158,7 @@ class SourceLock:
         """Return the wheels of each set of eggs; what is known stays, unless ``[versions]`` says otherwise since."""
         found: dict[tuple[str, ...], Wheels] = {}
         for key, (section, versions) in self._wanted_eggs.items():
-            known = self._known_eggs.get(key)
+            known = self._read().eggs.get(key)
             try:
                 if known is None or any(versions.get(name, version) != version for name, (version, _) in known.items()):
                     known = resolve(key, versions)
@@ -192,7 +173,7 @@ class SourceLock:
         found: dict[tuple[str, str], str] = {}
         for key, section in self._wanted_commits.items():
             try:
-                found[key] = self._known_commits.get(key) or commit_lock.resolve(*key)
+                found[key] = self._read().commits.get(key) or commit_lock.resolve(*key)
             except AllotmentError as error:
                 errors.append(f"[{section}] revision: {error.what}")
         return found
@@ -231,7 +212,7 @@ class SourceLock:
         if self._records:
             self._wanted.setdefault(pin, section)
             return _UNKNOWN
-        sha256 = self._read().get(pin)
+        sha256 = self._read().pins.get(pin)
         if sha256 is None:
             beside = f", and {NAME} has none for it" + (f" with the md5 {pin.md5}" if pin.md5 else "")
             raise ProfileError(
@@ -247,83 +228,11 @@ class SourceLock:
         folder = self._closure or self._run
         return file.is_file() and (file.is_relative_to(folder) == (self._closure is not None))
 
-    def _read(self) -> dict[Pin, str]:
+    def _read(self) -> Contents:
         if self._known is None:
             data = read_limited(self._path, _SIZE_LIMIT)
-            self._known = {} if data is None else _parse(data, self._path, self._known_eggs, self._known_commits)
+            self._known = Contents() if data is None else parse(data, self._path)
         return self._known
-
-
-def _text(
-    pins: Mapping[Pin, str], eggs: Mapping[tuple[str, ...], Wheels], commits: Mapping[tuple[str, str], str]
-) -> str:
-    lines: list[dict[str, Any]] = [{"format": _FORMAT}]
-    lines += [{"url": pin.url, "md5": pin.md5, "sha256": pins[pin]} for pin in sorted(pins)]
-    lines += [{"eggs": key, "wheels": dict(sorted(eggs[key].items()))} for key in sorted(eggs)]
-    lines += [{"repository": key[0], "revision": key[1], "commit": commits[key]} for key in sorted(commits)]
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
-
-
-def _parse(
-    data: bytes, path: Path, eggs: dict[tuple[str, ...], Wheels], commits: dict[tuple[str, str], str]
-) -> dict[Pin, str]:
-    """Return what the file says of sources, and add to ``eggs`` and ``commits`` what it says of them.
-
-    A damaged file is an error, and so are two lines that contradict each other.
-    """
-    fix = f"Run 'git log {path.name}' to see who changed it; what was recorded must stay as it was"
-    found: dict[Pin, str] = {}
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            fields = json.loads(line)
-            if number == 1:
-                _check_format(fields["format"], path)
-                continue
-            if "eggs" in fields:
-                key, wheels = tuple(fields["eggs"]), _wheels(fields["wheels"])
-                if eggs.setdefault(key, wheels) != wheels:
-                    raise AllotmentError(
-                        f"{path}, line {number}: {' '.join(key)} have two different sets of wheels", fix
-                    )
-                continue
-            if "commit" in fields:
-                commits[_text_of(fields["repository"]), _text_of(fields["revision"])] = _commit(fields["commit"])
-                continue
-            pin, sha256 = Pin(fields["url"], fields["md5"]), fields["sha256"]
-            is_right = isinstance(pin.url, str) and isinstance(pin.md5, str) and _SHA256.fullmatch(sha256)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            is_right = None
-        if not is_right:
-            raise AllotmentError(f"{path}, line {number}: it is no line of a lock file", fix)
-        if found.setdefault(pin, sha256) != sha256:
-            raise AllotmentError(f"{path}, line {number}: {pin.url} has two different sha256", fix)
-    return found
-
-
-def _wheels(found: Any) -> Wheels:
-    wheels = {name: (version, sha256) for name, (version, sha256) in found.items()}
-    if not all(isinstance(version, str) and _SHA256.fullmatch(sha256) for version, sha256 in wheels.values()):
-        raise ValueError
-    return wheels
-
-
-def _text_of(found: Any) -> str:
-    if not isinstance(found, str):
-        raise TypeError
-    return found
-
-
-def _commit(found: Any) -> str:
-    if not commit_lock.is_whole(found):
-        raise ValueError
-    return str(found)
-
-
-def _check_format(found: object, path: Path) -> None:
-    if found != _FORMAT:
-        raise AllotmentError(f"{path} has format {found!r}, and this is {__version__}, which reads {_FORMAT}", "Update")
 
 
 def _first_fetch(pin: Pin, blobs: BlobStore) -> str:

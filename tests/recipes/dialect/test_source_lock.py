@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from allotment.blobs import BlobStore
 from allotment.cli import main
 from allotment.errors import AllotmentError
-from allotment_recipes import source_lock
-from allotment_recipes.source_lock import Pin, SourceLock
+from allotment_recipes import lock_file
+from allotment_recipes.lock_file import Pin
+from allotment_recipes.source_lock import SourceLock
 
 DOWNLOAD = """\
     [buildout]
@@ -302,6 +303,11 @@ GOOD = '{"url": "http://localhost/x", "md5": "", "sha256": "' + "a" * 64 + '"}'
         ('{"format": 1}\n{"eggs": ["a"], "wheels": {"a": ["1.0", "short"]}}', "line 2: it is no line"),
         ('{"format": 1}\n{"eggs": ["a"], "wheels": ["a"]}', "line 2: it is no line"),
         ('{"format": 1}\n{"repository": "r", "revision": "v1", "commit": "abc"}', "line 2: it is no line"),
+        (
+            '{"format": 1}\n{"repository": "r", "revision": "v1", "commit": "' + "a" * 40 + '"}\n'
+            '{"repository": "r", "revision": "v1", "commit": "' + "b" * 40 + '"}',
+            "line 3: v1 is two different commits",
+        ),
         ('{"format": 1}\n{"repository": 1, "revision": "v1", "commit": "' + "a" * 40 + '"}', "line 2: it is no line"),
         (f'{{"format": 1}}\n{GOOD}\n{GOOD.replace("aaa", "bbb")}', "line 3: http://localhost/x has two different"),
     ],
@@ -320,17 +326,14 @@ def test_a_damaged_file_is_an_error(tmp_path: Path, text: str, problem: str) -> 
     st.dictionaries(st.tuples(st.text(), st.text()), st.just("c" * 40)),
 )
 def test_what_is_written_is_what_is_read(pins: dict[Pin, str], eggs: Any, commits: Any) -> None:
-    found: Any = {}
-    read: Any = {}
-    text = source_lock._text(pins, eggs, commits)
-    assert source_lock._parse(text.encode(), Path("x"), found, read) == pins
-    assert (found, read) == (eggs, commits)
+    contents = lock_file.Contents(pins, eggs, commits)
+    assert lock_file.parse(lock_file.text_of(contents).encode(), Path("x")) == contents
 
 
 @given(st.binary())
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
-        source_lock._parse(data, Path("x"), {}, {})
+        lock_file.parse(data, Path("x"))
     except AllotmentError as error:
         assert "x" in str(error)
 
