@@ -77,6 +77,11 @@ class Misbehave(GenericPromise[Options]):
             os.fork()
             time.sleep(300)
         return Measurement.passed("left children")
+    def fork_and_crash(self):
+        if os.fork() == 0:
+            time.sleep(300)
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(300)
     def print_much(self):
         for _ in range(10):
             sys.stdout.write("o" * (1 << 20))

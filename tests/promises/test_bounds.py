@@ -87,6 +87,17 @@ def test_children_do_not_outlive_their_batch(
     eventually(lambda: not _descendants(launcher.zygote))  # the batch's own process ends after its answer
 
 
+def test_a_crash_is_seen_although_a_child_holds_what_was_open(
+    launcher: Launcher, partition: Path, promise: Write
+) -> None:
+    promise("crashes", how="fork_and_crash", timeout=100.0)
+    launcher.run(partition, names=[])
+    began = time.monotonic()
+    results = _by_name(launcher.run(partition))
+    assert results["crashes"] == ("error", "the promise's process was killed by SIGSEGV before it had a result")
+    assert time.monotonic() - began < 50.0
+
+
 def test_a_group_that_forks_all_the_time_is_killed(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:

@@ -42,7 +42,8 @@ class _Runner:
 
     pid: int
     pipe: int
-    errors: int  # its stderr; -1 once it is closed
+    errors: int  # its stderr
+    end: int  # readable when it has ended: a child that it leaves may hold its pipes open
     tasks: dict[str, Task]
     heard: float  # when it last said something, on the monotonic clock
     started: dict[str, float] = field(default_factory=dict)
@@ -65,7 +66,8 @@ class Batch:
         self._launcher = launcher
         self._poll = select.poll()
         self._poll.register(launcher, select.POLLRDHUP)
-        self._runners: dict[int, _Runner] = {}  # by both of its pipes
+        self._runners: dict[int, _Runner] = {}  # by pid
+        self._handles: dict[int, _Runner] = {}  # by what is open of it
         self._alone: deque[Task] = deque()
         self._outcomes: dict[str, Outcome] = {}
 
@@ -78,7 +80,7 @@ class Batch:
             self._start(tasks)
         until = time.monotonic() + _TELL
         while self._runners or self._alone:
-            while self._alone and len(self._runners) < 2 * _ALONE:
+            while self._alone and len(self._runners) < _ALONE:
                 self._start([self._alone.popleft()])
             self._wait(until if self._outcomes else None)
             if self._outcomes and time.monotonic() >= until:
@@ -108,25 +110,31 @@ class Batch:
             os._exit(0)  # threads that hang end here
         os.close(write)
         os.close(stderr)
-        runner = _Runner(pid, read, errors, {task.promise.name: task for task in tasks}, time.monotonic())
-        for handle in (read, errors):
+        end = os.pidfd_open(pid)
+        runner = _Runner(pid, read, errors, end, {task.promise.name: task for task in tasks}, time.monotonic())
+        self._runners[pid] = runner
+        for handle in (read, errors, end):
             os.set_blocking(handle, False)
-            self._runners[handle] = runner
+            self._handles[handle] = runner
             self._poll.register(handle, select.POLLIN)
 
     def _wait(self, until: float | None) -> None:
         """Wait for one who says something or should have, at most until then."""
         deadline = min(runner.deadline() for runner in self._runners.values())
         left = (deadline if until is None else min(deadline, until)) - time.monotonic()
+        ended = []
         for handle, _ in self._poll.poll(max(0.0, left) * 1000):
             if handle == self._launcher.fileno():
                 raise LauncherGone
-            runner = self._runners.get(handle)  # None: it was ended a moment ago
-            if runner is not None and handle == runner.errors:
+            runner = self._handles[handle]
+            if handle == runner.errors:
                 self._overhear(runner)
-            elif runner is not None and not self._listen(runner):
-                self._end(runner)
-        for runner in {item.pid: item for item in self._runners.values()}.values():
+            elif not self._listen(runner) or handle == runner.end:
+                ended.append(runner)
+        # After the loop: those that are started then get the numbers of handles that are closed.
+        for runner in {runner.pid: runner for runner in ended}.values():
+            self._end(runner)
+        for runner in list(self._runners.values()):
             if runner.deadline() <= time.monotonic():
                 runner.is_stuck = True
                 self._end(runner)
@@ -138,7 +146,6 @@ class Batch:
             runner.printed = (runner.printed + chunk)[-_PRINTED_LIMIT:]
             if not chunk:
                 self._close(runner.errors)
-                runner.errors = -1
 
     def _listen(self, runner: _Runner) -> bool:
         """Take in what a runner says; return False when it is done, has gone, or talks nonsense."""
@@ -168,9 +175,10 @@ class Batch:
         """Reap a runner, and see to it that its unfinished promises are run again or get an outcome."""
         unfinished = [task for name, task in runner.tasks.items() if name not in runner.finished]
         code = _reap(runner.pid, patience=1.0 if unfinished and not runner.is_stuck else 0.0)
-        if runner.errors != -1:
+        if runner.errors in self._handles:
             self._overhear(runner)
-        for handle in {runner.pipe, runner.errors} - {-1}:
+        del self._runners[runner.pid]
+        for handle in {runner.pipe, runner.errors, runner.end} & self._handles.keys():
             self._close(handle)
         if not unfinished:
             return
@@ -185,7 +193,7 @@ class Batch:
             self._start([task for task in unfinished if task not in suspects])
 
     def _close(self, handle: int) -> None:
-        del self._runners[handle]
+        del self._handles[handle]
         self._poll.unregister(handle)
         os.close(handle)
 

@@ -73,18 +73,22 @@ def run_command(arguments: Sequence[str], folder: Path, timeout: float) -> Comma
 def _collect(pid: int, pipe: int, deadline: float) -> tuple[bytes, bool]:
     """Read until the program has ended; return the output's end and whether it ended before ``deadline``."""
     output = b""
-    is_open = True
     os.set_blocking(pipe, False)
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0:
-        # A child that keeps the pipe open must not hide that the program itself has ended: look now and then.
-        if not is_open:
-            time.sleep(min(left, 0.002))  # its output is closed: it is ending, or goes on silently
-        elif poll.poll(min(left, 0.05) * 1000):
-            output, is_open = _read(pipe, output)
-        if _has_ended(pid):
-            return (_read(pipe, output)[0] if is_open else output), True
+    end = os.pidfd_open(pid)  # a child that keeps the pipe open must not hide that the program itself has ended
+    try:
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        poll.register(end, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0:
+            ready = {handle for handle, _ in poll.poll(left * 1000)}
+            if pipe in ready:
+                output, is_open = _read(pipe, output)
+                if not is_open:
+                    poll.unregister(pipe)
+            if end in ready:
+                return _read(pipe, output)[0], True
+    finally:
+        os.close(end)
     return output, False
 
 
@@ -95,7 +99,3 @@ def _read(pipe: int, output: bytes) -> tuple[bytes, bool]:
     except BlockingIOError:
         return output, True
     return (output + chunk)[-OUTPUT_LIMIT:], bool(chunk)
-
-
-def _has_ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
