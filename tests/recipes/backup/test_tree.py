@@ -194,6 +194,8 @@ def test_a_secret_parameter_goes_on_as_one(partition: Any) -> None:
         ({}, (), "main"),
         ({"a": ("1", "main")}, (), "main a"),
         ({"a": ("2", "main"), "b": ("1", "main")}, (), "main b"),
+        ({"a": ("2", "main"), "b": ("1", "main")}, ("main",), "main b"),
+        ({"a": ("3", "main"), "b": ("2", "x")}, ("main", "x"), "main b"),
         ({"a": ("1", "main"), "b": ("2", "a"), "c": ("3", "b")}, (), "main a b c"),
         ({"b": ("2", "a")}, (), "main"),
         ({"b": ("2", "a")}, ("main", "a"), "main b"),

@@ -14,16 +14,17 @@ FIRST: Final = "main"  # name of the instance that is the main one before any ta
 def line(takeovers: Mapping[str, Takeover], dismissed: Collection[str] = ()) -> list[str]:
     """Return the names of all that were the main instance, in their order; the last is it now.
 
-    Of several that took the same one's place, the earliest counts. Nobody knows any more whose place a dismissed one
-    had: who follows it follows the last that is known.
+    A place is taken once: of several that took the same one's, the earliest counts. Nobody knows any more whose place a
+    dismissed one had: who follows it follows the last that is known.
     """
     found = [FIRST]
-    left = {name: takeover for name, takeover in takeovers.items() if name not in (FIRST, *dismissed)}
+    vacant = {FIRST, *dismissed}
+    left = {name: takeover for name, takeover in takeovers.items() if name not in vacant}
     while True:
-        before = {found[-1], *dismissed}
-        heirs = [(takeover.moment, name) for name, takeover in left.items() if takeover.predecessor in before]
+        heirs = [(takeover.moment, name) for name, takeover in left.items() if takeover.predecessor in vacant]
         if not heirs:
             return found
         _, name = min(heirs)
-        del left[name]
+        vacant -= {left.pop(name).predecessor, found[-1]}
+        vacant.add(name)
         found.append(name)
