@@ -75,6 +75,21 @@ def test_who_asks_for_ever_is_not_processed_for_ever(
     assert len(engines.runs) == 3
 
 
+def test_promises_that_stay_broken_delay_nothing_that_the_instance_asks_for(
+    make_agent: Make, master: Any, document: Make, engines: Any, asked: Path
+) -> None:
+    master.set(document())
+    agent = make_agent()
+    settle(agent)
+    assert agent.instances.ask("part0")
+    settle(agent)
+    assert not agent.instances.ask("part0")
+    assert len(engines.runs) == 2
+    asked.write_text("taken over\n")
+    settle(agent)
+    assert len(engines.runs) == 3
+
+
 def test_an_asked_for_processing_that_fails_is_tried_again_as_any_other(
     make_agent: Make, master: Any, engines: Any, document: Make, asked: Path
 ) -> None:

@@ -77,8 +77,9 @@ class Instances:
         self._rounds = rounds
         self._stopping = stopping
         self._changing = changing
-        self._asks = AskLimit()
-        self._asked: set[str] = set()  # partitions that are to be processed because of broken promises
+        self._asks = AskLimit()  # of instances that ask,
+        self._bangs = AskLimit()  # and of their promises, apart: those that break for ever delay no takeover
+        self._banged: set[str] = set()  # partitions that are to be processed because of broken promises
         self._records: dict[str, Processed | None] = {}
         self._locks: dict[str, threading.Lock] = {}
 
@@ -97,22 +98,22 @@ class Instances:
         """Return the partitions whose instances ask to be processed again, and may be now."""
         used = (item for item in self._documents.partitions() if item.state is not InstanceState.DESTROYED)
         found = (Partition(self._folder, item.partition) for item in used)
-        return [partition.name for partition in found if self._asks_again(partition, partition.asked())]
+        return [partition.name for partition in found if self._asking(partition, partition.asked())]
 
     def ask(self, name: str) -> bool:
         """Have the next :meth:`process` of a partition run its recipes; False: it was asked for too recently."""
-        if not self._asks.may(name):
+        if not self._bangs.may(name):
             return False
-        self._asked.add(name)
+        self._banged.add(name)
         return True
 
     def _converge(self, partition: Partition, document: DesiredState) -> Pass:
         addresses = (self._addresses.address(partition.name),)
         inputs = input_hash(document, addresses)
         asked = partition.asked()
-        is_asked = self._asks_again(partition, asked)
+        asking = self._asking(partition, asked)
         running = document.state is InstanceState.STARTED
-        if self._is_unchanged(partition, document, inputs) and not is_asked:
+        if self._is_unchanged(partition, document, inputs) and not asking:
             self._acknowledge(document)
             return Pass(running=running)
         self._changing(partition.name)
@@ -121,9 +122,9 @@ class Instances:
         if self._software.installed(document.manifest) is None:
             self._await_software(document)
             return Pass(wanted=document.manifest)
-        self._asked.discard(partition.name)
-        if is_asked:
-            self._asks.note(partition.name)
+        self._banged.discard(partition.name)
+        for limit in asking:
+            limit.note(partition.name)
         try:
             outcome = self._run(partition, document, addresses)
         except (AllotmentError, OSError) as error:  # OSError: the disk is full, for example
@@ -147,16 +148,17 @@ class Instances:
         seen = self._observations.instance(partition.name)
         return seen is not None and seen.instance == document.instance
 
-    def _asks_again(self, partition: Partition, asked: str) -> bool:
-        """Whether an instance, or its promises, ask for more than it got last time, and it may have it now."""
+    def _asking(self, partition: Partition, asked: str) -> list[AskLimit]:
+        """Return the limits of those who ask for more than was done last time, and may have it now."""
         record = self._last(partition)
-        if record is None or (partition.name not in self._asked and asked in ("", record.asked)):
-            return False
-        return self._asks.may(partition.name)
+        if record is None:
+            return []
+        is_new = {self._asks: asked not in ("", record.asked), self._bangs: partition.name in self._banged}
+        return [limit for limit, asks in is_new.items() if asks and limit.may(partition.name)]
 
     def _last(self, partition: Partition) -> Processed | None:
-        if partition.name not in self._records:
-            self._records[partition.name] = partition.processed()
+        if partition.name not in self._records:  # read meanwhile by the thread that looks who asks, perhaps
+            self._records.setdefault(partition.name, partition.processed())
         return self._records[partition.name]
 
     def _acknowledge(self, document: DesiredState) -> None:
@@ -317,7 +319,8 @@ class Instances:
             self._records[partition.name] = None
             self._rounds.forget(partition.name)
             self._asks.forget(partition.name)
-            self._asked.discard(partition.name)
+            self._bangs.forget(partition.name)
+            self._banged.discard(partition.name)
             _log.info("%s (%s) is destroyed", partition.name, document.name)
         self._documents.bury(document)  # before the master may know: nothing secret is left then
         self._observations.put_instance(
