@@ -98,7 +98,8 @@ def test_who_is_killed_leaves_the_last_one_and_nobody_begins_while_its_command_w
     assert backups.exports() == [kept]
     backups.make_export()
     busy = backups.export()
-    assert (busy.returncode, busy.stderr) == (75, f"another one is at work, and holds {backups.data}/srv/export/lock\n")
+    problem = f"another one is at work, and holds {backups.data}/srv/export/lock"
+    assert (busy.returncode, busy.stderr) == (75, f"{problem}. Wait until it has ended, and try again.\n")
     gate.touch()
     until(lambda: backups.export().returncode == 0)
     assert [path.name for path in (backups.exports()[-1] / "files").iterdir()] == ["one"]

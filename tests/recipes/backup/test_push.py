@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from allotment.errors import AllotmentError
-from allotment_recipes.recipes import backup_import
+from allotment_recipes.recipes import backup_import, backup_takeover
 from allotment_recipes.resilience.generations import Generation, name_at, seal
 from allotment_recipes.resilience.status import noted
 
@@ -111,6 +111,9 @@ def test_a_restore_that_was_killed_is_repeated(three: Any, until: Until) -> None
         subprocess.run(["kill", "-KILL", Path(f"{gate}.there").read_text().strip()], check=True)
         assert three.status(three.standby / "srv/import")["result"] == "working"
         assert three.ask("restore", FIRST, section="push").returncode == 75  # the command still restores
+        three.make(backup_takeover.Recipe, three.standby, "takeover", {"import-folder": "srv/import"})
+        script = three.standby / "bin/takeover"
+        assert subprocess.run([script, "--force"], capture_output=True, check=False).returncode == 75
         gate.touch()
         assert process.wait(30) == 1
         three.make_import()

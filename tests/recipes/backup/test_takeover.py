@@ -68,9 +68,24 @@ def test_a_restore_that_did_not_end_stops_it_unless_forced(make_recipe: Make, tm
 def test_nobody_takes_over_in_the_middle_of_a_restore(make_recipe: Make, tmp_path: Path) -> None:
     make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
     restore(tmp_path)
-    with locked(tmp_path / "srv/import/lock"):
-        assert take_over(tmp_path, "--force").returncode == 75
+    with locked(tmp_path / "srv/import/restoring"):
+        busy = take_over(tmp_path, "--force")
+    assert busy.returncode == 75
+    assert busy.stderr.endswith(f" holds {tmp_path}/srv/import/restoring. Wait until it has ended, and try again.\n")
     assert not (tmp_path / "srv/takeover.json").exists()
+    with locked(tmp_path / "srv/import/lock"):  # a transfer changes nothing of the instance, and may take hours
+        assert take_over(tmp_path).returncode == 0
+
+
+def test_whoever_undoes_it_has_to_restore_before_it_is_done_again(make_recipe: Make, tmp_path: Path) -> None:
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
+    restore(tmp_path)
+    assert take_over(tmp_path).returncode == 0
+    (tmp_path / "srv/takeover.json").unlink()
+    problem = "the last restore is failed: a takeover has changed what was restored"
+    fix = "Push again; or add --force to go on with what is there"
+    assert take_over(tmp_path).stderr == f"error: {problem}. {fix}.\n"
+    restore(tmp_path)
     assert take_over(tmp_path).returncode == 0
 
 

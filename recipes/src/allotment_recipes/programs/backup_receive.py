@@ -14,7 +14,17 @@ from allotment_recipes.resilience import status
 from allotment_recipes.resilience.commands import run_all
 from allotment_recipes.resilience.generations import FILES, verify
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LOCK, LOG, RECEIVED, STATUS, asked, finish, rsync_words, run_rsync
+from allotment_recipes.resilience.program import (
+    LOCK,
+    LOG,
+    RECEIVED,
+    RESTORING,
+    STATUS,
+    asked,
+    finish,
+    rsync_words,
+    run_rsync,
+)
 from allotment_recipes.resilience.status import noted
 from allotment_recipes.resilience.takeover import refuse_after
 
@@ -42,13 +52,15 @@ def _serve(options: argparse.Namespace, words: list[str]) -> None:
     if receiving is None and not is_restore:
         raise AllotmentError("this key can bring a generation and have it restored only", "Ask for one of them")
     with locked(options.folder / LOCK, is_inherited=True):
-        refuse_after(options.takeover)  # with the lock: a takeover waits for whoever holds it
+        refuse_after(options.takeover)
         received = options.folder / RECEIVED
         if receiving is not None:
             received.mkdir(exist_ok=True)
             run_rsync(options.rsync, receiving, received, options.folder / LOG, options.transfer_timeout)
         else:
-            _restore(options, received, words[1])
+            with locked(options.folder / RESTORING, is_inherited=True):
+                refuse_after(options.takeover)  # with the lock: nobody takes over while somebody holds it
+                _restore(options, received, words[1])
 
 
 def _restore(options: argparse.Namespace, received: Path, name: str) -> None:

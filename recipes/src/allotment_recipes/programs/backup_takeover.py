@@ -18,7 +18,7 @@ from allotment.errors import AllotmentError
 from allotment_recipes.resilience import status, takeover
 from allotment_recipes.resilience.generations import made_at
 from allotment_recipes.resilience.locks import locked
-from allotment_recipes.resilience.program import LOCK, STATUS, finish
+from allotment_recipes.resilience.program import RESTORING, STATUS, finish
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,21 +40,27 @@ def _seconds(moment: str) -> float:
 
 
 def _take_over(options: argparse.Namespace) -> None:
-    file: Path = options.takeover
-    with locked(options.folder / LOCK):
-        earlier = takeover.read(file)
-        if earlier is not None:
-            takeover.ask_for_processing(options.partition, earlier)  # in case that time was cut short
-            what = f"this instance took over at {earlier.moment} with the data of {earlier.generation or 'no restore'}"
-            raise AllotmentError(what, f"Nothing is to be done; to undo it, remove {file}")
-        restored = status.read(options.folder / STATUS)
-        if not options.force:
-            _check(restored, options.main, options.since)
-        moment = time.strftime(takeover.MOMENT, time.gmtime())
-        found = takeover.Takeover(moment, restored.generation, options.main)
-        takeover.write(file, found)
+    with locked(options.folder / RESTORING):
+        earlier = takeover.read(options.takeover)
+        found = earlier or _begin(options)
+        # From now on the data change. Who undoes the takeover has a standby instance that needs its restore again.
+        status.spoil(options.folder / STATUS, "a takeover has changed what was restored")
     takeover.ask_for_processing(options.partition, found)
-    sys.stdout.write(f"taken over at {found.moment} with the data of {found.generation or 'no whole restore'}\n")
+    data = found.generation or "no whole restore"
+    if earlier is not None:  # all that has to follow is done again, in case that time was cut short
+        what = f"this instance took over at {found.moment} with the data of {data}"
+        raise AllotmentError(what, f"Nothing is to be done; to undo it, remove {options.takeover}")
+    sys.stdout.write(f"taken over at {found.moment} with the data of {data}\n")
+
+
+def _begin(options: argparse.Namespace) -> takeover.Takeover:
+    restored = status.read(options.folder / STATUS)
+    if not options.force:
+        _check(restored, options.main, options.since)
+    moment = time.strftime(takeover.MOMENT, time.gmtime())
+    found = takeover.Takeover(moment, restored.generation, options.main)
+    takeover.write(options.takeover, found)
+    return found
 
 
 def _check(restored: status.Status, main: str, since: float) -> None:

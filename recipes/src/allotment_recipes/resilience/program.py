@@ -17,6 +17,7 @@ from allotment_recipes.resilience.locks import BUSY, Busy
 
 NEW: Final = ".new"  # folder of a copy that is not whole yet
 LOCK: Final = "lock"
+RESTORING: Final = "restoring"  # lock of an instance's data while they are restored; with it goes a takeover
 STATUS: Final = "status.json"
 LOG: Final = "rsync.log"  # what rsync said of the last transfer to or from here
 WAITING, RUNNING = "waiting", "running"  # folders of a queue
@@ -37,7 +38,7 @@ def finish(work: Callable[[], None]) -> int:
     try:
         work()
     except Busy as busy:
-        sys.stderr.write(f"another one is at work, and holds {busy}\n")
+        sys.stderr.write(f"another one is at work, and holds {busy}. Wait until it has ended, and try again.\n")
         return BUSY
     except (AllotmentError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -80,6 +80,11 @@ def read(path: Path) -> Status:
     return Status() if data is None else parse(data, str(path))
 
 
+def spoil(path: Path, error: str) -> None:
+    """Note that the last copy is not as it was left: it counts as a failed attempt until the next one."""
+    write_bytes(path, dumps(dataclasses.replace(read(path), result=FAILED, error=error)).encode(), 0o600)
+
+
 @contextlib.contextmanager
 def noted(path: Path) -> Iterator[Callable[[Generation], None]]:
     """Note in the file that an attempt is at work, and how it ends; call what is given with the copy that is whole.
