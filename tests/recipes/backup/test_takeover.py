@@ -2,6 +2,8 @@
 """The recipe ``backup.takeover``: a standby instance takes over, once, and tells it."""
 
 import json
+import os
+import pwd
 import re
 import subprocess
 from collections.abc import Callable
@@ -87,6 +89,20 @@ def test_whoever_undoes_it_has_to_restore_before_it_is_done_again(make_recipe: M
     assert take_over(tmp_path).stderr == f"error: {problem}. {fix}.\n"
     restore(tmp_path)
     assert take_over(tmp_path).returncode == 0
+
+
+def test_only_the_instance_s_user_takes_over(make_recipe: Make, tmp_path: Path) -> None:
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
+    restore(tmp_path)
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "srv/import", pwd.getpwnam("nobody").pw_uid, -1)
+        place, owner = tmp_path / "srv/import", "nobody"
+    else:  # nobody gives folders away
+        make_recipe(backup_takeover.Recipe, {"import-folder": "/etc/import"}).install()
+        place, owner = Path("/etc"), "root"
+    problem = f"{place} is user {owner}'s, who alone may do this"
+    assert take_over(tmp_path).stderr == f"error: {problem}. Run it as {owner}, not as another user.\n"
+    assert not (tmp_path / "srv/takeover.json").exists()
 
 
 def test_the_node_is_asked_to_process_also_when_that_was_cut(make_recipe: Make, tmp_path: Path) -> None:

@@ -4,8 +4,11 @@
 import contextlib
 import fcntl
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
+
+from allotment.errors import AllotmentError
 
 BUSY = 75  # exit code of a program that found somebody else at work, EX_TEMPFAIL of sysexits.h
 
@@ -24,6 +27,7 @@ def locked(
     behind may still be writing.
     """
     if not is_folder:
+        _refuse_strangers(path.parent)
         path.parent.mkdir(parents=True, exist_ok=True)
     kind = os.O_DIRECTORY if is_folder else os.O_CREAT
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | kind, 0o600)
@@ -36,3 +40,18 @@ def locked(
         yield
     finally:
         os.close(handle)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Raise for any user but the instance's, also root: what that one writes the instance could not read any more."""
+    while not folder.exists():
+        folder = folder.parent
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = str(owner)
+        raise AllotmentError(
+            f"{folder} is user {name}'s, who alone may do this", f"Run it as {name}, not as another user"
+        )
