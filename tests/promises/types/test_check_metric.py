@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
+import configparser
 import dataclasses
 import json
 import random
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 
 from allotment.messages.promise import PromiseFile
 from allotment.options import OptionProblem
-from allotment.plugins import plugins
+from allotment.plugins import load, plugins
 from allotment.secret import Secret
 from allotment_promises import GenericPromise, Layer, Measurement
 from allotment_promises.catalogue import Promise
 from allotment_promises.registry import PromiseTypes
+from allotment_promises.types import check_metric
 
 Make = Callable[..., GenericPromise[Any]]
 NOW = 1.8e9
@@ -167,3 +170,21 @@ def test_a_secret_reaches_the_sensor_and_nobody_else(make_promise: Make) -> None
     }
     promise = make_promise("check_metric", **options, metric="seconds", maximum=1)
     assert "planted" not in repr(promise.options)
+
+
+def test_the_examples_of_the_how_to_are_right(make_promise: Make) -> None:
+    page = (Path(__file__).parents[3] / "docs/howto/judge-a-metric.md").read_text()
+    detectors = set()
+    for text in re.findall(r"^```ini\n(.*?)^```$", page, re.S | re.M):
+        values = re.sub(r"\$\{[^}]*\}", "host", re.sub(r"\$\{[^}]*port\}", "80", text.replace("<= promise\n", "")))
+        profile = configparser.RawConfigParser(delimiters="=")
+        profile.read_string(values)
+        (section,) = map(profile.__getitem__, profile.sections())
+        promise = section.pop("promise")
+        options = make_promise(
+            promise, **{key.removeprefix("config-"): value for key, value in section.items()}
+        ).options
+        detectors.add(options.detector)
+        told = str(load(check_metric._targets()[options.sensor]).__doc__).partition("Metrics: ")[2]
+        assert f"``{options.metric}``" in told or options.sensor == "check_command_execute"
+    assert detectors == {"count", "forecast", "outlier"}
