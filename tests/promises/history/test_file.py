@@ -304,3 +304,26 @@ def test_any_damage_is_overcome(
             history.append_all([("new", _record(number)) for number in range(150)])
     with History(partition) as history:
         assert _record(149) in history.newest("new", 10)
+
+
+def test_processes_that_begin_a_history_at_the_same_time_all_write(partition: Path) -> None:
+    barrier, release = os.pipe()
+    pids = []
+    for number in range(8):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(release)
+                os.read(barrier, 1)  # until the parent closes its end
+                with History(partition) as history:
+                    history.append_all([(f"promise-{number}", _record(number))])
+                os._exit(0)
+            finally:
+                os._exit(1)
+        pids.append(pid)
+    os.close(barrier)
+    os.close(release)
+    assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 8
+    with History(partition) as history:
+        assert history.names() == [f"promise-{number}" for number in range(8)]
+    _check(partition)

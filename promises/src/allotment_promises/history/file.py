@@ -142,6 +142,9 @@ class HistoryFile:
         is_all_in_one = not wal.exists() or wal.stat().st_size == 0
         if create or (os.access(self._folder, os.W_OK) and os.access(self.path, os.W_OK)):
             try:
+                if create and self.path.stat().st_size == 0:
+                    with _locked(self._folder):  # those who begin it at the same time wait for each other here
+                        return self._connect_as("mode=rw", create=create)
                 return self._connect_as("mode=rw", create=create)
             except sqlite3.OperationalError:
                 if create or not is_all_in_one:
