@@ -85,8 +85,8 @@ def answer(tree: Tree, *words: str) -> str:
         return ""
 
 
-def back_up(tree: Tree, main: str, number: int) -> None:
-    """Bring the data of the main instance to a standby one, once both let its backup instance in."""
+def await_way(tree: Tree, main: str, number: int) -> None:
+    """Wait until the main instance and a standby one know the backup instance between them, and it knows both."""
     backup, standby = f"backup-{number}", f"standby-{number}"
     tree.await_role(backup, "pull-and-push")
     for name, section in ((main, "export"), (standby, "import")):
@@ -95,6 +95,12 @@ def back_up(tree: Tree, main: str, number: int) -> None:
     host_key = tree.instance(main).published["backup-host-key"]
     known = tree.folder(backup) / "etc/pull/known_hosts"
     until(lambda: host_key in known.read_text(), known.read_text)
+
+
+def back_up(tree: Tree, main: str, number: int) -> None:
+    """Bring the data of the main instance to a standby one."""
+    backup = f"backup-{number}"
+    await_way(tree, main, number)
     tree.run(main, "export")
     tree.run(backup, "pull")
     tree.run(backup, "push")
@@ -127,6 +133,37 @@ def test_a_standby_instance_takes_over_with_the_data(request_instance: Callable[
         call(before["url"], before["password"].reveal(), "PING")
     tree.await_role("backup-1", "pull")
     until(lambda: tree.instance("standby-1").status == "green", lambda: tree.instance("standby-1"))
+
+
+def test_a_takeover_is_undone_and_the_standby_instance_gets_the_data_again(
+    request_instance: Callable[..., Any], master: Any
+) -> None:
+    parameters = {"backup-frequency": "@yearly"}
+    info = request_instance("undone", "resilient", parameters, timeout=180.0)
+    tree = Tree(master, info)
+    tree.call("SET", "kept", "first")
+    back_up(tree, "main", 1)
+    tree.run("standby-1", "takeover")
+    await_main(tree, "standby-1", "first")
+    tree.call("SET", "kept", "second")
+    tree.run("standby-1", "export")
+
+    folder = tree.folder("standby-1")
+    subprocess.run("rm srv/takeover.json; date > .allotment/process", shell=True, cwd=folder, check=True)
+    # Asked for by the instance alone it would come a minute after the takeover.
+    master.request(info.name, info.manifest, "resilient", {**parameters, "maxmemory": 300})
+    await_main(tree, "main", "first")
+    until(lambda: tree.instance("main").status == "green", lambda: tree.instance("main"))
+    (copy,) = folder.glob("srv/export/2*/files/dump.rdb")
+    assert b"second" in copy.read_bytes()
+
+    await_way(tree, "main", 1)
+    tree.run("backup-1", "pull")
+    tree.run("backup-1", "push")
+    restored = folder / "var/redis/appendonly.aof"
+    assert b"first" in restored.read_bytes()
+    assert not (folder / "var/redis/appendonlydir").exists()
+    assert tree.run("standby-1", "takeover").startswith("taken over at ")
 
 
 def test_the_next_one_takes_over_with_data_of_the_last_one_and_who_was_lost_goes(

@@ -43,5 +43,9 @@ def test_data_are_served_by_a_standby_instance_after_its_takeover(repository: Pa
         [sys.executable, "-c", call, *words], capture_output=True, text=True, timeout=390, env=environment, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for name in ("a_standby_instance_takes_over_with_the_data", "the_next_one_takes_over_with_data_of_the_last_one"):
+    for name in (
+        "a_standby_instance_takes_over_with_the_data",
+        "a_takeover_is_undone_and_the_standby_instance_gets_the_data_again",
+        "the_next_one_takes_over_with_data_of_the_last_one",
+    ):
         assert f"test.test_resilient test_{name}" in done.stdout
