@@ -28,7 +28,7 @@ _PERIODIC = re.compile(r'^APT::Periodic::Unattended-Upgrade "([^"]*)";', re.MULT
 class Options:
     tolerance_days: float = 7.0  # days that lists may be old, and security upgrades and restarts may be due
     unattended: bool = True  # the machine has to upgrade itself, by unattended-upgrades
-    timeout: float = 15.0  # seconds for apt to answer
+    timeout: float = 60.0  # seconds for apt to answer; the promise itself needs a timeout that is longer
 
     def __post_init__(self) -> None:
         check_above_zero(tolerance_days=self.tolerance_days, timeout=self.timeout)
@@ -38,7 +38,8 @@ class AuditUptodate(GenericPromise[Options]):
     """Passes while the lists of packages are recent, the machine upgrades itself and needs no restart for long.
 
     In operation it is also broken when security upgrades have been due for ``tolerance-days``, as far as this
-    promise's own past tells. Run it rarely: apt is asked what it would do, which takes a second.
+    promise's own past tells. Run it rarely, with a ``period`` of a day, say: apt is asked what it would do,
+    which takes seconds.
     """
 
     only = "anomaly"
