@@ -28,7 +28,8 @@ LATE: Final = PERIOD / 2  # seconds that a run may be late, on a machine that do
 GROWTH: Final = 20e6  # bytes
 KINDS: Final = {
     "hangs": ["sleep", "98.7"],
-    "crashes": ["sh", "-c", "kill -SEGV $PPID; sleep 1"],
+    # only the process of its own, which leads a session: that may have crashed already, and then its heir is the parent
+    "crashes": ["sh", "-c", '[ "$(cut -d " " -f 6 /proc/$PPID/stat)" = $PPID ] && kill -SEGV $PPID; sleep 1'],
     "prints": ["sh", "-c", "head -c 5000000 /dev/zero; head -c 5000000 /dev/zero >&2"],
     "forks": ["sh", "-c", "sleep 98.7 & setsid sleep 98.7 & exit 0"],
 }
