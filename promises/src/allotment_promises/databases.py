@@ -156,7 +156,7 @@ def _query_mariadb(options: ServerOptions, partition: Path, database: str, state
 @contextmanager
 def _mariadb(options: ServerOptions, partition: Path, database: str) -> Iterator[Any]:
     if options.socket is not None:
-        where: dict[str, Any] = {"unix_socket": str(partition / options.socket)}
+        where: dict[str, Any] = {"unix_socket": str(partition / options.socket), "ssl_disabled": True}
     else:
         where = {"host": options.host, "port": options.port or _PORTS["mariadb"]}
     if options.ca is not None:

@@ -214,7 +214,8 @@ def start_mariadb(server_folder: Path) -> Iterator[Callable[..., Server]]:
         pytest.skip("needs MariaDB")
     user = f"--user={pwd.getpwuid(os.getuid()).pw_name}"
     words = [install, "--no-defaults", f"--datadir={server_folder}/fresh", user, "--skip-test-db"]
-    words += ["--auth-root-authentication-method=normal"]
+    small = ("--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M")
+    words += ["--auth-root-authentication-method=normal", *small]
     subprocess.run(words, check=True, timeout=110, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     servers: list[Server] = []
 
@@ -222,7 +223,7 @@ def start_mariadb(server_folder: Path) -> Iterator[Callable[..., Server]]:
         folder = server_folder / name
         shutil.copytree(server_folder / "fresh", folder / "data")
         (folder / "first.sql").write_text("set password for root@localhost = password('planted');\n")
-        command = [daemon, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/socket", user]
+        command = [daemon, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/socket", user, *small]
         command += [f"--pid-file={folder}/pid", f"--init-file={folder}/first.sql", *options]
         servers.append(Server(command, folder, _accepts))
         return servers[-1]
@@ -255,3 +256,40 @@ def start_redis(server_folder: Path) -> Iterator[Callable[..., Server]]:
     yield start
     for server in servers:
         server.end()
+
+
+@pytest.fixture
+def copy_postgresql(postgresql_server: Path) -> Iterator[Callable[..., Path]]:
+    """Start a copy of the session's PostgreSQL, with further words for pg_basebackup, options, and files in its data.
+
+    Returns the folder of its socket.
+    """
+    pid = (postgresql_server / "data/postmaster.pid").read_text().split()[0]
+    programs = Path(f"/proc/{pid}/exe").readlink().parent
+    user = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    folders: list[Path] = []
+
+    def run(folder: Path, program: str, *words: str) -> None:
+        with (folder / "log").open("ab") as log:
+            command = [*user, str(programs / program), "-D", f"{folder}/data", *words]
+            subprocess.run(command, cwd=folder, stdout=log, stderr=log, check=True, timeout=100)
+
+    def start(*words: str, options: str = "-c listen_addresses=", files: dict[str, bytes] | None = None) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="a-"))  # short: it holds a unix socket
+        folders.append(folder)
+        if user:
+            shutil.chown(folder, "nobody", "nogroup")
+        run(folder, "pg_basebackup", "-h", str(postgresql_server), "-U", "test", "-c", "fast", "-X", "stream", *words)
+        for name, data in (files or {}).items():
+            (folder / "data" / name).write_bytes(data)
+            (folder / "data" / name).chmod(0o600)
+            if user:
+                shutil.chown(folder / "data" / name, "nobody", "nogroup")
+        run(folder, "pg_ctl", "-w", "-t", "60", "-o", f"-k {folder} -c max_connections=200 -F {options}", "start")
+        return folder
+
+    yield start
+    for folder in folders:
+        if (folder / "data/postmaster.pid").exists():
+            run(folder, "pg_ctl", "-w", "-m", "immediate", "stop")
+        shutil.rmtree(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from allotment.options import OptionProblem
 from allotment.secret import Secret
@@ -37,6 +38,22 @@ def test_it_asks_with_the_password_and_by_an_address(measure: Measure, start_red
     without = measure("check_redis", **where)
     assert (without.is_passed, without.message) == (False, f"127.0.0.1:{free_port}: Authentication required.")
     assert not measure("check_redis", **where, password="other").is_passed
+
+
+def test_it_asks_by_tls_that_is_verified(
+    measure: Measure, start_redis: Start, authority: trustme.CA, ca_file: Path, free_port: int, tmp_path: Path
+) -> None:
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    files = {"cert": tmp_path / "both.pem", "key": tmp_path / "both.pem", "ca-cert": ca_file}
+    words = [word for name, path in files.items() for word in (f"--tls-{name}-file", str(path))]
+    start_redis("--tls-port", str(free_port), "--bind", "127.0.0.1", "--tls-auth-clients", "no", *words)
+    where = {"host": "127.0.0.1", "port": free_port}
+    assert measure("check_redis", **where, ca=ca_file.name).is_passed
+    other = measure("check_redis", **where, ca="other.pem")
+    assert not other.is_passed
+    assert "certificate verify failed" in other.message
+    assert not measure("check_redis", **where).is_passed
 
 
 def test_the_role_counts(measure: Measure, start_redis: Start, free_port: int) -> None:

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replicas of real servers, which are stopped, paused and cut off from their primaries."""
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,34 +14,11 @@ Measure = Callable[..., Measurement]
 Eventually = Callable[[Callable[[], object]], None]
 
 
-@pytest.fixture
-def replica(postgresql_server: Path) -> Iterator[Path]:
-    """The folder of the socket of a PostgreSQL that follows the session's."""
-    pid = (postgresql_server / "data/postmaster.pid").read_text().split()[0]
-    programs = Path(f"/proc/{pid}/exe").readlink().parent
-    folder = Path(tempfile.mkdtemp(prefix="a-"))  # short: it holds a unix socket
-    user: list[str] = []
-    if os.geteuid() == 0:
-        user = ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
-        shutil.chown(folder, "nobody", "nogroup")
-
-    def run(program: str, *words: str) -> None:
-        with (folder / "log").open("ab") as log:
-            subprocess.run(
-                [*user, programs / program, *words], cwd=folder, stdout=log, stderr=log, check=True, timeout=100
-            )
-
-    data = str(folder / "data")
-    options = f"-k {folder} -c listen_addresses= -c max_connections=200 -F"
-    run("pg_basebackup", "-h", str(postgresql_server), "-U", "test", "-D", data, "-R", "-c", "fast", "-X", "stream")
-    run("pg_ctl", "-D", data, "-w", "-t", "60", "-o", options, "start")
-    yield folder
-    run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
-    shutil.rmtree(folder)
-
-
-def test_postgresql(measure: Measure, postgresql_server: Path, replica: Path, eventually: Eventually) -> None:
+def test_postgresql(
+    measure: Measure, postgresql_server: Path, copy_postgresql: Callable[..., Path], eventually: Eventually
+) -> None:
     psycopg = pytest.importorskip("psycopg")
+    replica = copy_postgresql("-R")
 
     def tell(server: Path, *statements: str) -> None:
         with psycopg.connect(host=str(server), user="test", dbname="postgres", autocommit=True) as connection:
@@ -104,7 +77,8 @@ def test_mariadb(measure: Measure, start_mariadb: Callable[..., Any], free_port:
     assert check().message == f"{replica} does not follow 127.0.0.1: Slave_SQL_Running is No"
     tell(replica, "stop slave", "change master to master_delay=0", "start slave")
     tell(primary, "create table slow.thing (number int)")
-    eventually(lambda: tell(replica, "show tables from slow like 'thing'"))
+    there = "select 1 from information_schema.tables where table_schema = 'slow' and table_name = 'thing'"
+    eventually(lambda: tell(replica, there))
     tell(replica, "drop table slow.thing")
     tell(primary, "insert into slow.thing values (1)")
     eventually(lambda: "Table 'slow.thing' doesn't exist" in check().message)

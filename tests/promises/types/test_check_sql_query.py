@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from allotment.options import OptionProblem
 from allotment.secret import Secret
@@ -97,6 +98,51 @@ def test_a_wrong_password_fails_and_is_not_told(measure: Callable[..., Measureme
     assert not measured.is_passed
     assert "Access denied" in measured.message
     assert "guessed" not in measured.message
+
+
+def test_postgresql_is_asked_by_tls_that_is_verified(
+    measure: Callable[..., Measurement],
+    copy_postgresql: Callable[..., Path],
+    authority: trustme.CA,
+    ca_file: Path,
+    free_port: int,
+) -> None:
+    leaf = authority.issue_cert("127.0.0.1")
+    files = {"server.crt": leaf.cert_chain_pems[0].bytes(), "server.key": leaf.private_key_pem.bytes()}
+    copy_postgresql(options=f"-c ssl=on -c listen_addresses=127.0.0.1 -p {free_port}", files=files)
+    where = {"server": "postgresql", "host": "127.0.0.1", "port": free_port, "user": "test", "database": "postgres"}
+    query = "select ssl from pg_stat_ssl where pid = pg_backend_pid()"
+    assert measure("check_sql_query", **where, query=query, ca=ca_file.name, expected="true").is_passed
+    assert_only_trusted_by_its_authority(measure, where, tmp_path=ca_file.parent)
+
+
+@pytest.mark.xdist_group("mariadb")
+def test_mariadb_is_asked_by_tls_that_is_verified(
+    measure: Callable[..., Measurement],
+    start_mariadb: Callable[..., Any],
+    authority: trustme.CA,
+    ca_file: Path,
+    free_port: int,
+    tmp_path: Path,
+) -> None:
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
+    tls = (f"--ssl-cert={tmp_path}/both.pem", f"--ssl-key={tmp_path}/both.pem")
+    folder = start_mariadb("tls", "--bind-address=127.0.0.1", f"--port={free_port}", *tls).folder
+    login = {"server": "mariadb", "user": "root", "password": Secret("planted")}
+    where = {**login, "host": "127.0.0.1", "port": free_port}
+    query = "select variable_value from information_schema.session_status where variable_name = 'ssl_version'"
+    assert measure("check_sql_query", **login, socket=folder / "socket", query=query).message.endswith("gives ")
+    assert measure("check_sql_query", **where, query=query, ca=ca_file.name, expected="TLSv1.3").is_passed
+    assert_only_trusted_by_its_authority(measure, where, tmp_path)
+
+
+def assert_only_trusted_by_its_authority(
+    measure: Callable[..., Measurement], where: dict[str, Any], tmp_path: Path
+) -> None:
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    other = measure("check_sql_query", **where, query="select 1", ca="other.pem")
+    assert not other.is_passed
+    assert "certificate verify failed" in other.message
 
 
 @pytest.mark.parametrize("server", ["postgresql", "mariadb"])
