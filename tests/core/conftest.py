@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: values of any message type, entry points that no distribution installed, plugins on PYTHONPATH."""
 
+import contextlib
 import dataclasses
 import enum
 import os
@@ -64,10 +65,11 @@ def _objects(cls: type) -> st.SearchStrategy[Any]:
     fields = {field.name: _values(hints[field.name]) for field in dataclasses.fields(cls)}
 
     def make(values: dict[str, Any]) -> Any:
-        try:
-            return cls(**values)
-        except ValueError:
-            return None
+        # The second try is for seconds, of which most messages refuse negative ones.
+        for given in (values, {key: abs(value) if type(value) is float else value for key, value in values.items()}):
+            with contextlib.suppress(ValueError):
+                return cls(**given)
+        return None
 
     return st.fixed_dictionaries(fields).map(make).filter(lambda made: made is not None)
 

@@ -11,7 +11,7 @@ from typing import Literal
 from allotment.atomic import read_limited
 from allotment.codec import loads
 from allotment.errors import AllotmentError
-from allotment.messages.promise import PromiseFile
+from allotment.messages.promise import Phase, PromiseFile
 from allotment_promises.modules import facts
 
 FOLDER = Path("etc/promise")
@@ -92,7 +92,7 @@ def _modules(partition: Path) -> Iterator[Promise]:
         if name.endswith(".py") and not name.startswith("__init__") and len(name) <= NAME_LIMIT and name.isprintable():
             path = partition / facts.FOLDER / name
             known = facts.read(partition, path)
-            file = PromiseFile("module", period=known.period, only=known.only, bang=known.bang)
+            file = PromiseFile("module", period=known.period, only=Phase(known.only), bang=known.bang)
             yield Promise(path.stem, path, file, "module")
 
 

@@ -3,8 +3,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from allotment.codec import Json, message
+
+
+class Phase(StrEnum):
+    """When promises are judged: right after a deployment, or in operation by their history."""
+
+    BOTH = ""
+    TEST = "test"
+    ANOMALY = "anomaly"
 
 
 @message("promise", format=1)
@@ -20,7 +29,7 @@ class PromiseFile:
     window: int = 0  # ... among this many newest ones; 0: as the promise type says
     over: float = 0.0  # ... that are not older than so many seconds; 0: as the promise type says
     jitter: float = 0.0  # seconds by which each run may come later than its time, at random
-    only: str = ""  # the one phase in which it runs, "test" or "anomaly"; empty: both
+    only: Phase = Phase.BOTH  # the one phase in which it runs, "test" or "anomaly"; empty: both
     bang: bool = False  # whether the instance is processed again when the promise breaks in operation
     after: tuple[str, ...] = ()  # promises of the partition that explain this one's failure when they fail too
 
@@ -29,5 +38,3 @@ class PromiseFile:
             raise ValueError("period and timeout are seconds above zero")
         if self.over < 0 or self.jitter < 0:
             raise ValueError("over and jitter are seconds, zero or above")
-        if self.only not in ("", "test", "anomaly"):
-            raise ValueError(f"only is {self.only!r}, not 'test', 'anomaly' or empty")

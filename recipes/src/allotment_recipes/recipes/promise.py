@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from allotment.codec import dumps
-from allotment.messages.promise import PromiseFile
+from allotment.messages.promise import Phase, PromiseFile
 from allotment.options import Lines, Mode, OptionProblem, Words, check_one_given, rest
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.python_programs import base_python
@@ -126,7 +126,7 @@ class Recipe(GenericBaseRecipe[Options]):
                 window=window,
                 over=options.over,
                 jitter=options.jitter,
-                only=options.only,
+                only=Phase(options.only),
                 bang=options.bang or bang,
                 after=tuple(options.after),
             )
