@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from allotment.errors import AllotmentError
-from allotment_node.silences import Silences, matches
+from allotment_node.silences import Silences, matches, silence_of
 
 
 class Clock:
@@ -64,7 +64,9 @@ def test_a_pattern_means_promises(pattern: str, partition: str, promise: str, is
 def test_of_several_silences_the_one_that_ends_last_is_told(silences: Silences) -> None:
     silences.add("page", "short", 1100.0, "ada")
     longer = silences.add("part0/*", "long", 1200.0, "bruno")
-    assert silences.find("part0", "page") == longer
+    assert silence_of(silences.known(), "part0", "page") == longer
+    assert silence_of(silences.known(), "part0", "other") is not None
+    assert silence_of(silences.known(), "part1", "other") is None
     assert [item.reason for item in silences.active()] == ["short", "long"]
 
 

@@ -70,7 +70,7 @@ class Agent:
         )
         self.silences = Silences(folder.silences)
         self.monitor = Monitor(
-            folder.root / config.monitor_folder, config.name, config.masters[0], self._observed, self.silences.find
+            folder.root / config.monitor_folder, config.name, config.masters[0], self._observed, self.silences.known
         )
         self.watch = PromiseWatch(
             folder.partition,

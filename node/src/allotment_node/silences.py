@@ -71,16 +71,19 @@ class Silences:
         """Return the silences that hold now, the one that ends first first; raises an error for a broken file."""
         return sorted(self._active(self._read()), key=lambda item: item.until)
 
-    def find(self, partition: str, promise: str) -> Silence | None:
-        """Return the silence of a promise that ends last, None when there is none.
+    def known(self) -> list[Silence]:
+        """Return the silences that hold now, for the agent: the file is read only when it has changed.
 
-        For the agent: reads the file only when it has changed, and a broken file silences nothing.
+        A broken file silences nothing, and the log says so once.
         """
-        found = [item for item in self._active(self._current()) if matches(item.promise, partition, promise)]
-        return max(found, key=lambda item: item.until, default=None)
+        return self._active(self._current())
+
+    def find(self, partition: str, promise: str) -> Silence | None:
+        """Return the silence of a promise that ends last, None when there is none; see :meth:`known`."""
+        return silence_of(self.known(), partition, promise)
 
     def is_silenced(self, partition: str, promise: str) -> bool:
-        """Whether a promise is silenced now; see :meth:`find`."""
+        """Whether a promise is silenced now."""
         return self.find(partition, promise) is not None
 
     def _active(self, silences: Iterable[Silence]) -> list[Silence]:
@@ -120,6 +123,12 @@ class Silences:
 def matches(pattern: str, partition: str, promise: str) -> bool:
     """Whether a pattern, ``name`` or ``partition/name`` with ``*`` and ``?``, means a promise of a partition."""
     return fnmatch.fnmatchcase(f"{partition}/{promise}" if "/" in pattern else promise, pattern)
+
+
+def silence_of(silences: Iterable[Silence], partition: str, promise: str) -> Silence | None:
+    """Return the one of ``silences`` that silences a promise longest; None when there is none."""
+    found = [item for item in silences if matches(item.promise, partition, promise)]
+    return max(found, key=lambda item: item.until, default=None)
 
 
 def _check(silence: Silence) -> None:

@@ -37,7 +37,7 @@ class Node:
             "node-1",
             "https://m.example/",
             lambda: [self.instance],
-            lambda partition, name: self.silences.get(name),
+            lambda: list(self.silences.values()),
             lambda: self.now,
         )
 

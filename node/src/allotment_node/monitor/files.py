@@ -16,6 +16,7 @@ from allotment.messages.silences import Silence
 from allotment_node.clock import elapsed
 from allotment_node.monitor import feeds, prometheus
 from allotment_node.promises import Result
+from allotment_node.silences import silence_of
 
 JSON: Final = "promises.json"
 PROMETHEUS: Final = "promises.prom"
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 class Monitor:
     """Collects what promises measured, and writes the files when :meth:`look` finds that something has changed.
 
-    ``observed`` returns the started instances as the node sees them. Threads may call :meth:`ran` at any time;
-    one thread looks, every few seconds.
+    ``observed`` returns the started instances as the node sees them, ``silences`` those that hold. Threads may call
+    :meth:`ran` at any time; one thread looks, every few seconds.
     """
 
     def __init__(
@@ -39,14 +40,14 @@ class Monitor:
         node: str,
         link: str,
         observed: Callable[[], Sequence[ObservedInstance]],
-        find_silence: Callable[[str, str], Silence | None],
+        silences: Callable[[], Sequence[Silence]],
         clock: Callable[[], float] = elapsed,
     ) -> None:
         self.folder = folder
         self._node = node
         self._link = link  # of the feed: a page for people
         self._observed = observed
-        self._find_silence = find_silence
+        self._silences = silences
         self._clock = clock
         self._lock = threading.Lock()
         self._runs: dict[str, dict[str, Result]] = {}  # partition -> promise -> newest run
@@ -64,12 +65,7 @@ class Monitor:
     def look(self) -> None:
         """Write the files if a status, a silence, or for some time a number has changed; a full disk is only logged."""
         instances = self._observed()
-        silences = {
-            (item.partition, promise.name): silence
-            for item in instances
-            for promise in item.promises
-            if (silence := self._find_silence(item.partition, promise.name)) is not None
-        }
+        silences = self._silenced(instances)
         now = self._clock()
         seen = (instances, silences)
         if seen == self._seen and not (self._has_new_runs and now >= self._next):
@@ -86,6 +82,13 @@ class Monitor:
         self._seen = seen
         self._write()
         self._next = now + max(_PAUSE, _SHARE * (self._clock() - now))
+
+    def _silenced(self, instances: Sequence[ObservedInstance]) -> dict[tuple[str, str], Silence]:
+        known = self._silences()
+        if not known:
+            return {}
+        names = ((item.partition, promise.name) for item in instances for promise in item.promises)
+        return {key: found for key in names if (found := silence_of(known, *key)) is not None}
 
     def _write(self) -> None:
         try:
