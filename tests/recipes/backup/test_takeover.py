@@ -91,6 +91,23 @@ def test_whoever_undoes_it_has_to_restore_before_it_is_done_again(make_recipe: M
     assert take_over(tmp_path).returncode == 0
 
 
+def test_on_a_full_disk_nothing_happens_and_it_is_done_later(
+    make_recipe: Make, tmp_path: Path, make_small_disk: Callable[[Path, str], Any]
+) -> None:
+    disk = make_small_disk(tmp_path / "disk", "1m")
+    make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import", "takeover-file": "disk/over"}).install()
+    restore(tmp_path)
+    disk.fill()
+    words = [*disk.inside, tmp_path / "bin/part"]
+    full = subprocess.run(words, capture_output=True, text=True, check=False)
+    problem = "the instance's disk: No space left on device"
+    assert (full.returncode, full.stderr) == (1, f"error: {problem}. Mend that and try again.\n")
+    disk.relieve()
+    assert not list(disk.outside.iterdir())
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_only_the_instance_s_user_takes_over(make_recipe: Make, tmp_path: Path) -> None:
     make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import"}).install()
     restore(tmp_path)

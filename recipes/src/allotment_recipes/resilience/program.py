@@ -40,8 +40,12 @@ def finish(work: Callable[[], None]) -> int:
     except Busy as busy:
         sys.stderr.write(f"another one is at work, and holds {busy}. Wait until it has ended, and try again.\n")
         return BUSY
-    except (AllotmentError, OSError) as error:
+    except AllotmentError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 1
+    except OSError as error:  # who writes to a full disk is told no name
+        where = error.filename or "the instance's disk"
+        sys.stderr.write(f"error: {where}: {error.strerror or error}. Mend that and try again.\n")
         return 1
     return 0
 
