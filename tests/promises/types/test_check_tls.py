@@ -7,6 +7,15 @@ from pathlib import Path
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from allotment_promises import Measurement
 
@@ -41,7 +50,7 @@ def test_a_good_certificate_passes(
     port = serve_certificate(authority.issue_cert("127.0.0.1", "web.example", not_after=now + 20 * DAY))
     measured = check(measure, port, ca_file)
     assert measured.is_passed
-    assert measured.message.startswith(f"127.0.0.1:{port} speaks TLSv1.3; its certificate is valid until ")
+    assert measured.message.startswith(f"127.0.0.1:{port} speaks TLSv1.3; its certificates are valid until ")
     assert measured.metrics["expires_in"].value == pytest.approx(20 * 86400, abs=600)
     assert check(measure, port, ca_file, server_name="web.example").is_passed
     soon = check(measure, port, ca_file, certificate_expiration_days=30)
@@ -81,6 +90,46 @@ def test_the_chain_must_lead_to_a_trusted_authority(
     assert not check(measure, port, None).is_passed
     stranger = serve_certificate(trustme.CA().issue_cert("127.0.0.1"))
     assert not check(measure, stranger, ca_file).is_passed
+
+
+def test_each_certificate_up_to_the_authority_counts(
+    measure: Measure, serve: Callable[..., str], authority: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    between = short_lived_authority(authority, 5)
+    leaf = between.issue_cert("127.0.0.1")
+    chain = (leaf.private_key_and_cert_chain_pem, between.cert_pem)
+    (tmp_path / "chain.pem").write_bytes(b"".join(item.bytes() for item in chain))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.pem")
+    port = int(serve({}, context).rpartition(":")[2])
+    soon = check(measure, port, ca_file)
+    assert (soon.is_passed, soon.message) == (
+        False,
+        f"127.0.0.1:{port}: CN=between expires in 5.0 days, expected at least 15",
+    )
+    assert check(measure, port, ca_file, certificate_expiration_days=4).is_passed
+
+
+def short_lived_authority(authority: trustme.CA, days: float) -> trustme.CA:
+    """Return an authority that another one vouches for, for so many days only."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    signer = load_pem_private_key(authority.private_key_pem.bytes(), None)
+    issuer = x509.load_pem_x509_certificate(authority.cert_pem.bytes())
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "between")]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + days * DAY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(signer, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return trustme.CA.from_pem(made.public_bytes(Encoding.PEM), private)
 
 
 def test_a_server_without_tls_or_none_at_all_fails(

@@ -3,6 +3,7 @@
 
 import socket
 import ssl
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement, Metric
 from allotment_promises.web import tls_context
 
+_DER = 2  # ENCODING_DER of Python's own module _ssl
+
 
 @dataclass(frozen=True)
 class Options:
@@ -22,7 +25,7 @@ class Options:
     port: int = 443  # TCP port on which TLS begins at once
     server_name: str = ""  # name or IP address that the certificate must be of; default: host
     ca: Path | None = None  # file of certificates to trust instead of the system's, relative to the partition
-    certificate_expiration_days: float = 15.0  # the certificate must be valid for so many days yet
+    certificate_expiration_days: float = 15.0  # each certificate must be valid for so many days yet
     timeout: float = 5.0  # seconds
 
     def __post_init__(self) -> None:
@@ -33,9 +36,9 @@ class Options:
 class CheckTls(GenericPromise[Options]):
     """Passes when ``host:port`` speaks TLS with a certificate of ``server-name`` that a trusted authority signed.
 
-    The whole chain must be valid now, and the server's own certificate for ``certificate-expiration-days`` more.
+    The whole chain, up to the authority's own certificate, must be valid for ``certificate-expiration-days`` more.
 
-    Metrics: ``seconds`` until TLS was spoken, ``expires_in``, seconds until the certificate expires.
+    Metrics: ``seconds`` until TLS was spoken, ``expires_in``, seconds until the first of them expires.
     """
 
     layer = Layer.PROTOCOL
@@ -46,25 +49,33 @@ class CheckTls(GenericPromise[Options]):
     def sense(self) -> Measurement:
         place, started = self.target(), time.monotonic()
         try:
-            certificate, version = self._greet()
+            chain, version = self._greet()
         except ssl.SSLCertVerificationError as error:
             return Measurement.failed(f"{place}: {error.verify_message.rstrip('.')}")
         except (OSError, ValueError) as error:  # ValueError: an impossible name; a certificate that can't be parsed
             return Measurement.failed(f"{place}: {error}")
+        first = min(chain, key=seconds_left)
         metrics = {
             "seconds": Metric(time.monotonic() - started, "s"),
-            "expires_in": Metric(seconds_left(certificate), "s"),
+            "expires_in": Metric(seconds_left(first), "s"),
         }
-        problem = validity_problem(certificate, self.options.certificate_expiration_days)
+        problem = validity_problem(first, self.options.certificate_expiration_days)
         if problem:
             return Measurement.failed(f"{place}: {problem}", **metrics)
-        until = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
-        return Measurement.passed(f"{place} speaks {version}; its certificate is valid until {until}", **metrics)
+        until = f"{first.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+        return Measurement.passed(f"{place} speaks {version}; its certificates are valid until {until}", **metrics)
 
-    def _greet(self) -> tuple[x509.Certificate, str]:
-        """Return the server's certificate, which is verified, and the version of TLS."""
+    def _greet(self) -> tuple[list[x509.Certificate], str]:
+        """Return the certificates from the server's to the authority's, verified, and the version of TLS."""
         options = self.options
         context = tls_context(True, None if options.ca is None else self.partition / options.ca)
         with socket.create_connection((options.host, options.port), options.timeout) as connection:
             with context.wrap_socket(connection, server_hostname=options.server_name or options.host) as secured:
-                return x509.load_der_x509_certificate(secured.getpeercert(True) or b""), str(secured.version())
+                return [x509.load_der_x509_certificate(data) for data in _chain(secured)], str(secured.version())
+
+
+def _chain(secured: ssl.SSLSocket) -> list[bytes]:
+    """Return the verified certificates; before Python 3.13 only the object inside tells them."""
+    if sys.version_info >= (3, 13):
+        return secured.get_verified_chain()
+    return [item.public_bytes(_DER) for item in secured._sslobj.get_verified_chain()]  # type: ignore[attr-defined]
