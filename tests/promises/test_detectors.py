@@ -71,10 +71,10 @@ def test_forecast_looks_no_further_than_told_and_only_ahead() -> None:
 def test_forecast_believes_no_trend_that_chance_makes() -> None:
     chance = random.Random(3)
     alarms = 0
-    for _ in range(200):
+    for _ in range(500):
         points = [(at * 60.0, 50 + chance.gauss(0, 1)) for at in range(60)]
         alarms += forecast(points, 100.0, 1000 * DAY) is not None or forecast(points, 0.0, 1000 * DAY) is not None
-    assert alarms <= 20, "at most about one in twenty shows a trend, and a weak one"
+    assert alarms <= 2, "who looks each minute sees thousands of such series a week"
 
 
 def test_forecast_does_not_conclude_days_from_minutes() -> None:

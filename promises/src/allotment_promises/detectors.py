@@ -12,6 +12,7 @@ from allotment_promises.measurement import Measurement
 Points = Sequence[tuple[float, float]]  # (UTC epoch in seconds, value), oldest first
 _FEWEST = 8  # points; fewer show no trend and no habit
 _MOST = 150  # points of which each pair is looked at; of more, medians of neighbours are taken
+_CHANCE = 3.29  # standard deviations: chance goes beyond in 1 of 1,000
 _FAR = 10.0  # a trend is not believed for more than so many times the time in which it was seen
 
 
@@ -51,7 +52,7 @@ def forecast(series: Points, limit: float, horizon: float) -> float | None:
 
     The trend is the median of the slopes between all pairs of points, which up to 29 % of wild values do not bend
     (P. K. Sen, "Estimates of the regression coefficient based on Kendall's tau", J. Am. Stat. Assoc. 63, 1968). One
-    that chance would give in more than 5 % of such series is none (H. B. Mann, "Nonparametric tests against trend",
+    that chance would give in more than 1 of 1,000 such series is none (H. B. Mann, "Nonparametric tests against trend",
     Econometrica 13, 1945), nor is it believed for more than ten times the time in which it was seen.
     """
     found = [(at, value) for at, value in series if math.isfinite(value)]
@@ -64,7 +65,7 @@ def forecast(series: Points, limit: float, horizon: float) -> float | None:
     ]
     count = len(points)
     rises = sum((slope > 0) - (slope < 0) for slope in slopes)
-    if abs(rises) <= 1.96 * math.sqrt(count * (count - 1) * (2 * count + 5) / 18):
+    if abs(rises) <= _CHANCE * math.sqrt(count * (count - 1) * (2 * count + 5) / 18):
         return None
     slope = statistics.median(slopes)
     level = statistics.median(value + slope * (newest - at) for at, value in points)
