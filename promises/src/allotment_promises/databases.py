@@ -51,6 +51,10 @@ class ServerOptions:
         if self.socket is not None and (self.port is not None or self.ca is not None):
             raise OptionProblem("socket, port, ca", "a unix socket has neither port nor TLS", "Remove them")
 
+    def target(self, kind: str, partition: Path) -> str:
+        """Return ``host:port`` or the unix socket's whole path; see GenericPromise.target."""
+        return self.place(kind) if self.socket is None else str(partition / self.socket)
+
     def place(self, kind: str) -> str:
         """Return ``host:port`` or the unix socket, for people."""
         return str(self.socket) if self.socket is not None else f"{self.host}:{self.port or _PORTS[kind]}"

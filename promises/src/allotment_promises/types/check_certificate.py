@@ -29,7 +29,7 @@ class CheckCertificate(GenericPromise[Options]):
     layer = Layer.PROCESS
 
     def target(self) -> str:
-        return str(self.options.certificate)
+        return str(self.partition / self.options.certificate)
 
     def sense(self) -> Measurement:
         name = self.options.certificate

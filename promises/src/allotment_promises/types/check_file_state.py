@@ -25,7 +25,7 @@ class CheckFileState(GenericPromise[Options]):
     layer = Layer.PROCESS
 
     def target(self) -> str:
-        return str(self.options.filename)
+        return str(self.partition / self.options.filename)
 
     def sense(self) -> Measurement:
         expected = self.options.state

@@ -46,7 +46,9 @@ class CheckQueueLength(GenericPromise[Options]):
     """
 
     def target(self) -> str:
-        return str(self.options.folder or self.options.place("redis"))
+        if self.options.folder is not None:
+            return str(self.partition / self.options.folder)
+        return self.options.target("redis", self.partition)
 
     def sense(self) -> Measurement:
         options = self.options
@@ -64,7 +66,7 @@ class CheckQueueLength(GenericPromise[Options]):
 
     def _in_redis(self) -> Measurement:
         options = self.options
-        where = f"{options.key} of {self.target()}"
+        where = f"{options.key} of {options.place('redis')}"
         try:
             with redis_client(options, self.partition) as client:
                 kind = client.type(options.key)

@@ -31,10 +31,10 @@ class CheckRedis(GenericPromise[Options]):
     layer = Layer.PROTOCOL
 
     def target(self) -> str:
-        return self.options.place("redis")
+        return self.options.target("redis", self.partition)
 
     def sense(self) -> Measurement:
-        place, started = self.target(), time.monotonic()
+        place, started = self.options.place("redis"), time.monotonic()
         try:
             with redis_client(self.options, self.partition) as client:
                 client.ping()

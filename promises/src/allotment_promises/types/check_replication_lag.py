@@ -51,10 +51,10 @@ class CheckReplicationLag(GenericPromise[Options]):
     layer = Layer.PROTOCOL
 
     def target(self) -> str:
-        return self.options.place(self.options.server)
+        return self.options.target(self.options.server, self.partition)
 
     def sense(self) -> Measurement:
-        place, maximum = self.target(), self.options.maximum
+        place, maximum = self.options.place(self.options.server), self.options.maximum
         looks = {"postgresql": self._postgresql, "mariadb": self._mariadb, "redis": self._redis}
         try:
             found = looks[self.options.server]()

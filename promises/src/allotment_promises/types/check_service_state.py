@@ -41,11 +41,11 @@ class CheckServiceState(GenericPromise[Options]):
     layer = Layer.PROCESS
 
     def target(self) -> str:
-        return str(self.options.run_directory / self.options.service)
+        return str(self.partition / self.options.run_directory / self.options.service)
 
     def sense(self) -> Measurement:
         options = self.options
-        pid = _services(int(time.monotonic())).get(str(self.partition / options.run_directory / options.service))
+        pid = _services(int(time.monotonic())).get(self.target())
         started = None
         if pid is not None:
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended meanwhile

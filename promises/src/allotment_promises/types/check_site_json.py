@@ -60,7 +60,7 @@ class CheckSiteJson(GenericPromise[Options]):
     """
 
     def target(self) -> str:
-        return place(self.options.url) if self.options.url else str(self.options.json_file)
+        return place(self.options.url) if self.options.url else str(self.partition / self.options.json_file)
 
     def sense(self) -> Measurement:
         options = self.options

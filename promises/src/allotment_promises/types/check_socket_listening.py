@@ -43,18 +43,24 @@ class CheckSocketListening(GenericPromise[Options]):
     layer = Layer.PORT
 
     def target(self) -> str:
-        if self.options.pathname is None:
-            return f"{self.options.host}:{self.options.port}"
-        return f"{'@' if self.options.abstract else ''}{self.options.pathname}"
+        if self.options.pathname is None or self.options.abstract:
+            return self._place()
+        return str(self.partition / self.options.pathname)
 
     def sense(self) -> Measurement:
-        place = self.target()
+        place = self._place()
         started = time.monotonic()
         try:
             self._connect()
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name with an empty or too long label
             return Measurement.failed(f"{place}: {error}")
         return Measurement.passed(f"{place} accepts connections", seconds=Metric(time.monotonic() - started, "s"))
+
+    def _place(self) -> str:
+        """Return what is asked, for people."""
+        if self.options.pathname is None:
+            return f"{self.options.host}:{self.options.port}"
+        return f"{'@' if self.options.abstract else ''}{self.options.pathname}"
 
     def _connect(self) -> None:
         options = self.options

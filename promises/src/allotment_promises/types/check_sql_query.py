@@ -56,10 +56,12 @@ class CheckSqlQuery(GenericPromise[Options]):
     layer = Layer.PROTOCOL
 
     def target(self) -> str:
-        return str(self.options.file or self.options.place(self.options.server))
+        if self.options.file is not None:
+            return str(self.partition / self.options.file)
+        return self.options.target(self.options.server, self.partition)
 
     def sense(self) -> Measurement:
-        place, started = self.target(), time.monotonic()
+        place, started = str(self.options.file or self.options.place(self.options.server)), time.monotonic()
         try:
             rows = self._ask()
         except DatabaseProblem as error:

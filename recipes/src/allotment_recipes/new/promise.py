@@ -54,7 +54,7 @@ class <<class>>(GenericPromise[Options]):
     layer = Layer.PROCESS
 
     def target(self) -> str:
-        return str(self.options.filename)
+        return str(self.partition / self.options.filename)
 
     def sense(self) -> Measurement:
         try:
