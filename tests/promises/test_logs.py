@@ -3,6 +3,8 @@ import bz2
 import gzip
 import lzma
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -123,6 +125,30 @@ def test_file_that_is_being_packed_counts_once(tmp_path: Path) -> None:
     assert [line[-1] for line in LogLines(tmp_path / "log", time.time() - 60)] == ["a"], "just rotated: no new one yet"
     os.link(tmp_path / "log.1", tmp_path / "log")
     assert [line[-1] for line in LogLines(tmp_path / "log", time.time() - 60)] == ["a"], "renamed while it was read"
+
+
+WRITER = """
+import logging, logging.handlers
+handler = logging.handlers.RotatingFileHandler("log", maxBytes=5_000, backupCount=900)
+handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+logger = logging.Logger("writer")
+logger.addHandler(handler)
+logger.info("-1")
+print(flush=True)
+for number in range(3_000):
+    logger.info(number)
+"""
+
+
+def test_no_line_is_read_twice_while_a_process_writes_and_rotates(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER], cwd=tmp_path, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()  # the log is there
+        while writer.poll() is None:
+            found = [line.rpartition(" ")[2] for line in LogLines(tmp_path / "log", time.time() - 3600)]
+            assert len(found) == len(set(found))
+    found = [line.rpartition(" ")[2] for line in LogLines(tmp_path / "log", time.time() - 3600)]
+    assert sorted(map(int, found)) == list(range(-1, 3_000))
 
 
 def test_log_that_is_too_long_is_cut(tmp_path: Path) -> None:
