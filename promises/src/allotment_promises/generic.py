@@ -56,7 +56,7 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
         self.over = over or self.over
 
     def target(self) -> str:
-        """Return what is looked at, as ``host:port``, a whole path or a host; promises of one target explain each other."""
+        """Return what is looked at: ``host:port``, a whole path, a host; promises of one target explain each other."""
         return ""
 
     @abc.abstractmethod
