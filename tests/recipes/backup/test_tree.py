@@ -149,6 +149,17 @@ def test_a_takeover_changes_who_is_what(root: Make, partition: Any) -> None:
     assert partition.published.values == {"url": "http://standby-1/", "main": "standby-1"}
 
 
+def test_who_was_lost_and_made_anew_is_a_standby_instance_of_who_took_its_place(root: Make) -> None:
+    last = member("standby-2", "2026-11-24T10:30:00Z", "g", "standby-1")
+    assert roles(root(answers(2, standby_2=last), 2)) == {
+        "main": "superseded",
+        "standby-1": "standby",
+        "standby-2": "main",
+        "backup-1": "pull-and-push",
+        "backup-2": "pull",
+    }
+
+
 def test_who_serves_stays_when_fewer_standbys_are_wanted_and_who_was_lost_can_go(root: Make) -> None:
     over = member("standby-2", "2026-11-23T10:30:00Z", "g", "main")
     given = answers(2, standby_2=over)
@@ -197,7 +208,8 @@ def test_a_secret_parameter_goes_on_as_one(partition: Any) -> None:
         ({"a": ("2", "main"), "b": ("1", "main")}, ("main",), "main b"),
         ({"a": ("3", "main"), "b": ("2", "x")}, ("main", "x"), "main b"),
         ({"a": ("1", "main"), "b": ("2", "a"), "c": ("3", "b")}, (), "main a b c"),
-        ({"b": ("2", "a")}, (), "main"),
+        ({"b": ("2", "a")}, (), "main b"),
+        ({"b": ("2", "")}, (), "main"),
         ({"b": ("2", "a")}, ("main", "a"), "main b"),
         ({"a": ("1", "a"), "main": ("1", "main")}, (), "main"),
     ],
