@@ -14,9 +14,9 @@ FIRST: Final = "main"  # name of the instance that is the main one before any ta
 def line(takeovers: Mapping[str, Takeover], dismissed: Collection[str] = ()) -> list[str]:
     """Return the names of all that were the main instance, in their order; the last is it now.
 
-    A place is taken once: of several that took the same one's, the earliest counts. Whose takeover nobody tells any more,
-    because it was dismissed or its partition was lost, took a place as well: who follows it follows the last that is
-    known.
+    A place is taken once: of several that took the same one's, the earliest counts. One whose takeover nobody tells any
+    more, because it was dismissed or its partition was lost, took a place as well: who follows it follows the last that
+    is known.
     """
     found = [FIRST]
     left = {name: takeover for name, takeover in takeovers.items() if name not in (FIRST, *dismissed)}
