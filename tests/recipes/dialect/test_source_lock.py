@@ -228,7 +228,7 @@ CLONE = """\
     recipe = slapos.recipe.build:gitclone
     repository = {repository}
     revision = {revision}
-    location = ${{buildout:directory}}/work/tree
+    location = ${{buildout:directory}}/copies/tree
     """
 
 
@@ -269,8 +269,8 @@ def test_a_commit_may_be_named_as_git_describes_it(release: Any, repository: Pat
     lock(release)
     assert lines(release)[1:] == [line], "what was recorded stays"
     release.run_twice()
-    assert release.text("work/tree/file") == text
-    assert (release.folder / "work/tree").is_symlink()
+    assert release.text("copies/tree/file") == text
+    assert (release.folder / "copies/tree").is_symlink()
 
 
 @pytest.mark.parametrize(
