@@ -103,14 +103,38 @@ def options_table(options: Iterable[OptionDescription]) -> str:
     return table(("option", "type", "default", ""), rows) if rows else "No options.\n"
 
 
-def types_page(title: str, intro: str, hook: str, example: Callable[[Any], str]) -> str:
-    """One section for each promise type, with its options."""
-    page = [HEAD, f"# {title}\n", intro, "\n"]
-    for found in contributed(hook):
+def promises_page() -> str:
+    """One section for each promise type, with a section of a profile that uses it, and its options."""
+    intro = (
+        "`promise = TYPE` in a section of [`recipe = allotment.recipes:promise`](recipes/promise.md), and `type` of a"
+        " [promise file](formats.md#promise), name one of these. What the tables have is written `config-<option>` in a"
+        " profile. Relative paths start at the partition. [Write a promise](../../howto/write-a-promise.md) tells of"
+        " `period`, `failures` and other options that all have, and of executables in `etc/promise`."
+    )
+    page = [HEAD, "# Promises\n", intro, "\n"]
+    examples = promise_examples()
+    for found in contributed("allotment_promise_types"):
         target = load(found.item.target)
-        page += [f"## {found.item.name}\n", text_of(target), "\n", f"`{example(found.item)}`, {origin(found)}\n"]
+        page += [f"## {found.item.name}\n", text_of(target), "\n", f"{counting(target)} {origin(found)}.\n"]
+        page += [f"```ini\n{examples[found.item.name]}\n```\n"] if found.item.name in examples else []
         page += [options_table(described(target))]
     return "\n".join(page)
+
+
+def promise_examples() -> dict[str, str]:
+    """Return the text of a section for each promise type of ours, by its name."""
+    sections = re.split(r"\n+(?=\[)", (EXAMPLES / "promises.cfg").read_text().rstrip())
+    found = ((re.search(r"^promise = (\S+)$", section, re.MULTILINE), section) for section in sections)
+    return {match[1]: section for match, section in found if match}
+
+
+def counting(target: Any) -> str:
+    """Say in which phases a promise type runs, and when it is broken."""
+    if target.only == "test":
+        return "It runs after a deployment only;"
+    where = "It runs in operation only, where" if target.only else "In operation"
+    runs = f"{target.failures} of {target.window} runs" if target.window > 1 else "one run"
+    return f"{where} it is broken when {runs} failed;"
 
 
 def contributed(hook: str) -> list[Contribution]:
@@ -208,11 +232,6 @@ def aliases_page() -> str:
         for name, instead in names.items()
     ]
     return "\n".join([*page, table(("recipe there", "instead"), rows)])
-
-
-def promises_page() -> str:
-    intro = "The `type` of a [promise file](formats.md#promise) names one; any executable in `etc/promise` is one too."
-    return types_page("Promises", intro, "allotment_promise_types", lambda item: f'"type": "{item.name}"')
 
 
 def commands_page() -> str:

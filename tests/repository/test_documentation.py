@@ -12,7 +12,10 @@ import pytest
 
 from allotment import codec, hookspecs
 from allotment.commands.plugins import describe_all
+from allotment.options import options_of, parse_options
+from allotment.plugins import load, plugins
 from allotment_recipes import aliases
+from allotment_recipes.commands.lint import check
 
 WORDS = """section option part recipe profile component software_release node partition instance shared_instance
 instance_tree promise sense test anomaly bang supply request desired_state observed_state reconcile store source_cache
@@ -62,6 +65,20 @@ def test_the_page_of_a_recipe_has_all_that_its_user_asks(generate: ModuleType) -
     assert "```{literalinclude} ../../examples/password.cfg" in page
     assert re.search(r"Other sections may read .*`password`", page)
     assert "`slapos.cookbook:generate.password`" in page
+
+
+def test_every_promise_type_is_shown_in_a_section_that_is_right(generate: ModuleType) -> None:
+    examples, page = generate.promise_examples(), generate.promises_page()
+    types = {item.name: load(item.target) for item in plugins().items("allotment_promise_types")}
+    ours = {name: target for name, target in types.items() if target.__module__.startswith("allotment_promises.")}
+    assert set(examples) == set(ours)
+    assert check([generate.EXAMPLES / "promises.cfg"], frozenset(), None) == []
+    for name, target in ours.items():
+        assert f"```ini\n{examples[name]}\n```" in page
+        given = dict(re.findall(r"^config-(\S+) = (.*)$", examples[name], re.MULTILINE))
+        parse_options(options_of(target), given)
+    assert "It runs in operation only, where it is broken when one run failed" in page
+    assert "In operation it is broken when 2 of 3 runs failed" in page
 
 
 def test_the_schemas_of_sections_find_a_mistake(generate: ModuleType) -> None:
