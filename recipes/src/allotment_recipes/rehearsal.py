@@ -13,6 +13,7 @@ from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests, InstanceState
 from allotment_recipes import installed_parts
+from allotment_recipes.compiled_part import compiler
 from allotment_recipes.context import RunContext
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal
@@ -100,9 +101,12 @@ def _rehearse_instance() -> None:
 
 def _rehearse_build() -> None:
     buildout = _buildout(RunContext(_ROOT, Journal(immediate=False), _ROOT, Tokens(b"")), _SOFTWARE)
-    buildout.prepare_parts()
-    for part in buildout._parts:
-        buildout.part_hash(part)
+    try:
+        buildout.prepare_parts()
+        for part in buildout._parts:
+            buildout.part_hash(part)
+    finally:
+        compiler.cache_clear()  # it may be another one when the run comes
 
 
 def _buildout(run: RunContext, profile: bytes) -> Buildout:

@@ -205,7 +205,10 @@ def _wait(parent: int, requests: int, results: int, is_spare: bool) -> NoReturn:
         os.umask(0o022)
         sys.argv[:] = ["buildout"]
         if is_spare:
-            rehearse()
+            try:
+                rehearse()
+            except Exception:  # the run only takes longer; it may have been given to us already
+                sys.excepthook(*sys.exc_info())
             gc.collect()
             gc.freeze()
         gc.set_threshold(_GARBAGE)
