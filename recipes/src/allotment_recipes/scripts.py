@@ -62,7 +62,7 @@ def read_environment(recipe: GenericBaseRecipe[Any], text: str, option: str = "e
     name = text.strip()
     if not name or "=" in name:
         found = read_variables(name, option)
-        _refuse_lines_of_values(recipe, text, option)
+        refuse_lines_of_values(recipe, option, text, "Put it into a section, and name that here")
     else:
         found = _variables_of_section(recipe, name, option)
     for variable, value in found.items():
@@ -86,12 +86,12 @@ def _variables_of_section(recipe: GenericBaseRecipe[Any], name: str, option: str
     return found
 
 
-def _refuse_lines_of_values(recipe: GenericBaseRecipe[Any], text: str, option: str) -> None:
+def refuse_lines_of_values(recipe: GenericBaseRecipe[Any], option: str, text: str, fix: str) -> None:
     """Raise when a value has brought lines of its own; a line that is a reference and nothing else may."""
     written = [line.strip() for line in getattr(recipe.raw, "_raw", {}).get(option, text).splitlines() if line.strip()]
     may_bring = any(not _REFERENCE.sub("", line) for line in written)
     if not may_bring and len([line for line in text.splitlines() if line.strip()]) > len(written):
-        raise OptionProblem(option, "a value has more than one line", "Put it into a section, and name that here")
+        raise OptionProblem(option, "a value has more than one line", fix)
 
 
 def refuse_whole_folder(recipe: GenericBaseRecipe[Any], option: str, path: Path) -> None:

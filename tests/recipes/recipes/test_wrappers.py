@@ -80,3 +80,29 @@ def test_a_secret_goes_into_the_environment_only(partition: Any) -> None:
     assert "[shop] commands: holds a secret" in partition.run(profile.format(word="${password:passwd}")).error
     partition.run_twice(profile.format(word="-v"))
     assert "export PASSWORD=" in partition.text("bin/shop")
+
+
+def test_a_value_with_lines_makes_no_script_of_its_own(partition: Any) -> None:
+    profile = """\
+        [buildout]
+        parts = shop
+        [slap]
+        recipe = allotment.recipes:slapconfiguration
+        [lines]
+        all =
+          bin/one = /bin/true
+          bin/two = /bin/true
+        [shop]
+        recipe = allotment.recipes:wrappers
+        commands =
+          {command}
+        """
+    command = "bin/shop = /bin/echo ${slap:configuration.title}"
+    partition.parameters = {"title": "x\nbin/evil = /bin/false"}
+    result = partition.run(profile.format(command=command))
+    assert result.error.startswith("[shop] commands: a value has more than one line. ")
+    assert not (partition.folder / "bin").exists()
+    partition.parameters = {"title": "x"}
+    partition.run_twice(profile.format(command=command))
+    partition.run_twice(profile.format(command="${lines:all}"))
+    assert sorted(path.name for path in (partition.folder / "bin").iterdir()) == ["one", "two"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from allotment.options import Lines, OptionProblem
 from allotment_recipes.base import GenericBaseRecipe
-from allotment_recipes.scripts import read_environment, refuse_secrets, write_script
+from allotment_recipes.scripts import read_environment, refuse_lines_of_values, refuse_secrets, write_script
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     def prepare(self) -> None:
-        refuse_secrets(self, "commands", str(self.raw["commands"]))
+        commands = str(self.raw["commands"])
+        refuse_secrets(self, "commands", commands)
+        refuse_lines_of_values(self, "commands", commands, "It would be a script of its own: give it by 'environment'")
         self.environment = read_environment(self, self.options.environment)
         self.scripts: dict[Path, list[str]] = {}
         for line in self.options.commands:
