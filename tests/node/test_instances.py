@@ -178,11 +178,11 @@ def test_oscillation_ends_with_a_clear_message(
         "hello (part0): its requests changed in 12 rounds in a row and do not settle; children: db. "
         "Do not make what is asked of a child depend on that child's own answer."
     )
-    assert len(engines.runs) == 13
+    assert len(engines.runs) == 14
     master.set(document(generation=generation + 1, answers={"db": ChildAnswer(InstanceState.STARTED, {"n": 99})}))
     until(lambda: master.last("part0").generation == generation + 1)
     assert master.last("part0").status is InstanceStatus.FAILED
-    assert len(engines.runs) == 13
+    assert len(engines.runs) == 14
     engines.recipes = lambda folder, given: None
     master.set(document(generation=generation + 2, parameters={"n": 1}))  # people change something: a new start
     until(lambda: master.last("part0").status is InstanceStatus.GREEN)

@@ -41,6 +41,18 @@ def test_requests_that_change_with_each_answer_end(rounds: Rounds, document: Cal
     assert not rounds.is_exhausted(document(parameters={"n": 2}))
 
 
+def test_children_that_answer_one_after_the_other_are_no_oscillation(
+    rounds: Rounds, document: Callable[..., Any]
+) -> None:
+    def answered(count: int, n: int) -> Any:
+        answers = {f"child-{i}": ChildAnswer(InstanceState.STARTED, {"n": n}) for i in range(count)}
+        return document(answers=answers)
+
+    assert not any(rounds.note(answered(n, 0), requests(n)) for n in range(20))
+    fewer = [rounds.note(answered(n % 20, n), requests(n)) for n in range(20, 23)]
+    assert fewer == [False, False, True]
+
+
 def test_requests_that_settle_begin_a_new_count(rounds: Rounds, document: Callable[..., Any]) -> None:
     for n in (1, 2, 3, 3, 4, 5, 5):
         assert not rounds.note(document(), requests(n))

@@ -11,7 +11,7 @@ from allotment.codec import canonical, encode
 from allotment.messages.desired_state import DesiredState
 from allotment.messages.instance import InstanceRequests
 
-LIMIT: Final = 12  # rounds; a tree of instances settles in as many rounds as it is deep
+LIMIT: Final = 12  # rounds, besides those in which a child answered for the first time
 GAP: Final = 60.0  # seconds; what changes more slowly than this is life, not oscillation
 
 
@@ -20,6 +20,7 @@ class _Row:
     basis: str
     requests: str
     count: int
+    answered: int  # most children that had answered
     time: float
 
 
@@ -48,10 +49,11 @@ class Rounds:
         now, basis = self._clock(), _basis(document)
         found = _digest(encode(requests.requests) if requests else [])
         row = self._rows.get(document.partition)
-        count = 0
+        count, answered = 0, len(document.answers)
         if row is not None and row.basis == basis and now - row.time <= self._gap and row.requests != found:
-            count = row.count + 1
-        self._rows[document.partition] = _Row(basis, found, count, now)
+            count = row.count + (answered <= row.answered)  # else it is one child more: that comes to an end
+            answered = max(answered, row.answered)
+        self._rows[document.partition] = _Row(basis, found, count, answered, now)
         return count >= self.limit
 
     def forget(self, partition: str) -> None:
