@@ -40,20 +40,21 @@ def test_each_runs_by_its_period_together_with_what_is_due_at_the_time() -> None
 
 
 def test_what_is_due_a_moment_later_runs_too_and_not_again_at_its_time() -> None:
-    schedule = Schedule([Timing("a", 60.0), Timing("b", 60.4), Timing("quick", 0.25)], 0.0, -NEVER)
+    schedule = Schedule([Timing("a", 60.0), Timing("b", 60.4), Timing("quick", 1.0)], 0.0, -NEVER)
     begin_and_end(schedule, ["a", "b", "quick"], 0.0)
     assert schedule.due(60.1) == {"anomaly": ["a", "b", "quick"]}
     begin_and_end(schedule, ["a", "b", "quick"], 60.1)
-    assert schedule.due(60.5) == {"anomaly": ["quick"]}
+    assert schedule.due(60.5) == {}
+    assert schedule.due(61.0) == {"anomaly": ["quick"]}
     assert schedule.due(120.0) == {"anomaly": ["a", "quick"]}
 
 
 @pytest.mark.parametrize("begin", [4.16, 0.1, 1e9 + 1 / 3])
 def test_it_goes_on_however_times_are_rounded(begin: float) -> None:
-    schedule = Schedule(timings(a=60.0, b=0.1), begin, -NEVER)
+    schedule = Schedule(timings(a=60.0, b=1.1), begin, -NEVER)
     times = [when for when, _ in run(schedule, begin + 600.0)]
     assert times == sorted(set(times))
-    assert len(times) >= 6000
+    assert len(times) >= 600 / 1.1
 
 
 def test_what_takes_long_is_late_once_and_keeps_its_times() -> None:
