@@ -274,3 +274,10 @@ def test_nesting_counts_brackets_outside_of_texts(text: str, depth: int) -> None
 
 def test_nesting_of_a_text_that_never_ends_is_found_in_one_pass() -> None:
     assert nesting(b'["' + b'\\"' * 500_000) == 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_whole_number_beyond_floats_is_refused(sign: int) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(PromiseFile, {"format": 1, "type": "x", "period": sign * 10**400}, "web.json")
+    assert str(caught.value) == ("web.json: promise.period is beyond what JSON numbers hold. Write a smaller number.")

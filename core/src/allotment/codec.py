@@ -265,7 +265,12 @@ def _decode_scalar(kind: Any, data: Any, place: str) -> Any:
         raise MessageError(f"{place} is {_kind(data)}, not {_NAMES[kind]}", f"Write {_NAMES[kind]}")
     if kind is int and abs(data) > _SAFE_INTEGER:
         raise MessageError(f"{place} is {data}, beyond what JSON numbers hold exactly", f"Stay within {_SAFE_INTEGER}")
-    return float(data) if kind is float else data
+    if kind is float:
+        try:
+            return float(data)
+        except OverflowError as error:
+            raise MessageError(f"{place} is beyond what JSON numbers hold", "Write a smaller number") from error
+    return data
 
 
 _NAMES = {str: "a string", bool: "a boolean", int: "a whole number", float: "a number"}
