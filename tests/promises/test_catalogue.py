@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from allotment_promises.catalogue import NAME_LIMIT, read
+from allotment_promises.catalogue import FILES_LIMIT, NAME_LIMIT, read
 
 Write = Callable[..., Path]
 
@@ -65,6 +65,18 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
             '{"format": 1, "type": "x", "timeout": 1e9}',
             "etc/promise/web.json: timeout is above 300 seconds. Make it shorter.",
         ),
+        *(
+            (
+                f'{{"format": 1, "type": "x", {wrong}}}',
+                "etc/promise/web.json: period is not from 1 second to 32 days, or jitter is longer."
+                " Give seconds, like 60.",
+            )
+            for wrong in ('"period": 1e-310', '"period": 0.5', '"period": 1e300', '"jitter": 1e300')
+        ),
+        (
+            f'{{"format": 1, "type": "x", "period": 1{"0" * 400}}}',
+            "etc/promise/web.json: promise.period is beyond what JSON numbers hold. Write a smaller number.",
+        ),
     ],
 )
 def test_broken_file_names_itself_the_problem_and_the_fix(partition: Path, content: str, problem: str) -> None:
@@ -110,6 +122,20 @@ def test_too_long_a_name_is_a_problem(partition: Path, executable: Write) -> Non
     executable("x" * (NAME_LIMIT + 1), "#!/bin/sh\n")
     (found,) = read(partition)
     assert found.problem.endswith("the name has more than 200 characters. Shorten it.")
+
+
+def test_name_with_control_characters_is_a_problem(partition: Path, executable: Write) -> None:
+    executable("web\x1b[31m\n", "#!/bin/sh\n")
+    (found,) = read(partition)
+    assert found.name == "web\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}"
+    assert found.problem == f"etc/promise/{found.name}: the name has control characters. Rename it."
+
+
+def test_too_many_files_are_one_problem(partition: Path) -> None:
+    for number in range(FILES_LIMIT + 1):
+        (partition / "etc/promise" / f"{number}").touch()
+    (found,) = read(partition)
+    assert found.problem == f"etc/promise has more than {FILES_LIMIT} files. Remove some."
 
 
 def test_name_that_is_not_text_is_a_problem(partition: Path) -> None:

@@ -16,6 +16,7 @@ from allotment_promises.modules import facts
 
 FOLDER = Path("etc/promise")
 FILE_LIMIT = 1 << 20  # bytes of a promise file
+FILES_LIMIT = 2000  # in a folder
 TIMEOUT_LIMIT = 300.0  # seconds
 COUNT_LIMIT = 1000  # runs that a promise may look back on
 NAME_LIMIT = 200  # characters: the name is also a file's name in the history
@@ -72,10 +73,9 @@ def read(partition: Path) -> list[Promise]:
 
 def _promises(partition: Path) -> Iterator[Promise]:
     try:
-        names = _names(partition / FOLDER)
-    except OSError as error:
-        problem = f"{FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
-        yield Promise("promise", partition / FOLDER, EXECUTABLE, problem=problem)
+        names = _names(partition, FOLDER)
+    except AllotmentError as error:
+        yield Promise("promise", partition / FOLDER, EXECUTABLE, problem=str(error))
         return
     for name in names:
         yield _read(partition / FOLDER / name)
@@ -83,10 +83,9 @@ def _promises(partition: Path) -> Iterator[Promise]:
 
 def _modules(partition: Path) -> Iterator[Promise]:
     try:
-        names = _names(partition / facts.FOLDER)
-    except OSError as error:
-        problem = f"{facts.FOLDER} can't be read: {error.strerror}. Make it readable for the partition's user."
-        yield Promise("plugin", partition / facts.FOLDER, MODULE, "module", problem)
+        names = _names(partition, facts.FOLDER)
+    except AllotmentError as error:
+        yield Promise("plugin", partition / facts.FOLDER, MODULE, "module", str(error))
         return
     for name in names:
         if name.endswith(".py") and not name.startswith("__init__") and len(name) <= NAME_LIMIT and name.isprintable():
@@ -96,12 +95,21 @@ def _modules(partition: Path) -> Iterator[Promise]:
             yield Promise(path.stem, path, file, "module")
 
 
-def _names(folder: Path) -> list[str]:
+def _names(partition: Path, folder: Path) -> list[str]:
+    names: list[str] = []
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        with os.scandir(partition / folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    names.append(entry.name)
+                if len(names) > FILES_LIMIT:
+                    raise AllotmentError(f"{folder} has more than {FILES_LIMIT} files", "Remove some")
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        fix = "Make it readable for the partition's user"
+        raise AllotmentError(f"{folder} can't be read: {error.strerror}", fix) from error
+    return sorted(names)
 
 
 def _read(path: Path) -> Promise:
@@ -111,6 +119,9 @@ def _read(path: Path) -> Promise:
                 path, f"the name has more than {NAME_LIMIT} characters", "Shorten it", path.name[:NAME_LIMIT]
             )
         path.name.encode()
+        if not path.name.isprintable():
+            shown = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path.name)
+            return _broken(path, "the name has control characters", "Rename it", shown)
         if path.suffix == ".json":
             return _read_json(path)
         mode = path.stat().st_mode
@@ -139,7 +150,18 @@ def _read_json(path: Path) -> Promise:
         raise AllotmentError(f"{place}: timeout is above {TIMEOUT_LIMIT:g} seconds", "Make it shorter")
     if not 0 <= file.failures <= COUNT_LIMIT or not 0 <= file.window <= COUNT_LIMIT:
         raise AllotmentError(f"{place}: failures or window is not from 0 to {COUNT_LIMIT}", "Count fewer runs")
+    if not is_time(file.period, file.jitter):
+        days = facts.LONGEST / 86400
+        raise AllotmentError(
+            f"{place}: period is not from {facts.SHORTEST:g} second to {days:g} days, or jitter is longer",
+            "Give seconds, like 60",
+        )
     return Promise(path.stem, path, file)
+
+
+def is_time(period: float, jitter: float) -> bool:
+    """Whether a promise may run so often: a shorter period would keep the node's agent busy."""
+    return facts.SHORTEST <= period <= facts.LONGEST and 0 <= jitter <= facts.LONGEST
 
 
 def _broken(path: Path, problem: str, fix: str, name: str) -> Promise:

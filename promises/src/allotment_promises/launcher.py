@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The launcher: has a partition's promises run by a process that holds no secrets and is there only when needed."""
 
+import contextlib
 import json
 import logging
 import os
@@ -14,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from allotment.codec import decode
 from allotment.errors import AllotmentError
+from allotment_promises import answers
 from allotment_promises.catalogue import Timing
 from allotment_promises.result import PromiseResult, PromiseStatus
 
@@ -23,7 +24,6 @@ __all__ = ["Launcher", "LauncherError", "PromiseResult", "PromiseStatus", "Timin
 
 # What the zygote sees of this process's environment: where programs and plugins are, nothing else.
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONHOME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
-_ANSWER_LIMIT = 1 << 26  # bytes
 _END_SECONDS = 15.0  # that the zygote gets to end what it has started
 MEMORY = 512 << 20  # bytes that the promises of one process may use, unless told otherwise
 _NO_ANSWER = ("the process that runs promises ended without an answer", "Its messages are in the log")
@@ -71,22 +71,24 @@ class Launcher:
         # Twice: the zygote may have ended because it was idle, just when it was asked. Promises change nothing.
         for _ in range(2):
             request = {"ask": "run", "mode": mode, "names": wanted, "without": given}
-            for answer in self._ask(partition, request, deadline):
-                if not answer:
-                    return
-                self._tell_problem(partition, answer["problem"])
-                results = [decode(PromiseResult, item) for item in answer["found"]]
-                given.extend(result.name for result in results)
-                yield results
+            with _no_nonsense(partition):
+                for answer in self._ask(partition, request, deadline):
+                    if not answer:
+                        return
+                    results = answers.results(answer, wanted)
+                    self._tell_problem(partition, answers.text(answer, "problem"))
+                    given.extend(result.name for result in results)
+                    yield results
         raise LauncherError(*_NO_ANSWER)
 
     def timings(self, partition: Path) -> list[Timing]:
         """Return when the promises of a partition run, ordered by name, as its own user may read them."""
         deadline = time.monotonic() + self._limit
         for _ in range(2):  # as above
-            found = list(self._ask(partition, {"ask": "timings"}, deadline))
-            if found and not found[-1]:
-                return [decode(Timing, item) for answer in found[:-1] for item in answer["found"]]
+            with _no_nonsense(partition):
+                found = list(self._ask(partition, {"ask": "timings"}, deadline))
+                if found and not found[-1]:
+                    return [item for answer in found[:-1] for item in answers.timings(answer)]
         raise LauncherError(*_NO_ANSWER)
 
     def _tell_problem(self, partition: Path, problem: str) -> None:
@@ -130,10 +132,9 @@ class Launcher:
         try:
             connection.settimeout(max(0.1, deadline - time.monotonic()))
             connection.sendall(json.dumps(request).encode() + b"\n")
-            for line in _lines(connection, deadline):
-                answer: Mapping[str, Any] = json.loads(line)
+            for answer in answers.lines(connection, deadline):
                 if "error" in answer:
-                    raise LauncherError(answer["error"], answer["fix"])
+                    raise LauncherError(answers.text(answer, "error"), answers.text(answer, "fix"))
                 yield answer
         except TimeoutError as error:
             raise LauncherError(
@@ -205,15 +206,10 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _lines(connection: socket.socket, deadline: float) -> Iterator[bytes]:
-    """Yield whole lines until the other side closes."""
-    rest = b""
-    size = 0
-    while size <= _ANSWER_LIMIT:
-        connection.settimeout(max(0.01, deadline - time.monotonic()))
-        chunk = connection.recv(1 << 16)
-        if not chunk:
-            return
-        size += len(chunk)
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
+@contextlib.contextmanager
+def _no_nonsense(partition: Path) -> Iterator[None]:
+    try:
+        yield
+    except answers.NonsenseError as error:
+        what = f"{partition}: the process that runs promises answered {error}"
+        raise LauncherError(what, "Look for a process of the partition's user that meddles with it") from error

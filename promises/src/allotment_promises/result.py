@@ -10,6 +10,8 @@ from allotment_promises.generic import Layer
 from allotment_promises.measurement import Metric
 
 MESSAGE_LIMIT = 1000  # characters
+TARGET_LIMIT = 300  # characters
+METRICS_LIMIT = 20
 
 
 class PromiseStatus(StrEnum):

@@ -22,11 +22,9 @@ from allotment_promises.generic import GenericPromise
 from allotment_promises.history import History
 from allotment_promises.measurement import Measurement, Metric, in_order
 from allotment_promises.registry import PromiseTypes, Traits
-from allotment_promises.result import PromiseResult, PromiseStatus, clean
+from allotment_promises.result import METRICS_LIMIT, TARGET_LIMIT, PromiseResult, PromiseStatus, clean
 
 Mode = Literal["test", "anomaly"]
-METRICS_LIMIT = 20
-TARGET_LIMIT = 300  # characters
 THREADS = 256  # at a time; more promises wait for their turn, and their time limit starts only then
 NO_MEMORY = 12  # exit code of a process of several promises in which one needed too much
 _GRACE = 0.5  # seconds that a check with the same limit inside gets to report what it knows
