@@ -172,7 +172,7 @@ def test_who_serves_stays_when_fewer_standbys_are_wanted_and_who_was_lost_can_go
 @pytest.mark.parametrize(
     ("dismissed", "problem"),
     [
-        ("main", "main is the main instance. Let a standby instance take over first."),
+        ("main", "main is the main instance. Leave it out, or let a standby instance take over first."),
         ("backup-1", "'backup-1' is no name of one. Write it like main, or like standby-1."),
     ],
 )

@@ -84,7 +84,9 @@ class Recipe(GenericBaseRecipe[Options]):
         for name in self.options.dismissed:
             if name == self.main:
                 raise OptionProblem(
-                    "dismissed", f"{name} is the main instance", "Let a standby instance take over first"
+                    "dismissed",
+                    f"{name} is the main instance",
+                    "Leave it out, or let a standby instance take over first",
                 )
             if name != succession.FIRST and not _STANDBY.fullmatch(name):
                 raise OptionProblem("dismissed", f"{name!r} is no name of one", "Write it like main, or like standby-1")
