@@ -8,6 +8,14 @@ from cryptography import x509
 _DAY = 86400.0  # seconds
 
 
+def parsed(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
+    """Return them; what is wrong in one is a ValueError or UnsupportedAlgorithm now: they parse themselves late."""
+    for certificate in certificates:
+        validity_problem(certificate, 0.0)
+        certificate.public_key()
+    return certificates
+
+
 def seconds_left(certificate: x509.Certificate) -> float:
     """Return how long it is valid yet; negative when it has expired."""
     return (certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)).total_seconds()

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from allotment_promises.certificates import seconds_left, validity_problem
+from allotment_promises.certificates import parsed, seconds_left, validity_problem
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.measurement import Measurement, Metric
 
@@ -34,11 +34,11 @@ class CheckCertificate(GenericPromise[Options]):
     def sense(self) -> Measurement:
         name = self.options.certificate
         try:
-            found = x509.load_pem_x509_certificates((self.partition / name).read_bytes())
+            found = parsed(x509.load_pem_x509_certificates((self.partition / name).read_bytes()))
         except OSError as error:
             return Measurement.failed(f"{name} can't be read: {error.strerror}")
-        except ValueError as error:
-            return Measurement.failed(f"{name} holds no certificate: {error}")
+        except (ValueError, UnsupportedAlgorithm) as error:
+            return Measurement.failed(f"{name} holds no certificate that can be read: {error}")
         first = min(found, key=lambda item: item.not_valid_after_utc)
         metric = Metric(seconds_left(first), "s")
         problems = [validity_problem(item, self.options.certificate_expiration_days) for item in found]

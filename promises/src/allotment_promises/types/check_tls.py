@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from allotment_promises.certificates import seconds_left, validity_problem
+from allotment_promises.certificates import parsed, seconds_left, validity_problem
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement, Metric
@@ -52,7 +53,11 @@ class CheckTls(GenericPromise[Options]):
             chain, version = self._greet()
         except ssl.SSLCertVerificationError as error:
             return Measurement.failed(f"{place}: {error.verify_message.rstrip('.')}")
-        except (OSError, ValueError) as error:  # ValueError: an impossible name; a certificate that can't be parsed
+        except (
+            OSError,
+            ValueError,
+            UnsupportedAlgorithm,
+        ) as error:  # ValueError: an impossible name, a bad certificate
             return Measurement.failed(f"{place}: {error}")
         first = min(chain, key=seconds_left)
         metrics = {
@@ -71,7 +76,8 @@ class CheckTls(GenericPromise[Options]):
         context = tls_context(True, None if options.ca is None else self.partition / options.ca)
         with socket.create_connection((options.host, options.port), options.timeout) as connection:
             with context.wrap_socket(connection, server_hostname=options.server_name or options.host) as secured:
-                return [x509.load_der_x509_certificate(data) for data in _chain(secured)], str(secured.version())
+                chain = [x509.load_der_x509_certificate(data) for data in _chain(secured)]
+                return parsed(chain), str(secured.version())
 
 
 def _chain(secured: ssl.SSLSocket) -> list[bytes]:
