@@ -30,6 +30,7 @@ def test_what_is_written_is_what_is_read(scratch: Path) -> None:
         (GOOD + "partition = 3\n", "partition: unknown option. Did you mean 'partitions'? Valid: "),
         (GOOD + 'partitions = "many"\n', "partitions: 'many' is not a whole number. Write it like 8080."),
         (GOOD + "partitions = 251\n", "partitions: 251 is too few or too many. 1 to 250."),
+        (GOOD + "promise-memory = 8\n", "promise-memory: 8 MiB is too little. At least 16."),
         (GOOD + 'services = "loose"\n', "services: 'loose' is not one of its values. "),
         (GOOD.replace("node-1", "Node 1"), "name: 'Node 1' is not a node's name. Use a-z, 0-9, '-' and '.'."),
         (GOOD.replace('"http://127.0.0.1:1"', ""), 'masters: is empty. Write it like ["https://master.example"].'),
