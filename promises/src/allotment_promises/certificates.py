@@ -4,15 +4,19 @@
 import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 _DAY = 86400.0  # seconds
 
 
 def parsed(certificates: list[x509.Certificate]) -> list[x509.Certificate]:
-    """Return them; what is wrong in one is a ValueError or UnsupportedAlgorithm now: they parse themselves late."""
-    for certificate in certificates:
-        validity_problem(certificate, 0.0)
-        certificate.public_key()
+    """Return them; what is wrong inside one is a ValueError now: they parse themselves late."""
+    try:
+        for certificate in certificates:
+            validity_problem(certificate, 0.0)
+            certificate.public_key()
+    except (TypeError, UnsupportedAlgorithm) as error:
+        raise ValueError(str(error)) from error
     return certificates
 
 

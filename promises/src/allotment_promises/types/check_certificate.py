@@ -37,7 +37,7 @@ class CheckCertificate(GenericPromise[Options]):
             found = parsed(x509.load_pem_x509_certificates((self.partition / name).read_bytes()))
         except OSError as error:
             return Measurement.failed(f"{name} can't be read: {error.strerror}")
-        except (ValueError, UnsupportedAlgorithm) as error:
+        except ValueError as error:
             return Measurement.failed(f"{name} holds no certificate that can be read: {error}")
         first = min(found, key=lambda item: item.not_valid_after_utc)
         metric = Metric(seconds_left(first), "s")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from allotment_promises.certificates import parsed, seconds_left, validity_problem
 from allotment_promises.generic import GenericPromise, Layer
@@ -53,11 +52,7 @@ class CheckTls(GenericPromise[Options]):
             chain, version = self._greet()
         except ssl.SSLCertVerificationError as error:
             return Measurement.failed(f"{place}: {error.verify_message.rstrip('.')}")
-        except (
-            OSError,
-            ValueError,
-            UnsupportedAlgorithm,
-        ) as error:  # ValueError: an impossible name, a bad certificate
+        except (OSError, ValueError) as error:  # ValueError: an impossible name, a bad certificate
             return Measurement.failed(f"{place}: {error}")
         first = min(chain, key=seconds_left)
         metrics = {
