@@ -10,7 +10,9 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("audit_os_version", "allotment_promises.types.audit_os_version:AuditOsVersion"),
         PromiseType("audit_uptodate", "allotment_promises.types.audit_uptodate:AuditUptodate"),
         PromiseType("check_backup_freshness", "allotment_promises.types.check_backup_freshness:CheckBackupFreshness"),
-        PromiseType("check_backup_restorable", "allotment_promises.types.check_backup_restorable:CheckBackupRestorable"),
+        PromiseType(
+            "check_backup_restorable", "allotment_promises.types.check_backup_restorable:CheckBackupRestorable"
+        ),
         PromiseType("check_cache_available", "allotment_promises.types.check_cache_available:CheckCacheAvailable"),
         PromiseType("check_certificate", "allotment_promises.types.check_certificate:CheckCertificate"),
         PromiseType("check_clock_drift", "allotment_promises.types.check_clock_drift:CheckClockDrift"),
@@ -30,9 +32,15 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_log_pattern", "allotment_promises.types.check_log_pattern:CheckLogPattern"),
         PromiseType("check_log_rate", "allotment_promises.types.check_log_rate:CheckLogRate"),
         PromiseType("check_metric", "allotment_promises.types.check_metric:CheckMetric"),
-        PromiseType("check_network_errors_packets", "allotment_promises.types.check_network_errors_packets:CheckNetworkErrorsPackets"),
+        PromiseType(
+            "check_network_errors_packets",
+            "allotment_promises.types.check_network_errors_packets:CheckNetworkErrorsPackets",
+        ),
         PromiseType("check_network_transit", "allotment_promises.types.check_network_transit:CheckNetworkTransit"),
-        PromiseType("check_partition_deployment_state", "allotment_promises.types.check_partition_deployment_state:CheckPartitionDeploymentState"),
+        PromiseType(
+            "check_partition_deployment_state",
+            "allotment_promises.types.check_partition_deployment_state:CheckPartitionDeploymentState",
+        ),
         PromiseType("check_port_closed", "allotment_promises.types.check_port_closed:CheckPortClosed"),
         PromiseType("check_process_count", "allotment_promises.types.check_process_count:CheckProcessCount"),
         PromiseType("check_queue_length", "allotment_promises.types.check_queue_length:CheckQueueLength"),
@@ -48,7 +56,13 @@ def allotment_promise_types() -> tuple[PromiseType, ...]:
         PromiseType("check_systemd_unit", "allotment_promises.types.check_systemd_unit:CheckSystemdUnit"),
         PromiseType("check_tls", "allotment_promises.types.check_tls:CheckTls"),
         PromiseType("check_url_available", "allotment_promises.types.check_url_available:CheckUrlAvailable"),
-        PromiseType("check_websocket_available", "allotment_promises.types.check_websocket_available:CheckWebsocketAvailable"),
-        PromiseType("monitor_bootstrap_status", "allotment_promises.types.monitor_bootstrap_status:MonitorBootstrapStatus"),
-        PromiseType("monitor_partition_space", "allotment_promises.types.monitor_partition_space:MonitorPartitionSpace"),
+        PromiseType(
+            "monitor_bootstrap_status", "allotment_promises.types.monitor_bootstrap_status:MonitorBootstrapStatus"
+        ),
+        PromiseType(
+            "check_websocket_available", "allotment_promises.types.check_websocket_available:CheckWebsocketAvailable"
+        ),
+        PromiseType(
+            "monitor_partition_space", "allotment_promises.types.monitor_partition_space:MonitorPartitionSpace"
+        ),
     )
