@@ -155,7 +155,7 @@ def test_a_moment_that_is_none_is_an_error(make_recipe: Make) -> None:
         make_recipe(backup_takeover.Recipe, {"import-folder": "srv/import", "since": "now"})
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "moment": "a", "generation": "b"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2, "moment": "a", "generation": "b"}', "[" * 60_000])
 def test_a_strange_takeover_file_is_an_error(make_recipe: Make, tmp_path: Path, text: str) -> None:
     (tmp_path / "over").write_text(text)
     message = f"{tmp_path}/over is not a takeover of format 1. Look who wrote it before removing it."

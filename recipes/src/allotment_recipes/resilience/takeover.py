@@ -33,7 +33,7 @@ def read(path: Path) -> Takeover | None:
         fields: Any = json.loads(data)
         found = Takeover(fields["moment"], fields["generation"], fields.get("predecessor", ""))
         is_right = fields["format"] == FORMAT and all(isinstance(value, str) for value in asdict(found).values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_right = False
     if not is_right:
         raise AllotmentError(f"{path} is not a takeover of format {FORMAT}", "Look who wrote it before removing it")
