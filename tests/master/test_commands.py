@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,15 @@ def test_supply_request_wait_and_look(shell: Shell, promise: Any) -> None:
     assert shell.run("supply", "hello", "node-1").stdout.startswith("hello ")
     url = "http://127.0.0.9:80/"
     kept = promise("web", "passed", "it answers")
+    silenced = replace(promise("disk", "failed", "full"), silence="ann: new one on Friday")
 
     def be_node() -> None:
         first = shell.node.desired("node-1", 0, 0)
         assert first is not None
         shell.node.desired("node-1", first.sequence, 50)
-        shell.report("green", published=InstancePublished({"url": url, "key": "hidden words"}), promises=(kept,))
+        shell.report(
+            "green", published=InstancePublished({"url": url, "key": "hidden words"}), promises=(silenced, kept)
+        )
 
     node = threading.Thread(target=be_node)
     node.start()
@@ -90,7 +94,8 @@ def test_supply_request_wait_and_look(shell: Shell, promise: Any) -> None:
     ]
     assert url in shell.run("service", "list").stdout
     info = shell.run("service", "info", "one").stdout
-    assert "promise   web: passed: it answers" in info
+    assert "promise   web: passed: it answers\n" in info
+    assert "promise   disk: failed: full (silenced by ann: new one on Friday)\n" in info
     assert "hidden" not in info
     assert "node-1" in shell.run("master", "nodes").stdout
     assert "instance.published instance/one" in shell.run("master", "events").stdout

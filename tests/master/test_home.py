@@ -13,6 +13,7 @@ import pytest
 from allotment.messages.desired_state import (
     InstanceStatus,
     ObservedInstance,
+    ObservedPromise,
     ObservedSoftware,
     ObservedState,
     SoftwareStatus,
@@ -77,6 +78,14 @@ def test_overview_shows_states_reasons_and_addresses_and_no_secret(site: Any) ->
     assert "node-1/part0" in text
     assert "planted" not in text
     assert "unmarked" not in text
+
+
+def test_a_silence_is_shown_with_its_promise(site: Any) -> None:
+    site.house.ready()
+    site.house.request()
+    silenced = ObservedPromise("web", "failed", "nobody answers", 0.0, "ann: new disk on Friday")
+    site.house.report(site.house.documents()["one:one"], status="green", promises=(silenced,))
+    assert "silenced by ann: new disk on Friday" in site.http.get("/").text
 
 
 def test_hostile_text_is_escaped(site: Any, promise: Any) -> None:

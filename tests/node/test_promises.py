@@ -326,7 +326,7 @@ def test_a_silenced_promise_runs_on_but_makes_nothing_red_and_asks_for_nothing(
         10.0,
         bangs.add,
         clock,
-        lambda name, promise: (name, promise) in silenced,
+        lambda name, promise: "ann: known" if (name, promise) in silenced else "",
     )
     operate(watch, clock)
     engines.promises["part0"]["a"] = ("failed", "down")
@@ -336,10 +336,39 @@ def test_a_silenced_promise_runs_on_but_makes_nothing_red_and_asks_for_nothing(
     seen = observations.instance("part0")
     assert seen is not None
     assert {item.name: item.status for item in seen.promises} == {"a": "failed", "b": "passed", "service web": "failed"}
+    assert {item.name: item.silence for item in seen.promises} == {
+        "a": "ann: known",
+        "b": "",
+        "service web": "ann: known",
+    }
     silenced.clear()
     clock.now += 60.0
     watch.check("part0")
     assert (status(observations), bangs) == (InstanceStatus.RED, [("part0", ["a"])])
+
+
+def test_a_silence_counts_before_the_promise_runs_again(
+    watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock
+) -> None:
+    silences: list[str] = []
+    watch._silence = lambda name, promise: next(iter(silences), "")
+    engines.promises["part0"]["b"] = ("passed", "")
+    operate(watch, clock)
+    engines.promises["part0"]["a"] = ("failed", "down")
+    watch.check("part0")
+    assert status(observations) is InstanceStatus.RED
+    runs = len(engines.checked)
+    silences.append("ann: known")
+    watch.judge_again()
+    assert status(observations) is InstanceStatus.GREEN
+    silences.clear()
+    watch.judge_again()
+    assert status(observations) is InstanceStatus.RED
+    assert len(engines.checked) == runs
+    watch.changing("part0")
+    silences.append("ann: known")
+    watch.judge_again()
+    assert status(observations) is InstanceStatus.RED, "what is being processed is not judged"
 
 
 def test_a_promise_that_hangs_keeps_back_no_other_of_its_partition(

@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import math
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from allotment.errors import AllotmentError
+from allotment.messages.desired_state import InstanceStatus
+from allotment_node import agent as agents
 from allotment_node.silences import Silences, matches, silence_of
+from allotment_promises.catalogue import Timing
 
 
 class Clock:
@@ -37,7 +43,7 @@ def test_a_silence_has_author_reason_and_end(silences: Silences, clock: Clock, t
     assert silences.find("part0", "page") == made
     assert silences.find("part1", "page") is None
     clock.now = 2000.0
-    assert not silences.is_silenced("part0", "page")
+    assert not silences.told("part0", "page")
     assert silences.active() == []
     assert (tmp_path / "silences.json").stat().st_mode & 0o777 == 0o600
 
@@ -82,11 +88,11 @@ def test_a_silence_is_ended_early_by_id_or_by_what_it_is_for(silences: Silences,
 
 def test_an_agent_sees_at_once_what_a_command_has_done(silences: Silences, clock: Clock, tmp_path: Path) -> None:
     agent = Silences(tmp_path / "silences.json", clock)
-    assert not agent.is_silenced("part0", "page")
+    assert not agent.told("part0", "page")
     made = silences.add("page", "known", 2000.0)
-    assert agent.is_silenced("part0", "page")
+    assert agent.told("part0", "page")
     silences.end(made.id)
-    assert not agent.is_silenced("part0", "page")
+    assert not agent.told("part0", "page")
 
 
 def test_silences_made_at_the_same_time_are_all_kept(tmp_path: Path, clock: Clock) -> None:
@@ -130,7 +136,33 @@ def test_a_broken_file_silences_nothing_and_is_told_once(
     silences.add("page", "known", 2000.0)
     (tmp_path / "silences.json").write_text('{"format": 1, "silences": [')
     for _ in range(3):
-        assert not silences.is_silenced("part0", "page")
+        assert not silences.told("part0", "page")
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     with pytest.raises(AllotmentError, match=r"silences\.json"):
         silences.active()
+
+
+def test_a_silence_is_heard_and_told_to_the_master_though_its_promise_runs_once_an_hour(
+    make_agent: Callable[..., Any],
+    master: Any,
+    engines: Any,
+    document: Callable[..., Any],
+    until: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agents, "_WATCH_PERIOD", 0.1)
+    engines.promises["part0"] = {"disk": ("failed", "full")}
+    engines.timing = {"disk": Timing("", 3600.0)}
+    agent = make_agent(settle=0.2)
+    agent.start()
+    master.set(document())
+
+    def is_told(status: InstanceStatus, silence: str) -> bool:
+        last = master.last("part0")
+        return last is not None and (last.status, [item.silence for item in last.promises]) == (status, [silence])
+
+    until(lambda: is_told(InstanceStatus.RED, ""))
+    made = agent.silences.add("part0/disk", "new one on Friday", time.time() + 60.0, "ann")
+    until(lambda: is_told(InstanceStatus.GREEN, "ann: new one on Friday"))
+    agent.silences.end(made.id)
+    until(lambda: is_told(InstanceStatus.RED, ""))

@@ -20,6 +20,7 @@ from allotment.messages.desired_state import (
     SupplyState,
 )
 from allotment.messages.instance import InstanceState
+from allotment.messages.silences import Silence
 from allotment.plugins import load, plugins
 from allotment_node.addresses import AddressBlock
 from allotment_node.backoff import Backoff
@@ -69,6 +70,7 @@ class Agent:
             config.allow_development,
         )
         self.silences = Silences(folder.silences)
+        self._silenced: list[Silence] = []  # as last heard of
         self.monitor = Monitor(
             folder.root / config.monitor_folder, config.name, config.masters[0], self._observed, self.silences.known
         )
@@ -79,7 +81,7 @@ class Agent:
             self.observations,
             config.settle,
             self._bang,
-            is_silenced=self.silences.is_silenced,
+            silence=self.silences.told,
         )
         self.instances = Instances(
             folder,
@@ -198,6 +200,7 @@ class Agent:
             self._look_at_services()
             for name in self.instances.asking():
                 self._put("partition", name)
+            self._hear_silences()
             self.monitor.look()
             self._put(key.kind, key.name, _WATCH_PERIOD)
 
@@ -296,6 +299,13 @@ class Agent:
     def _retry(self, key: Key) -> None:
         backoff = self._failures.setdefault(key, Backoff(1.0, 300.0))
         self._put(key.kind, key.name, backoff.failed())
+
+    def _hear_silences(self) -> None:
+        """Let a silence count when it is made and when it is over, not only when promises run."""
+        known = self.silences.known()
+        if known != self._silenced:
+            self._silenced = known
+            self.watch.judge_again()
 
     def _look_at_services(self) -> None:
         """Start a supervisor that has died; tell of services that keep failing, and try them again now and then."""

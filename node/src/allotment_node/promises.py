@@ -84,8 +84,8 @@ class PromiseWatch:
     ``timings`` returns when a partition's promises run. What is due together runs together; promises of all
     partitions begin no faster than twice as fast as they need to on average. What hangs is waited for by a thread of
     its own, and delays nothing. ``bang`` is told of promises that break in operation: they ask for their instance to
-    be processed again. A promise for which ``is_silenced`` (partition, name)
-    runs as ever, but makes no instance red and bangs never.
+    be processed again. A promise for which ``silence`` (partition, name) tells
+    something runs as ever, but makes no instance red and bangs never.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PromiseWatch:
         settle: float,
         bang: Callable[[str, Sequence[str]], None] = lambda name, broken: None,
         clock: Callable[[], float] = elapsed,
-        is_silenced: Callable[[str, str], bool] = lambda name, promise: False,
+        silence: Callable[[str, str], str] = lambda name, promise: "",
     ) -> None:
         self._folder = folder
         self._launch = launch
@@ -106,7 +106,7 @@ class PromiseWatch:
         self._settle = settle  # seconds
         self._bang = bang
         self._clock = clock
-        self._is_silenced = is_silenced
+        self._silence = silence
         self._pace = Pace(clock)
         self._watches: dict[str, _Watch] = {}
         self._lock = threading.Lock()
@@ -200,7 +200,7 @@ class PromiseWatch:
             schedule.done((item.name for item in results if item.name in schedule.timings), broken, self._clock())
             self._report(name, watch, results)
             asking = [item.name for item in results if _bangs(item, schedule)] if mode == "anomaly" else []
-            bangs = [item for item in asking if watch.judges and not self._is_silenced(name, item)]
+            bangs = [item for item in asking if watch.judges and not self._silence(name, item)]
         if bangs:
             self._bang(name, bangs)
 
@@ -252,6 +252,15 @@ class PromiseWatch:
             )
             self._note(name, watch, others + broken)
 
+    def judge_again(self) -> None:
+        """Judge what is known: silences have changed. What is being processed is judged when its promises have run."""
+        with self._lock:
+            for name, watch in self._watches.items():
+                seen = self._observations.instance(name)
+                is_judged = seen is not None and seen.status in (InstanceStatus.GREEN, InstanceStatus.RED)
+                if seen is not None and is_judged and seen.instance == watch.instance:
+                    self._note(name, watch, seen.promises)
+
     def _report(self, name: str, watch: _Watch, results: Sequence[Result]) -> None:
         """Note results when a promise is new, gone or has flipped, or when the instance's status is another."""
         seen = self._observations.instance(name)
@@ -267,15 +276,16 @@ class PromiseWatch:
 
     def _note(self, name: str, watch: _Watch, promises: tuple[ObservedPromise, ...]) -> None:
         """Note promises, and the status that they make, on whatever processing has noted meanwhile."""
+        told = tuple(dataclasses.replace(item, silence=self._silence(name, item.name)) for item in promises)
 
         def change(seen: ObservedInstance) -> ObservedInstance:
             if seen.instance != watch.instance:
                 return seen
             if not watch.judges:
-                return dataclasses.replace(seen, promises=promises)
-            heard = [item for item in promises if item.status == "passed" or not self._is_silenced(name, item.name)]
+                return dataclasses.replace(seen, promises=told)
+            heard = [item for item in told if item.status == "passed" or not item.silence]
             status = _status(seen.status, heard, self._clock() < watch.settled)
-            judged = dataclasses.replace(seen, promises=promises, status=status)
+            judged = dataclasses.replace(seen, promises=told, status=status)
             if judged.status != seen.status:
                 _log.info("%s is %s", name, judged.status)
             return judged

@@ -82,9 +82,10 @@ class Silences:
         """Return the silence of a promise that ends last, None when there is none; see :meth:`known`."""
         return silence_of(self.known(), partition, promise)
 
-    def is_silenced(self, partition: str, promise: str) -> bool:
-        """Whether a promise is silenced now."""
-        return self.find(partition, promise) is not None
+    def told(self, partition: str, promise: str) -> str:
+        """Return who silenced a promise, and why; empty when nobody did."""
+        found = self.find(partition, promise)
+        return f"{found.author}: {found.reason}" if found is not None else ""
 
     def _active(self, silences: Iterable[Silence]) -> list[Silence]:
         now = self._clock()

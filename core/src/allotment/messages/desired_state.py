@@ -99,6 +99,7 @@ class ObservedPromise:
     status: str  # "passed", "failed" or "error" (a bug in the promise)
     message: str
     time: float  # UTC epoch, seconds
+    silence: str = ""  # while it is silenced: by whom, and why; then it makes no instance red
 
 
 @dataclass(frozen=True)

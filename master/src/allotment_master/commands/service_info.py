@@ -41,4 +41,5 @@ def _describe(info: InstanceInfo) -> None:
     for key, value in sorted(encode(info.published, redacted=True).items()):
         click.echo(f"{'published':<10}{key} = {value if isinstance(value, str) else json.dumps(value)}")
     for promise in info.promises:
-        click.echo(f"{'promise':<10}{promise.name}: {promise.status}: {promise.message}")
+        silence = f" (silenced by {promise.silence})" if promise.silence else ""
+        click.echo(f"{'promise':<10}{promise.name}: {promise.status}: {promise.message}{silence}")
