@@ -9,6 +9,7 @@ import click
 
 from allotment.terminal import ago
 from allotment_node.commands.options import folder_option
+from allotment_node.commands.promise_list import message
 from allotment_node.explanation import describe, explain, likely_causes, when
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Survey, broken
@@ -35,29 +36,31 @@ def command(folder: Path, promise: str | None, as_json: bool) -> None:
 
 
 def _show_causes(survey: Survey, as_json: bool) -> None:
-    causes = [describe(cause) for cause in likely_causes(broken(survey.promises()))]
+    listed = broken(survey.promises())
+    said = {f"{item.partition}/{item.name}": message(item) for item in listed}
+    causes = [{**told, "message": said[told["promise"]]} for told in map(describe, likely_causes(listed))]
     if as_json:
         click.echo(json.dumps({"causes": causes}))
     elif not causes:
         click.echo("No promise is broken.")
     for cause in [] if as_json else causes:
-        click.echo(f"{cause['promise']} is broken since {ago(cause['since'])}")
+        click.echo(f"{cause['promise']} broke {ago(cause['since'])}: {cause['message']}".rstrip(": "))
         for item in cause["explains"]:
             click.echo(f"  explains {item}")
 
 
 def _show(told: dict[str, Any]) -> None:
     name = f"{told['partition']}/{told['promise']}"
-    click.echo(f"{name} is {told['status']}, since {when(told['moment'])} UTC ({ago(told['moment'])})")
+    click.echo(f"{name}: {told['status']} since {when(told['moment'])} UTC ({ago(told['moment'])})")
     if told["silence"]:
         click.echo(f"silenced by {told['silence']['author']}: {told['silence']['reason']}")
     root = told["root"]
     if root is not None and root["promise"] != name:
-        click.echo(f"likely because {root['promise']} is broken since {ago(root['since'])}: look at that first")
+        click.echo(f"likely because {root['promise']} broke {ago(root['since'])}: look at that first")
     elif root is not None and root["explains"]:
         click.echo(f"it is the likely root of {', '.join(root['explains'])}")
     for title, lines in (
-        ("measured, newest last", [_measured(item) for item in told["measurements"]]),
+        ("measured (times are UTC), newest last", [_measured(item) for item in told["measurements"]]),
         ("changed before", [f"{when(item['time'])} {item['what']}" for item in told["changes"]]),
         *((f"{log} said", lines) for log, lines in told["logs"].items()),
     ):

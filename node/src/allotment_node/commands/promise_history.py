@@ -72,7 +72,7 @@ def _show(name: str, told: dict[str, Any], days: float) -> None:
         click.echo(f"nothing is known of {name} in the last {days:g} days")
     if flapping["is_flapping"]:
         click.echo(f"it flaps: {flapping['changes']} changes among the newest results")
-    rows: list[tuple[str, ...]] = [("FROM", "STATE", "FOR", "FIRST MESSAGE")]
+    rows: list[tuple[str, ...]] = [("FROM (UTC)", "STATE", "FOR", "FIRST MESSAGE")]
     for item in reversed(told["streaks"]):
         first = item["message"].partition("\n")[0]
         rows.append((when(item["start"]), item["state"], duration(item["until"] - item["start"]), first))
@@ -85,7 +85,7 @@ def _show(name: str, told: dict[str, Any], days: float) -> None:
 
 def _show_curve(points: Sequence[dict[str, Any]]) -> None:
     step = -(-len(points) // _POINTS)
-    rows: list[tuple[str, ...]] = [("TIME", "LEAST", "MEAN", "MOST")]
+    rows: list[tuple[str, ...]] = [("TIME (UTC)", "LEAST", "MEAN", "MOST")]
     for at in range(0, len(points), step):
         part = points[at : at + step]
         count = sum(item["count"] for item in part)

@@ -68,7 +68,11 @@ def _show(silences: list[Silence], as_json: bool) -> None:
     now = time.time()
     rows: list[tuple[str, ...]] = [("ID", "PROMISE", "BY", "SINCE", "FOR", "REASON")]
     rows += [
-        (item.id, item.promise, item.author, ago(item.start, now), duration(max(item.until - now, 0.0)), item.reason)
+        (item.id, item.promise, item.author, ago(item.start, now), _left(item.until - now), item.reason)
         for item in silences
     ]
     table(rows, "No promise is silenced.")
+
+
+def _left(seconds: float) -> str:
+    return duration(seconds) if seconds > 0 else "ended"
