@@ -3,6 +3,7 @@
 
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,20 @@ from allotment_promises.result import PromiseResult
 Write = Callable[..., Path]
 Eventually = Callable[[Callable[[], object]], None]
 EACH = 10  # misbehaving promises of each kind among 200
+
+# Writes into each pipe of the process that runs it: as that user, it may open them.
+MEDDLER = """#!PYTHON
+import os, stat
+folder = f"/proc/{os.getppid()}/fd"
+line = b'{"name": "meddler", "status": "passed", "message": "", "started": 1%s, "seconds": 0,' % (b"0" * 400)
+for name in os.listdir(folder):
+    try:
+        if stat.S_ISFIFO(os.stat(f"{folder}/{name}").st_mode):
+            handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_NONBLOCK)
+            os.write(handle, line + b' "metrics": {}, "target": "", "measured": true}' + bytes([10]))
+    except OSError:
+        pass
+"""
 
 
 def _by_name(results: list[PromiseResult]) -> dict[str, tuple[str, str]]:
@@ -96,6 +111,16 @@ def test_a_crash_is_seen_although_a_child_holds_what_was_open(
     results = _by_name(launcher.run(partition))
     assert results["crashes"] == ("error", "the promise's process was killed by SIGSEGV before it had a result")
     assert time.monotonic() - began < 50.0
+
+
+def test_a_wild_number_in_its_runners_pipe_hurts_no_other(
+    launcher: Launcher, partition: Path, promise: Write, executable: Write
+) -> None:
+    executable("meddler", MEDDLER.replace("PYTHON", sys.executable))
+    promise("fine", "check_file_state", filename="etc")
+    found = _by_name(launcher.run(partition))
+    assert found["fine"][0] == "passed"
+    assert found["meddler"][0] == "error"
 
 
 def test_a_group_that_forks_all_the_time_is_killed(tmp_path: Path) -> None:

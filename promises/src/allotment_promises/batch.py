@@ -167,7 +167,7 @@ class Batch:
                 self._outcomes[task.promise.name] = from_line(task, data)
                 runner.finished.add(task.promise.name)
                 runner.started.pop(task.promise.name, None)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
             return False
         return len(runner.rest) <= _LINE_LIMIT and len(runner.finished) < len(runner.tasks)
 

@@ -136,6 +136,35 @@ def test_when_a_module_runs_is_known_before_it_has_run(
     assert is_known(partition, path)
 
 
+NONSENSE = """
+import os, stat
+for fd in range(3, 50):
+    try:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            os.write(fd, b"{}" + bytes([10]))
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("before", [NONSENSE, "#!/usr/bin/python3 'x\n"], ids=["nonsense", "quotation"])
+def test_a_module_that_can_not_be_asked_hides_no_other(
+    launcher: Launcher, partition: Path, module: Write, before: str
+) -> None:
+    module("odd", "def sense(self): pass", before=before)
+    module("fine", "def sense(self): pass")
+    assert [item.name for item in launcher.timings(partition)] == ["fine", "odd"]
+
+
+def test_a_module_that_is_asked_may_not_use_all_memory(partition: Path, module: Write) -> None:
+    start = "def __init__(self, config):\n  super(RunPromise, self).__init__(config)\n  self.setPeriodicity(5)\n"
+    module("greedy", f"{start}  bytearray(1 << 28)\ndef sense(self): pass")
+    with Launcher(memory=64 << 20) as launcher:
+        assert [item.period for item in launcher.timings(partition)] == [120.0]
+    with Launcher() as launcher:
+        assert [item.period for item in launcher.timings(partition)] == [300.0]
+
+
 def test_an_empty_result_passes(module: Write, run: Run) -> None:
     module("empty", "def sense(self): pass\ndef test(self): return EmptyResult()")
     assert seen(run()["empty"]) == ("passed", "logged nothing")

@@ -43,12 +43,28 @@ def test_a_module_of_any_bytes_has_a_header_or_a_problem(partition: Path, data: 
 
 def test_a_module_that_nests_too_deeply_is_a_problem(partition: Path) -> None:
     path = partition / "etc/plugin/deep.py"
-    for text in ("(" * 5000, "-" * 100000 + "1", "a" + ".b" * 100000, "x = " + "[" * 150 + "]" * 150):
+    for text in (
+        "(" * 5000,
+        "-" * 100000 + "1",
+        "a" + ".b" * 100000,
+        "a" + ".b" * 900 + " = 1",
+        "x = " + "[" * 150 + "]" * 150,
+    ):
         path.write_text(text)
         try:
             header.read(path)
         except AllotmentError as error:
             assert str(error).startswith("etc/plugin/deep.py")
+
+
+def test_a_first_line_with_half_a_quotation_is_a_problem(partition: Path) -> None:
+    path = partition / "etc/plugin/quote.py"
+    path.write_text("#!/usr/bin/python3 'x\n")
+    with pytest.raises(AllotmentError) as caught:
+        header.read(path)
+    assert str(caught.value) == (
+        "etc/plugin/quote.py: the first line names no Python. Write one like #!/usr/bin/python3."
+    )
 
 
 @given(data=JSON.map(lambda value: json.dumps(value).encode()) | st.binary())

@@ -30,21 +30,30 @@ def read(path: Path) -> tuple[Header, tuple[str, ...]]:
     if text is None:
         raise AllotmentError(f"{place} vanished while it was read", "Run the promises again")
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        raise AllotmentError(f"{place}{line}: is no Python: {error.args[0]}", "Mend the file") from error
+        tree = _parse(text, place)
+        imports = tuple(name for name in _imports(tree) if name.startswith("slapos.promise."))
+        return Header(_interpreter(text, place), tuple(_paths(tree, place))), imports
     except (RecursionError, MemoryError) as error:
         raise AllotmentError(f"{place}: nests too deeply to be read", "Simplify it") from error
-    imports = tuple(name for name in _imports(tree) if name.startswith("slapos.promise."))
-    return Header(_interpreter(text, place), tuple(_paths(tree, place))), imports
+
+
+def _parse(text: bytes, place: Path) -> ast.Module:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        number = error.lineno if isinstance(error, SyntaxError) else None
+        line = f", line {number}" if number else ""
+        raise AllotmentError(f"{place}{line}: is no Python: {error.args[0]}", "Mend the file") from error
 
 
 def _interpreter(text: bytes, place: Path) -> tuple[str, ...]:
     first = text.partition(b"\n")[0]
     if not first.startswith(b"#!"):
         return (sys.executable,)
-    words = shlex.split(first[2:].decode("utf-8", "replace"))
+    try:
+        words = shlex.split(first[2:].decode("utf-8", "replace"))
+    except ValueError:  # a quotation mark without its other
+        words = []
     if not words or not any(Path(word).name.startswith("python") for word in words[:2]):
         raise AllotmentError(f"{place}: the first line names no Python", "Write one like #!/usr/bin/python3")
     return tuple(words)

@@ -58,7 +58,10 @@ class Child:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # then there is nothing to read either
             self._connection.sendall(json.dumps(request).encode() + b"\n")
         if not self._pid:
-            self._pid = int(self._answer()["pid"])
+            pid = self._answer().get("pid")
+            if not isinstance(pid, int) or pid <= 1:
+                raise EOFError
+            self._pid = pid
         return self._answer()
 
     def end(self) -> None:
@@ -82,7 +85,10 @@ class Child:
                 raise EOFError
             self._rest += chunk
         line, _, self._rest = self._rest.partition(b"\n")
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except (ValueError, RecursionError) as error:  # the module's own code has written there
+            raise EOFError from error
         if not isinstance(answer, dict):
             raise EOFError
         return answer

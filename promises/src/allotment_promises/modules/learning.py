@@ -11,6 +11,7 @@ from allotment_promises.modules import facts, header
 from allotment_promises.modules.hosts import SHARED
 from allotment_promises.modules.module import request
 
+_WRONG = (AllotmentError, OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError)
 _SECONDS = 10.0  # for all together; those that have not answered by then run as often as any, until they have run once
 
 
@@ -21,7 +22,7 @@ def learn(partition: Path, paths: Iterable[Path]) -> bool:
     for path in paths:
         if facts.is_known(partition, path):
             continue
-        with contextlib.suppress(AllotmentError, OSError, EOFError):  # what is wrong its first run will tell
+        with contextlib.suppress(*_WRONG):  # what is wrong its first run will tell
             head, imports = header.read(path)
             child = SHARED.connect(head, imports, partition, deadline)
             try:
