@@ -185,3 +185,36 @@ def test_what_the_requester_has_to_know_is_published(partition: Any) -> None:
     subprocess.run([partition.folder / "bin/takeover"], check=True, capture_output=True)
     assert partition.run().outcome == "done"
     assert partition.published.values == {"is-taken-over": "true", "generation": LAST}
+
+
+STANDBY = """\
+    [buildout]
+    parts = import takeover
+
+    [import]
+    recipe = allotment.recipes:backup.import
+    commands = true
+    host = 127.0.0.1
+    port = 2223
+    sshd-binary = /usr/sbin/sshd
+    keygen-binary = {tools[ssh-keygen]}
+    rsync-binary = {tools[rsync]}
+
+    [takeover]
+    recipe = allotment.recipes:backup.takeover
+    import-folder = ${{import:folder}}
+"""
+
+
+def test_who_has_taken_over_promises_no_imports_until_that_is_undone(partition: Any, tools: dict[str, str]) -> None:
+    promise, key = (partition.folder / path for path in ("etc/promise/import.json", "etc/import/host_key"))
+    assert partition.run(STANDBY.format(tools=tools)).outcome == "done"
+    known = key.read_bytes()
+    restore(partition.folder)
+    subprocess.run([partition.folder / "bin/takeover"], check=True, capture_output=True)
+    assert partition.run().outcome == "done"
+    assert not promise.exists()
+    (partition.folder / "srv/takeover.json").unlink()
+    assert partition.run().outcome == "done"
+    assert promise.exists()
+    assert key.read_bytes() == known

@@ -48,6 +48,9 @@ class Recipe(GenericBaseRecipe[Options]):
         self.publish_option("folder", self.received)
         self.publish_option("status-file", self.received / STATUS)
         self.publish_option("takeover-file", self.takeover)
+        # As an option, so that this section is another one after a takeover: its promise goes then.
+        self.is_taken_over = takeover.read(self.takeover) is not None
+        self.publish_option("is-taken-over", "true" if self.is_taken_over else "false")
 
     @classmethod
     def kept(cls, options: Mapping[str, str]) -> list[str]:
@@ -62,6 +65,6 @@ class Recipe(GenericBaseRecipe[Options]):
             for command in commands:
                 words += [option, command]
         served = self.server.write(words, self.environment)
-        if takeover.read(self.takeover) is not None:
+        if self.is_taken_over:
             return served
         return [*served, write_promise(self, self.received / STATUS, options.max_age, served[0])]
