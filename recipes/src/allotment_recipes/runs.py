@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -27,17 +26,14 @@ from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.free_space import FULL
 from allotment_recipes.journal import Journal, Unfinished
+from allotment_recipes.named_files import named_files
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
-from allotment_recipes.profiles import BASE_LOCATION
 from allotment_recipes.recipes.python_scripts import base_python
-from allotment_recipes.remote_profiles import is_remote
 from allotment_recipes.shared_store import Store
 from allotment_recipes.store import padded_root
 from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
-
-_REFERENCED_FILE = re.compile(r"\$\{:" + BASE_LOCATION + r"\}/([^\s'\"#;,]+)")
 
 
 def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,19 +194,11 @@ def read(request: Mapping[str, Any]) -> dict[str, Any]:
     folder = Path(request["folder"])
     context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""))
     buildout = Buildout(Path(request["profile"]), context, _settings())
-    named: set[str] = set()
-    for section in buildout._raw:
-        raw = buildout._raw[section]
-        merged = buildout.Options(buildout, section, raw)._do_extend_raw(section, raw, [])
-        if is_remote(merged.get(BASE_LOCATION, "")):
-            continue  # what it names beside it is a source
-        for option, text in merged.items():
-            for name in _REFERENCED_FILE.findall(text):
-                path = Path(os.path.normpath(Path(merged[BASE_LOCATION]) / name))
-                if not path.exists():
-                    raise ProfileError(f"[{section}] {option}: {path} does not exist", "Correct the path")
-                named.add(str(path))
-    return {"profiles": [os.path.normpath(path) for path in buildout.files], "named": sorted(named)}
+    sections = {
+        name: buildout.Options(buildout, name, raw)._do_extend_raw(name, raw, []) for name, raw in buildout._raw.items()
+    }
+    named = sorted(map(str, named_files(sections)))
+    return {"profiles": [os.path.normpath(path) for path in buildout.files], "named": named}
 
 
 def lock(request: Mapping[str, Any]) -> dict[str, Any]:
