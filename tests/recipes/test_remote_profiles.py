@@ -161,7 +161,8 @@ def test_what_was_recorded_stays_also_when_the_file_changed(server: Server, rele
 
 
 def test_lint_asks_for_a_checksum_where_nothing_is_recorded(server: Server, release: Any) -> None:
-    address = server.serve("/base.cfg", BASE).partition("#")[0]
+    server.serve("/base.cfg", BASE)
+    address = f"{server.url}/stack/../base.cfg"
     release.write_profile(PROFILE.format(extends=address))
     (problem,) = View(release.profile).problems
     assert problem.what == f"extends: {address} has no sha256"

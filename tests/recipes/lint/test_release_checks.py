@@ -77,6 +77,18 @@ def test_a_type_whose_profile_nobody_renders_is_told(tmp_path: Path, release: Re
     ]
 
 
+def test_what_a_profile_behind_a_url_may_render_is_not_told(tmp_path: Path, release: Release) -> None:
+    software = f"""\
+[buildout]
+extends = https://localhost/stack.cfg#sha256={"0" * 64}
+parts = instance-profile
+[instance-profile]
+<= template-of-the-stack
+output = ${{buildout:directory}}/instance.cfg
+"""
+    assert found(release(tmp_path / "site", software_cfg=software)) == []
+
+
 def test_what_is_published_for_a_shared_instance_is_not_the_instance_s(tmp_path: Path, release: Release) -> None:
     instance = (
         "[buildout]\nparts = publish one\n[publish]\nrecipe = allotment.recipes:publish\nurl = x\n"

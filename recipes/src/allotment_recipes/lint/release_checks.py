@@ -56,12 +56,13 @@ def check(path: Path, texts: Mapping[Path, str], *, skip: frozenset[str] = froze
         rendered = dict(instance_views(view))
         for instance in rendered.values():
             found.update(check_profile(instance, skip=skip))
-        found.update(problem for problem in _described(path, rendered) if problem.rule not in skip)
+        found.update(problem for problem in _described(view, rendered) if problem.rule not in skip)
     return sorted(found)
 
 
-def _described(path: Path, rendered: Mapping[str, View]) -> Iterator[Problem]:
+def _described(software: View, rendered: Mapping[str, View]) -> Iterator[Problem]:
     """Check ``software.cfg.json`` and the schemas that it names."""
+    path = software.path
     if not _NAME.fullmatch(path.parent.name):
         yield Problem(path, 0, "name", f"the folder '{path.parent.name}' is not written in small letters and dashes")
     document = path.with_name(f"{path.name}.json")
@@ -75,7 +76,7 @@ def _described(path: Path, rendered: Mapping[str, View]) -> Iterator[Problem]:
             yield from _schema(path.with_name(schema))
         view = rendered.get(item.profile)
         if view is None:
-            if all(other.is_complete for other in rendered.values()):
+            if software.is_complete and all(other.is_complete for other in rendered.values()):
                 what = f"types: {name}: profile: no part renders {item.profile}"
                 yield Problem(
                     document, _line(document, item.profile), "schema", what, "Correct the name, or add the part"

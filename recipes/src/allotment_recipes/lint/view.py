@@ -105,11 +105,13 @@ class View:
 
     def _is_recorded(self, url: str) -> bool:
         """Whether ``allot.lock`` beside the profile has the sha256 of a profile that is extended by its URL."""
-        from allotment_recipes.source_lock import NAME, SourceLock  # it imports buildout, which takes its time
+        from allotment_recipes.remote_profiles import place  # it imports what fetches, which takes its time
+        from allotment_recipes.source_lock import NAME, SourceLock
 
         path = self.path.parent / NAME
+        address, sign, checksum = url.partition("#")
         try:
-            return SourceLock(path, path.parent).has_profile(url)
+            return SourceLock(path, path.parent).has_profile(f"{place(address)}{sign}{checksum}")
         except AllotmentError:
             return False  # a damaged one is told by whoever needs it
 
