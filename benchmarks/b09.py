@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """B9: 10,000 promises on one node, each once a minute, for ten minutes.
 
-The node is the real program with 250 partitions of 40 promises, and nothing else to do. CPU is that of all of its
-processes, the supervisor's and of those that have ended too; memory is the sum of their proportional set sizes, looked
-at each second. Both are told from a minute after the start on. How late a run begins is read from the histories: each
-promise is compared with its own most punctual run. The picture is written to ``docs/explanation/b09.svg`` by the full
-form, and to ``var/b09.svg`` by the quick one.
+The node is the real program with 250 partitions of 40 promises, and nothing else to do. CPU is that of the agent and of
+all processes below it, those that have ended too; memory is the sum of their proportional set sizes, looked at each
+second. Neither counts the supervisor of services, which is detached from the agent. Both are told from a minute after
+the start on. How late a run begins is read from the histories: each promise is compared with its own most punctual run.
+The picture is written to ``docs/explanation/b09.svg`` by the full form, and to ``var/b09.svg`` by the quick one.
 """
 
 import statistics

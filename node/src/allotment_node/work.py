@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from allotment_node.clock import elapsed
 
 _LOOK: Final = 30.0  # seconds after which a thread that waits looks at the clock: the machine may have been suspended
-_IDLE: Final = 60.0  # seconds after which a thread that is not needed ends
+_IDLE: Final = 5.0  # seconds after which a thread that is not needed ends
 _log = logging.getLogger(__name__)
 
 
