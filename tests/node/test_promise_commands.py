@@ -74,6 +74,14 @@ def test_list_shows_what_the_agent_has_judged(run: Run) -> None:
     assert [line.split()[0] for line in run("list", "--broken")[1].splitlines()[1:]] == ["part0/page", "part0/service"]
 
 
+def test_it_is_said_that_nobody_looks_any_more(run: Run, node: NodeFolder) -> None:
+    for words in (["list"], ["explain"], ["explain", "page"]):
+        assert run(*words)[2].startswith("no agent runs here: this is how things were when one did")
+    assert run("list", "--json")[2] == ""
+    with node.lock:
+        assert run("list")[2] == run("explain")[2] == ""
+
+
 def test_list_as_json_has_everything(run: Run) -> None:
     found = json.loads(run("list", "p*", "--json")[1])["promises"]
     assert [item["name"] for item in found] == ["page"]
@@ -142,9 +150,9 @@ def test_watch_tells_each_change_until_it_is_interrupted(node: NodeFolder, until
 def test_watch_shows_the_broken_ones_first_and_fits_the_terminal(node: NodeFolder) -> None:
     survey = Survey(node).promises()
     console = Console(width=100, file=io.StringIO())
-    console.print(promise_watch._table(survey, 2))
+    console.print(promise_watch._table(survey, 2, False))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert lines[0].strip() == "2 broken of 3 promises"
+    assert lines[0].strip() == "2 broken of 3 promises, when an agent last ran"
     assert [line.split()[0] for line in lines[2:]] == ["part0/service", "part0/page", "part0/disk"]
 
 

@@ -20,6 +20,12 @@ def folder_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--folder", type=kind, required=True, help="Where the node keeps everything.")(function)
 
 
+def tell_without_agent(folder: NodeFolder) -> None:
+    """Say on stderr that what is shown is of the past, when no agent keeps it up to date."""
+    if folder.lock.holder() is None:
+        click.echo("no agent runs here: this is how things were when one did; 'allot node run' starts it", err=True)
+
+
 @contextmanager
 def locked_agent(folder: Path) -> Iterator[Agent]:
     """Give an agent that nobody else works beside, and stop it afterwards."""

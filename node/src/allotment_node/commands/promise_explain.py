@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from allotment.terminal import ago
-from allotment_node.commands.options import folder_option
+from allotment_node.commands.options import folder_option, tell_without_agent
 from allotment_node.commands.promise_list import message
 from allotment_node.explanation import describe, explain, likely_causes, when
 from allotment_node.folder import NodeFolder
@@ -25,6 +25,8 @@ def command(folder: Path, promise: str | None, as_json: bool) -> None:
     """Explain one PROMISE, a name, partition/name or instance/name; without one, the likely roots of all."""
     node = NodeFolder(folder)
     survey = Survey(node)
+    if not as_json:
+        tell_without_agent(node)
     if promise is None:
         _show_causes(survey, as_json)
         return

@@ -9,7 +9,7 @@ import click
 
 from allotment.codec import encode
 from allotment.terminal import ago, table
-from allotment_node.commands.options import folder_option
+from allotment_node.commands.options import folder_option, tell_without_agent
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Listed, Survey, broken
 
@@ -21,11 +21,13 @@ from allotment_node.survey import Listed, Survey, broken
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(folder: Path, patterns: tuple[str, ...], only_broken: bool, as_json: bool) -> None:
     """List the promises of started partitions; a PROMISE is a name, partition/name or instance/name, with * and ?."""
-    listed = Survey(NodeFolder(folder)).promises(patterns)
+    node = NodeFolder(folder)
+    listed = Survey(node).promises(patterns)
     listed = broken(listed) if only_broken else listed
     if as_json:
         click.echo(json.dumps({"promises": [describe(item) for item in listed]}))
         return
+    tell_without_agent(node)
     rows: list[tuple[str, ...]] = [("PROMISE", "TYPE", "EVERY", "STATUS", "SINCE", "MESSAGE")]
     rows += [_row(item) for item in listed]
     table(rows, "No promise is broken." if only_broken else "No started partition has a promise.")

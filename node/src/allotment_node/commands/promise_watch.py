@@ -37,7 +37,7 @@ def command(folder: Path, patterns: tuple[str, ...], as_json: bool) -> None:
         if as_json:
             _print_changes(looks)
         else:
-            _show(looks)
+            _show(looks, place)
     except KeyboardInterrupt:
         return
 
@@ -75,22 +75,22 @@ def _print_changes(looks: Iterator[list[Listed]]) -> None:
                 click.echo(json.dumps(describe(item)))
 
 
-def _show(looks: Iterator[list[Listed]]) -> None:
+def _show(looks: Iterator[list[Listed]], folder: NodeFolder) -> None:
     from rich.live import Live
 
     with Live(auto_refresh=False, screen=False) as live:
         for listed in looks:
-            live.update(_table(listed, live.console.height - 4), refresh=True)
+            live.update(_table(listed, live.console.height - 4, folder.lock.holder() is not None), refresh=True)
 
 
-def _table(listed: list[Listed], height: int) -> "Table":
+def _table(listed: list[Listed], height: int, is_watched: bool) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
     bad = broken(listed)
     rest = [item for item in listed if item not in bad]
     shown = [*sorted(bad, key=lambda item: item.since or 0.0), *rest][: max(height, 5)]
-    title = f"{len(bad)} broken of {len(listed)} promises"
+    title = f"{len(bad)} broken of {len(listed)} promises{'' if is_watched else ', when an agent last ran'}"
     table = Table("promise", "status", "since", "message", title=title, expand=True, box=None, title_justify="left")
     for item in shown:
         state = Text(status(item), "dim" if item.silence else _COLOURS.get(item.status, ""))
