@@ -70,13 +70,13 @@ class NoAnswer(Exception):
 def check_url(url: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
     """Raise unless ``url`` is one of a server, without a password: for ``__post_init__``."""
     example = f"Write it like {schemes[-1]}://host/path"
+    if re.match(r"[^/?#]*//[^/?#]*@", url):  # before anything that shows it
+        raise OptionProblem("url", "holds a user or password, which would be shown", "Leave it out")
     try:
         parts = urllib.parse.urlsplit(url)
         has_place = bool(parts.hostname) and parts.port != 0  # asking for the port checks it
     except ValueError:
         raise OptionProblem("url", f"{url!r} is no such address", example) from None
-    if parts.username is not None:
-        raise OptionProblem("url", "holds a user or password, which would be shown", "Leave it out")
     if parts.scheme not in schemes or not has_place or re.search(r"[\x00-\x20\x7f]", url):
         raise OptionProblem("url", f"{url!r} is no such address", example)
 

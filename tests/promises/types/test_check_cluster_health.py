@@ -74,6 +74,10 @@ def test_silent_members_are_waited_for_side_by_side(measure: Measure) -> None:
         ({"members": "db1"}, "members: 'db1' is neither host:port nor a URL. Write it like db1:5432."),
         ({"members": "db1:5432/x"}, "members: 'db1:5432/x' is neither host:port nor a URL. Write it like db1:5432."),
         ({"members": "db1:99999"}, "members: 'db1:99999' is neither host:port nor a URL. Write it like db1:5432."),
+        (
+            {"members": "db1:1 me:planted@db2:1"},
+            "members: one holds a user or password, which would be shown. Leave it out.",
+        ),
         ({"members": "db1:0"}, "members: 'db1:0' is neither host:port nor a URL."),
         ({"members": "[::1]:80 ftp://x/"}, "members: 'ftp://x/' is no such address. Write it like https://host/path."),
         ({"members": "a:1 b:1", "minimum": 3}, "minimum: 3 of 2 members can't be well. Write a number from 1 to 2."),

@@ -146,6 +146,8 @@ def test_a_client_certificate_is_never_loaded_into_what_promises_share(authority
             "url: 'http://h/\\r\\nX: y' is no such address. Write it like https://host/path.",
         ),
         ({"url": "http://me:word@host/"}, "url: holds a user or password, which would be shown. Leave it out."),
+        ({"url": "http://me:word@host:x/"}, "url: holds a user or password, which would be shown. Leave it out."),
+        ({"url": "http://me:word@[host/"}, "url: holds a user or password, which would be shown. Leave it out."),
         (
             {"url": "https://h/", "ca": "x", "verify": "false"},
             "ca, verify: ca is of no use with verify = false. Remove one of the two.",
@@ -163,7 +165,8 @@ def test_a_client_certificate_is_never_loaded_into_what_promises_share(authority
         ({"url": "https://h/", "timeout": 0}, "timeout: 0 is not above zero. Write it like 5."),
         (
             {"url": "https://h/", "content": "("},
-            "content: '(' is no regular expression: missing ), unterminated subpattern at position 0. Correct it.",
+            "content: '(' is no regular expression: missing ), unterminated subpattern at position 0."
+            " See Python's module re.",
         ),
     ],
 )

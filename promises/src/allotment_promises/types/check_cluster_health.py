@@ -83,6 +83,8 @@ class CheckClusterHealth(GenericPromise[Options]):
 
 def _split(member: str) -> tuple[str, int]:
     """Return host and port of ``host:port``; an IPv6 address stands in brackets."""
+    if "@" in member:
+        raise OptionProblem("members", "one holds a user or password, which would be shown", "Leave it out")
     try:
         parts = urllib.parse.urlsplit(f"//{member}")
         host, port = parts.hostname, parts.port

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Promise: a URL answers with the expected status code, and the expected page."""
 
-import re
 from dataclasses import dataclass
 
 from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise
+from allotment_promises.logs import compile_pattern
 from allotment_promises.measurement import Measurement
 from allotment_promises.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
 
@@ -20,12 +20,7 @@ class Options(WebOptions):
         super().__post_init__()
         if not (self.http_code == 0 or 100 <= self.http_code <= 599):
             raise OptionProblem("http-code", f"{self.http_code} is no status code", "Write one like 200, or 0 for any")
-        try:
-            re.compile(self.content)
-        except re.error as error:
-            raise OptionProblem(
-                "content", f"{self.content!r} is no regular expression: {error}", "Correct it"
-            ) from error
+        compile_pattern("content", self.content)
 
 
 class CheckUrlAvailable(GenericPromise[Options]):
@@ -46,6 +41,8 @@ class CheckUrlAvailable(GenericPromise[Options]):
         found = f"{options.url} answers {answer.code}"
         if not options.ignore_code and options.http_code not in (0, answer.code):
             return Measurement.failed(f"{found}, expected {options.http_code}", **answer.metrics())
-        if options.content and not re.search(options.content, answer.body.decode("utf-8", "replace")):
+        if options.content and not compile_pattern("content", options.content).search(
+            answer.body.decode("utf-8", "replace")
+        ):
             return Measurement.failed(f"{found} with a page that does not hold {options.content!r}", **answer.metrics())
         return Measurement.passed(found, **answer.metrics())
