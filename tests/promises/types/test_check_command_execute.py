@@ -48,6 +48,8 @@ def test_performance_data_of_a_plugin_becomes_metrics(measure: Callable[..., Mea
 def test_a_command_that_can_not_run_or_end_fails(run: Run) -> None:
     assert run("no-such-program") == (False, "no-such-program can't be started: No such file or directory")
     assert run("sleep 300", timeout=0.1) == (False, "sleep did not end within 0.1 s")
+    with pytest.raises(OptionProblem, match="timeout: 0 is not above zero"):
+        run("true", timeout=0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from allotment.options import Arguments
 from allotment_promises import nagios
 from allotment_promises.command import CommandOutcome, run_command
 from allotment_promises.generic import GenericPromise
+from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
 
 
@@ -15,6 +16,9 @@ from allotment_promises.measurement import Measurement, Metric
 class Options:
     command: Arguments  # program and arguments, run in the partition without a shell
     timeout: float = 10.0  # seconds after which it is killed
+
+    def __post_init__(self) -> None:
+        check_above_zero(timeout=self.timeout)
 
 
 class CheckCommandExecute(GenericPromise[Options]):
