@@ -115,7 +115,7 @@ def test_plugins_lists_all_with_origin(allot: Allot) -> None:
     assert items["command", "other fail"]["plugin"] == "other"
     promise = items["promise", "check_socket_listening"]
     assert promise["doc"].startswith("Passes when ``host:port``, or the unix socket ``pathname``, accepts a connection")
-    assert [option["name"] for option in promise["options"]] [:2] == ["host", "port"]
+    assert [option["name"] for option in promise["options"]][:2] == ["host", "port"]
     assert all(option["doc"] for option in promise["options"])
     assert result.stderr == ""
 
