@@ -19,6 +19,7 @@ from allotment_recipes import installed_parts, store, uninstalling
 from allotment_recipes.context import RunContext
 from allotment_recipes.installed_parts import PATHS
 from allotment_recipes.journal import is_inside
+from allotment_recipes.node_sections import node_sections
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.recipe_loading import canonical
@@ -68,6 +69,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                     f"[buildout] extends: {os.path.normpath(str(error.filename))} does not exist",
                     f"Correct it in {profile}, or in what it extends, or add that file",
                 ) from error
+        if run.instance is not None:
+            for name, found in node_sections(run.instance).items():
+                self._raw[name] = {**found, **self._raw.get(name, {})}
 
     @functools.cached_property
     def references(self) -> dict[str, set[str]]:

@@ -258,6 +258,18 @@ def test_a_template_that_jinja_refuses_is_told_with_its_line(tmp_path: Path) -> 
     assert [item.rpartition(":")[0][:21] for item in problems] == ["instance.cfg.in:3: te"]
 
 
+def test_sections_of_the_node_need_not_be_written(tmp_path: Path) -> None:
+    text = """\
+[buildout]
+parts = slap
+[slap]
+recipe = slapos.cookbook:slapconfiguration
+computer = ${slap-connection:computer-id}
+partition = ${slap_connection:partition_id}
+"""
+    assert found(tmp_path, text, name="instance.cfg") == []
+
+
 def test_escaped_references_are_those_of_the_rendered_profile(tmp_path: Path) -> None:
     text = (
         "[buildout]\nparts = a\n[a]\nrecipe = allotment.recipes:mkdirectory\n"

@@ -14,6 +14,7 @@ from allotment_recipes.lint.known_recipes import KnownRecipe, known_recipe, why_
 from allotment_recipes.lint.problem import Problem
 from allotment_recipes.lint.profile_text import UNKNOWN, Option
 from allotment_recipes.lint.view import BUILDOUT, View
+from allotment_recipes.node_sections import NAMES as OF_THE_NODE
 
 _NO_RECIPE: Final = frozenset({BUILDOUT, "versions", "hashes"})  # sections that buildout itself reads
 _EVERYWHERE: Final = frozenset({"recipe", "<", "=>", "_profile_base_location_", "_buildout_section_name_"})
@@ -109,7 +110,7 @@ def nothing_referred_to(view: View) -> Iterator[Problem]:
                 what = f"[{section}] <: there is no section '{name}'"
                 yield Problem(option.path, option.number, "reference", what, nearest(name, sections))
         for reference in view.references(section):
-            if UNKNOWN in reference.section + reference.option or reference.section == BUILDOUT:
+            if UNKNOWN in reference.section + reference.option or reference.section in {BUILDOUT, *OF_THE_NODE}:
                 continue
             text = f"${{{reference.section}:{reference.option}}}" if reference.option else reference.section
             if reference.section not in view.written:
