@@ -40,6 +40,8 @@ class AuditUptodate(GenericPromise[Options]):
     In operation it is also broken when security upgrades have been due for ``tolerance-days``, as far as this
     promise's own past tells. Run it rarely, with a ``period`` of a day, say: apt is asked what it would do,
     which takes seconds.
+
+    Metrics: ``upgrades`` and ``security_upgrades`` that are due.
     """
 
     only = "anomaly"

@@ -60,6 +60,8 @@ class CheckBackupFreshness(GenericPromise[Options]):
 
     With ``status-file`` it is judged by what the backup programs noted; with ``files`` by the newest of them, and by
     ``marker`` if there is one: a file that is newer than the marker belongs to a backup that is being made, or failed.
+
+    Metrics: ``age`` in seconds and ``size`` in bytes, of the last whole backup.
     """
 
     failures = 1

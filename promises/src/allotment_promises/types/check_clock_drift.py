@@ -29,6 +29,8 @@ class CheckClockDrift(GenericPromise[Options]):
 
     Without ``server`` chrony's daemon is asked if there is one, else the kernel, whom ntpd, systemd-timesyncd and
     others tell how right they keep it. A clock that nobody keeps right fails.
+
+    Metrics: ``drift``, seconds by which the clock is ahead.
     """
 
     layer = Layer.HOST

@@ -31,6 +31,8 @@ class CheckCpuTemperature(GenericPromise[Options]):
     """Passes while the hottest processor has at most ``max-spot-temp`` degrees, and ``max-avg-temp`` on average.
 
     Where no sensor of a processor is known, the hottest of all sensors counts. Virtual machines usually have none.
+
+    Metrics: ``temperature`` in degrees Celsius.
     """
 
     layer = Layer.HOST

@@ -43,6 +43,8 @@ class CheckErrorOnHttpLog(GenericPromise[Options]):
 
     Of ``log-file``, lines of the levels error, crit, alert and emerg count; of ``access-log``, answers with a status
     code of 500 or more. Rotated files are read too, packed or not.
+
+    Metrics: ``errors`` in ``log-file``; ``requests``, ``failures`` and ``failure_share`` of ``access-log``.
     """
 
     only = "anomaly"

@@ -39,7 +39,10 @@ class Options(WebOptions):
 
 
 class CheckFeedStalled(GenericPromise[Options]):
-    """Passes while the newest item of a feed is at most ``maximum-age`` old, and tells of no failure."""
+    """Passes while the newest item of a feed is at most ``maximum-age`` old, and tells of no failure.
+
+    Metrics: ``age`` of the newest item in seconds, ``items`` that count.
+    """
 
     def target(self) -> str:
         return place(self.options.url) if self.options.url else str(self.partition / (self.options.feed_path or ""))

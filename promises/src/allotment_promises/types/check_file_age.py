@@ -34,6 +34,8 @@ class CheckFileAge(GenericPromise[Options]):
 
     The newest tells that something still writes, such as a dump each night; the oldest that something still takes
     away, such as the messages of a queue. Folders do not count, hidden files only where the pattern says so.
+
+    Metrics: ``age`` in seconds, ``files``, how many there are.
     """
 
     def target(self) -> str:

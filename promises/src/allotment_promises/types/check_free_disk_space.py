@@ -36,6 +36,8 @@ class CheckFreeDiskSpace(GenericPromise[Options]):
 
     What is counted is what ordinary users can have, as ``df`` does. In operation it also looks at the trend of the
     past days. With ``mounted`` it notices a disk that is not mounted, in whose place the one beneath would be measured.
+
+    Metrics: ``free`` in bytes, ``free_ratio``, ``free_inodes``.
     """
 
     layer = Layer.HOST

@@ -24,7 +24,10 @@ class Options:
 
 
 class CheckInterfaceUp(GenericPromise[Options]):
-    """Passes while the network interface ``ifname`` is switched on and its other end is there."""
+    """Passes while the network interface ``ifname`` is switched on and its other end is there.
+
+    Metrics: ``speed`` in bits a second, where it is known.
+    """
 
     layer = Layer.NETWORK
 

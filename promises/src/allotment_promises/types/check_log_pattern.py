@@ -36,6 +36,8 @@ class CheckLogPattern(GenericPromise[Options]):
 
     Only the end of the log that is new enough is read, at most 32 MiB. Lines tell their time as in ISO 8601, in syslog,
     or in the logs of Apache and nginx; a line without a time, as of a traceback, has that of the line before it.
+
+    Metrics: ``matches``, lines.
     """
 
     only = "anomaly"

@@ -31,6 +31,8 @@ class CheckLogRate(GenericPromise[Options]):
 
     Too few tell that nothing is asked of a service any more, too many that it complains all the time. The forms of
     times that are known are those of ``check_log_pattern``.
+
+    Metrics: ``rate``, lines a second, and ``lines``, those of the whole period.
     """
 
     only = "anomaly"

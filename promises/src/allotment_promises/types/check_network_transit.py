@@ -32,6 +32,8 @@ class CheckNetworkTransit(GenericPromise[Options]):
 
     The counters of the kernel are compared with those of this promise's past: its period must be shorter than
     ``transit-period``. In its first run it knows no past and passes.
+
+    Metrics: ``carried``, bytes since the machine has started; ``rate``, bytes a second.
     """
 
     layer = Layer.NETWORK

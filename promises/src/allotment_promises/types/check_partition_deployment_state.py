@@ -26,6 +26,8 @@ class CheckPartitionDeploymentState(GenericPromise[Options]):
 
     It is told by the files of the exchange between node and recipes: the input is written before a processing, the
     answers after all went well. Why one failed is in the node's log of the partition.
+
+    Metrics: ``waiting``, parts that wait for something.
     """
 
     only = "anomaly"

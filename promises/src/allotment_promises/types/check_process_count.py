@@ -33,6 +33,8 @@ class CheckProcessCount(GenericPromise[Options]):
     """Passes while ``minimum`` to ``maximum`` processes run that fit all that is given of name, command and user.
 
     Processes that have ended and wait for their parent do not count.
+
+    Metrics: ``processes``.
     """
 
     layer = Layer.PROCESS

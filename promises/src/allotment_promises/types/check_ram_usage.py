@@ -29,6 +29,8 @@ class CheckRamUsage(GenericPromise[Options]):
     """Passes while ``min-threshold-ram`` of the machine's memory can be had without swapping.
 
     What the kernel would give back of its caches is available.
+
+    Metrics: ``available`` and ``total`` memory in bytes.
     """
 
     layer = Layer.HOST

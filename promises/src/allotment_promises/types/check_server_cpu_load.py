@@ -23,6 +23,8 @@ class CheckServerCpuLoad(GenericPromise[Options]):
     """Passes while the load of five minutes is at most ``cpu-load-threshold`` for each processor.
 
     It is broken when it failed ten times in a row.
+
+    Metrics: ``load_1``, ``load_5``, ``load_15``, over so many minutes, and ``processors``.
     """
 
     layer = Layer.HOST

@@ -31,6 +31,8 @@ class CheckSwap(GenericPromise[Options]):
     """Passes while at most ``maximum-used`` of the swap is taken and little is moved to and fro.
 
     Swap that is full and left alone does little harm; what is moved to and fro slows the machine down.
+
+    Metrics: ``used`` in bytes, ``moved``, bytes since the machine has started, ``rate``, bytes a second.
     """
 
     layer = Layer.HOST

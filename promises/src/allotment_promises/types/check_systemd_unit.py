@@ -31,7 +31,10 @@ class Options:
 
 
 class CheckSystemdUnit(GenericPromise[Options]):
-    """Passes while systemd says that ``unit`` is in the state that is expected of it."""
+    """Passes while systemd says that ``unit`` is in the state that is expected of it.
+
+    Metrics: ``restarts`` of a service.
+    """
 
     layer = Layer.PROCESS
 
