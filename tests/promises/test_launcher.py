@@ -416,6 +416,45 @@ def test_batch_whose_keeper_is_killed_is_run_again(partition: Path, executable: 
         assert launcher.zygote is not None
 
 
+KEEPER = """
+parent() { cut -d ' ' -f 4 "/proc/$1/stat"; }
+keeper=$(parent $PPID)
+"""
+
+
+def test_what_is_left_by_a_killed_keeper_ends_while_others_work(
+    partition: Path, executable: Write, eventually: Eventually, tmp_path: Path
+) -> None:
+    executable("slow", "#!/bin/sh\ntouch began\nexec sleep 300\n")
+    other = tmp_path / "other"
+    (other / "etc/promise").mkdir(parents=True)
+    killer = other / "etc/promise/killer"
+    killer.write_text(f"#!/bin/sh\n{KEEPER}setsid sleep 300 & echo $! > pid\nkill -9 $keeper\nsleep 300\n")
+    killer.chmod(0o755)
+    with Launcher() as launcher, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(launcher.run, partition)
+        eventually((partition / "began").exists)
+        with pytest.raises(LauncherError):
+            launcher.run(other)
+        eventually(lambda: not _is_alive(int((other / "pid").read_text())))
+        assert not running.done()
+        eventually(lambda: len(_children(launcher.zygote)) == 1)
+        launcher.close()
+        with pytest.raises(LauncherError):
+            running.result(30)
+
+
+def test_a_keeper_that_is_stopped_is_killed_when_its_time_is_up(
+    partition: Path, executable: Write, eventually: Eventually
+) -> None:
+    executable("stopper", f"#!/bin/sh\n{KEEPER}kill -STOP $keeper\necho $keeper > pid\nsleep 300\n")
+    with Launcher(limit=3.0) as launcher:
+        with pytest.raises(LauncherError, match="did not end within 3 seconds"):
+            launcher.run(partition)
+        eventually(lambda: not _is_alive(int((partition / "pid").read_text())))
+        assert launcher.zygote is not None
+
+
 def test_close_ends_what_runs(partition: Path, executable: Write, eventually: Eventually) -> None:
     executable("slow", "#!/bin/sh\necho $$ > pid\nexec sleep 300\n")
     launcher = Launcher()

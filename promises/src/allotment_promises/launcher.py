@@ -173,7 +173,7 @@ class Launcher:
     def _start_zygote(self) -> socket.socket:
         self._stop_zygote()
         ours, theirs = socket.socketpair()
-        arguments = (str(theirs.fileno()), str(self._idle), str(self._memory))
+        arguments = (str(theirs.fileno()), str(self._idle), str(self._limit), str(self._memory))
         with theirs:
             self._zygote = subprocess.Popen(
                 [sys.executable, "-P", "-m", "allotment_promises.zygote", *arguments],

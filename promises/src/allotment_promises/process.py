@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Container
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -57,6 +58,27 @@ def kill_children(seconds: float = 5.0) -> None:
         time.sleep(0.002)
 
 
+def kill_others(spared: Container[int]) -> None:
+    """Kill the children that are not ``spared``, with their groups, once; theirs then come here, for the next time."""
+    own = os.getpgrp()
+    for pid in _children():
+        if pid not in spared:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                group = os.getpgid(pid)
+                os.kill(pid, signal.SIGKILL)
+                if group != own:
+                    os.killpg(group, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Return the pids of this process's own children; it has one thread."""
+    pid = os.getpid()
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:  # a kernel that does not list them
+        return [child for child, (parent, _) in _processes().items() if parent == pid]
+
+
 def _reap() -> bool:
     """Reap the children that have ended; return whether others are left."""
     try:
@@ -67,20 +89,27 @@ def _reap() -> bool:
     return True
 
 
-def _descendants() -> list[tuple[int, int]]:
-    """Return pid and process group of this process's descendants, from /proc."""
-    groups: dict[int, int] = {}
-    children: dict[int, list[int]] = {}
+def _processes() -> dict[int, tuple[int, int]]:
+    """Return parent and process group of each process, from /proc."""
+    found: dict[int, tuple[int, int]] = {}
     for name in filter(str.isdecimal, os.listdir("/proc")):  # noqa: PTH208 (three times as fast)
         with contextlib.suppress(OSError):
             # pid (name) state parent group ...; the name may hold spaces and parentheses
             after = Path("/proc", name, "stat").read_bytes().rpartition(b")")[2].split()
-            groups[int(name)] = int(after[2])
-            children.setdefault(int(after[1]), []).append(int(name))
+            found[int(name)] = int(after[1]), int(after[2])
+    return found
+
+
+def _descendants() -> list[tuple[int, int]]:
+    """Return pid and process group of this process's descendants."""
+    processes = _processes()
+    children: dict[int, list[int]] = {}
+    for pid, (parent, _) in processes.items():
+        children.setdefault(parent, []).append(pid)
     found = children.get(os.getpid(), [])
     for pid in found:  # it grows meanwhile
         found.extend(children.get(pid, ()))
-    return [(pid, groups[pid]) for pid in found]
+    return [(pid, processes[pid][1]) for pid in found]
 
 
 def _data() -> int:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m allotment_promises.zygote FD IDLE MEMORY``: promise types imported, it forks a keeper for each batch.
+"""``python -m allotment_promises.zygote FD IDLE LIMIT MEMORY``: imports promise types, forks a keeper for each batch.
 
 The launcher execs it with a clean environment, so that it holds no secret of the agent, and passes it one end of a
 socket pair: each byte on it comes with the socket of one request. It ends when the other end is closed, or after
-``IDLE`` seconds without a request. The promises of a process may use ``MEMORY`` bytes.
+``IDLE`` seconds without a request. The promises of a process may use ``MEMORY`` bytes. A keeper that is there for
+longer than ``LIMIT`` seconds, because a process of its user has stopped it, is killed; so is what a keeper leaves that
+such a process has killed.
 """
 
 import gc
@@ -27,12 +29,13 @@ _PATIENCE = 5.0  # seconds that keepers get to end after the launcher has gone
 class Zygote:
     """Forks keepers until nobody needs it."""
 
-    def __init__(self, control: socket.socket, idle: float, memory: int, types: PromiseTypes) -> None:
+    def __init__(self, control: socket.socket, idle: float, limit: float, memory: int, types: PromiseTypes) -> None:
         self._control = control
         self._idle = idle
+        self._limit = limit
         self._memory = memory
         self._types = types
-        self._keepers: set[int] = set()
+        self._keepers: dict[int, float] = {}  # pid -> until when it may be there, on the monotonic clock
 
     def serve(self) -> None:
         """Serve until the launcher has gone or nothing was asked for ``idle`` seconds."""
@@ -53,7 +56,7 @@ class Zygote:
         pid = os.fork()
         if pid:
             os.close(handle)
-            self._keepers.add(pid)
+            self._keepers[pid] = time.monotonic() + self._limit + _PATIENCE
             return
         code = 1
         try:
@@ -68,11 +71,16 @@ class Zygote:
         """Reap keepers that have ended, and orphans that came here from a keeper that was killed."""
         try:
             while pid := os.waitpid(-1, os.WNOHANG)[0]:
-                self._keepers.discard(pid)
+                self._keepers.pop(pid, None)
         except ChildProcessError:
             return
+        for pid, until in self._keepers.items():
+            if until <= time.monotonic():
+                os.kill(pid, signal.SIGKILL)
         if not self._keepers:
             process.kill_children()  # all keepers have ended: whoever is left is an orphan
+        else:
+            process.kill_others(self._keepers)
 
     def _end(self) -> None:
         """Wait for the keepers, which see that their launcher has gone; kill what is left."""
@@ -86,13 +94,13 @@ class Zygote:
 
 def main() -> None:
     """Import everything, then serve."""
-    handle, idle, memory = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    handle, idle, limit, memory = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the launcher decides when this ends
     process.adopt_orphans()
     types = PromiseTypes(plugins())
     gc.collect()
     gc.freeze()  # forked keepers then share these pages
-    Zygote(socket.socket(fileno=handle), idle, memory, types).serve()
+    Zygote(socket.socket(fileno=handle), idle, limit, memory, types).serve()
 
 
 if __name__ == "__main__":
