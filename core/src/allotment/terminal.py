@@ -7,6 +7,14 @@ from collections.abc import Sequence
 import click
 
 NONE = "\N{EN DASH}"
+_ODD = "\N{REPLACEMENT CHARACTER}"
+
+
+def plain(text: str) -> str:
+    """Return a line of text that commands no terminal: without control characters, which tenants may have written."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _ODD for char in text.replace("\t", "    "))
 
 
 def table(rows: Sequence[tuple[str, ...]], empty: str) -> None:
@@ -14,13 +22,14 @@ def table(rows: Sequence[tuple[str, ...]], empty: str) -> None:
     if len(rows) < 2:
         click.echo(empty)
         return
+    rows = [tuple(map(plain, row)) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def duration(seconds: float | None) -> str:
-    """Return ``0.4 s``, ``42 s``, ``3 min 5 s`` or ``2 h 10 min``; an en dash for None."""
+    """Return ``0.4 s``, ``42 s``, ``3 min 5 s``, ``2 h 10 min`` or ``7 days 3 h``; an en dash for None."""
     if seconds is None:
         return NONE
     seconds = max(seconds, 0.0)
@@ -30,9 +39,16 @@ def duration(seconds: float | None) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"
+        return _two(whole, 60, "min", "s")
+    if seconds < 172800:
+        return _two(round(seconds / 60), 60, "h", "min")
+    return _two(round(seconds / 3600), 24, "days", "h")
+
+
+def _two(count: int, size: int, large: str, small: str) -> str:
+    """Return ``2 h 10 min``, or ``2 h``."""
+    whole, rest = divmod(count, size)
+    return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
 
 
 def ago(moment: float | None, now: float | None = None) -> str:
