@@ -303,7 +303,7 @@ def test_a_failure_that_can_not_be_remembered_is_not_tolerated(
     folder = partition / ".allotment/promises"
     folder.parent.mkdir()
     folder.write_text("a file where the folder should be")
-    problem = f"its history can't be kept: {folder}: File exists"
+    problem = f"no failure is tolerated while its history can't be kept: {folder}: File exists"
     assert _by_name(launcher.run(partition, "anomaly")) == {
         "flaps": ("failed", f"failed 1 of 3 times, tolerated below 2: bad; {problem}"),
         "fine": ("passed", "etc is not-empty"),

@@ -139,7 +139,7 @@ def _record(outcome: Outcome, period: float) -> Record:
 def _not_remembered(outcome: Outcome, error: HistoryError) -> Outcome:
     if outcome.measured is not False:
         return outcome
-    message = clean(f"{outcome.result.message}; its history can't be kept: {error.what}")
+    message = clean(f"{outcome.result.message}; no failure is tolerated while its history can't be kept: {error.what}")
     return replace(outcome, result=replace(outcome.result, status=PromiseStatus.FAILED, message=message))
 
 
