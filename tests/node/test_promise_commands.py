@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import io
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -23,6 +25,7 @@ from allotment_node.commands import promise_watch
 from allotment_node.config import dump
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Survey
+from allotment_promises.history import FOLDER, NAME
 
 Make = Callable[..., Any]
 Run = Callable[..., tuple[int, str, str]]
@@ -169,6 +172,26 @@ def test_history_tells_streaks_uptime_and_metrics(run: Run, node: NodeFolder) ->
     assert code == 0
     assert lines[0].startswith("part0/page was kept ")
     assert [line.split()[2] for line in lines[2:4]] == ["passed", "failed"]
+
+
+def test_a_history_that_the_partitions_user_wrote_commands_no_terminal(run: Run, node: NodeFolder) -> None:
+    run("run", "page")
+    with contextlib.closing(sqlite3.connect(node.partition("part0") / FOLDER / NAME)) as database:
+        evil = "char(7) || '[2Jevil'"
+        database.execute(f"UPDATE streaks SET start = 9000000000000000, until = 9000000000000000, message = {evil}")
+        database.execute(f"UPDATE records SET time = -9000000000000000, message = {evil}")
+        database.execute(
+            "INSERT INTO streaks (promise, start, until, state, before, message)"
+            " SELECT promise, -start, -until, state, before, message FROM streaks"
+        )
+        database.commit()
+    (node.partition("part0") / "var/log").mkdir(parents=True)
+    (node.partition("part0") / "var/log/\x07.log").write_text("\x07said\n")
+    for command in ("history", "explain"):
+        code, output, _ = run(command, "page")
+        assert code == 0
+        assert "\N{REPLACEMENT CHARACTER}[2Jevil" in output
+        assert "\x07" not in output
 
 
 def test_history_of_a_promise_that_never_ran_says_so(run: Run) -> None:

@@ -25,6 +25,7 @@ AFTER: Final = 30.0  # seconds after
 _RUNS: Final = 10  # measurements that are shown
 _LINES: Final = 15  # of one log
 _LENGTH: Final = 300  # characters of a line
+_LAST: Final = 253_402_300_799.0  # the end of the year 9999, as a UTC epoch
 
 
 @dataclass(frozen=True)
@@ -189,5 +190,5 @@ def lines_near(path: Path, moment: float) -> list[str]:
 
 
 def when(moment: float) -> str:
-    """Return a UTC time for people."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """Return a UTC time for people; a partition's user may have written one that no calendar has."""
+    return datetime.fromtimestamp(min(max(moment, 0.0), _LAST), UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from allotment.terminal import ago
+from allotment.terminal import ago, plain
 from allotment_node.commands.options import folder_option, tell_without_agent
 from allotment_node.commands.promise_list import message
 from allotment_node.explanation import describe, explain, likely_causes, when
@@ -67,9 +67,9 @@ def _show(told: dict[str, Any]) -> None:
         *((f"{log} said", lines) for log, lines in told["logs"].items()),
     ):
         if lines:
-            click.echo(f"\n{title}:")
+            click.echo(f"\n{plain(title)}:")
             for line in lines:
-                click.echo(f"  {line}")
+                click.echo(f"  {plain(line)}")
 
 
 def _measured(item: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import click
 
 from allotment.codec import encode
 from allotment.errors import AllotmentError, nearest
-from allotment.terminal import duration, table
+from allotment.terminal import duration, plain, table
 from allotment_node.commands.options import folder_option
 from allotment_node.explanation import when
 from allotment_node.folder import NodeFolder
@@ -78,7 +78,8 @@ def _show(name: str, told: dict[str, Any], days: float) -> None:
         rows.append((when(item["start"]), item["state"], duration(item["until"] - item["start"]), first))
     table(rows, "No measurement.")
     if told["metrics"]:
-        click.echo("metrics: " + ", ".join(f"{key} ({unit or 'number'})" for key, unit in told["metrics"].items()))
+        names = ", ".join(f"{key} ({unit or 'number'})" for key, unit in told["metrics"].items())
+        click.echo(f"metrics: {plain(names)}")
     if told["points"]:
         _show_curve(told["points"])
 
