@@ -149,12 +149,21 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
 
     def is_typed(self, option: str) -> bool:
         """Whether the profile itself writes a value that is no text; a text of a parameter is one, however it looks."""
-        text = (self._written or self._raw).get(option, "").strip()
-        reference = _REFERENCE_ALONE.fullmatch(text)
+        owner, last = self._origin(option)
+        return bool((owner._written or owner._raw).get(last, "").strip().startswith(typed_options.MARK))
+
+    def is_json(self, option: str) -> bool:
+        """Whether an option is JSON here, and a value that is no text where the section's recipe is from."""
+        owner, last = self._origin(option)
+        return owner._alias is not None and last in owner._alias.json
+
+    def _origin(self, option: str) -> tuple["Options", str]:
+        """Return where an option comes from that is written as a reference and nothing else."""
+        reference = _REFERENCE_ALONE.fullmatch((self._written or self._raw).get(option, "").strip())
         if reference is None:
-            return text.startswith(typed_options.MARK)
-        owner = self.buildout[reference[1]] if reference[1] else self
-        return bool(owner.is_typed(reference[2]))
+            return self, option
+        owner: Options = self.buildout[reference[1]] if reference[1] else self
+        return owner._origin(reference[2])
 
     def locked(self, url: str, md5: str) -> str:
         """Return the sha256 of what inline Python fetches by an MD5; nothing where profiles have to say it."""

@@ -39,6 +39,7 @@ class Alias:
     defaults: Mapping[str, str] = field(default_factory=dict)  # our options that are another value when left out
     dropped: Mapping[str, str] = field(default_factory=dict)  # their option -> why it has no effect here
     results: Mapping[str, str] = field(default_factory=dict)  # what others read as their option -> ours
+    json: frozenset[str] = frozenset()  # results that are JSON here, and lists or dictionaries there
     instead: Mapping[str, str] = field(default_factory=dict)  # their option that is true -> our recipe then
     is_built: bool = False  # what names the part's own folder in parts-directory means where it is built to
     has_eggs: bool = False  # they are pinned by version only: allot.lock has the hashes, and what they need

@@ -72,8 +72,13 @@ def _postgres(options: dict[str, str]) -> None:
     options["addresses"] = "\n".join(options.pop(kind, "") for kind in ("ipv4", "ipv6")).strip()
 
 
-_SLAPCONFIGURATION: Final = Alias("slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "xml"})
-_SERIALISED: Final = Alias("slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "json-in-xml"})
+_VALUES: Final = frozenset({"configuration", "ipv4", "ipv6", "slave-instance-list", "storage-dict"})
+_SLAPCONFIGURATION: Final = Alias(
+    "slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "xml"}, json=_VALUES
+)
+_SERIALISED: Final = Alias(
+    "slapconfiguration", dropped=_CONNECTION, defaults={"serialisation": "json-in-xml"}, json=_VALUES
+)
 _REQUEST: Final = Alias("request", dropped=_CONNECTION)
 _REQUEST_OPTIONAL: Final = Alias("request-optional", dropped=_CONNECTION)
 

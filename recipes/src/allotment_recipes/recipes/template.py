@@ -147,7 +147,7 @@ class Recipe(TemplateRecipe[Options]):
             raise OptionProblem("import-list", problem, "Write it like: rawfile lib lib.j2")
         kind, name, path = words
         if ":" in path and not kind.startswith("raw"):
-            path = str(self._option(path))
+            path = str(written_value(*self._referred(path)))
         return name, self.path(path.removeprefix("file://"))
 
     def _variable(self, line: str) -> tuple[str, Any]:
@@ -157,9 +157,9 @@ class Recipe(TemplateRecipe[Options]):
         kind, name, expression = words[0], words[1], words[2] if len(words) == 3 else ""
         kinds: dict[str, Callable[[str], Any]] = {
             "raw": self._plain,
-            "key": lambda text: self._plain(self._option(text)),
+            "key": lambda text: self._plain(_value(*self._referred(text))),
             "json": self._json,
-            "jsonkey": lambda text: self._json(str(self._option(text))),
+            "jsonkey": lambda text: self._json(str(written_value(*self._referred(text)))),
             "section": self._section,
             "import": importlib.import_module,
         }
@@ -170,16 +170,17 @@ class Recipe(TemplateRecipe[Options]):
         except (ImportError, ValueError, RecursionError) as error:
             raise OptionProblem("context", f"{name}: {error}", "Correct the line") from error
 
-    def _option(self, reference: str) -> Any:
+    def _referred(self, reference: str) -> tuple[Any, str, Any]:
+        """Return the section that is meant, the option and its text."""
         section, colon, option = reference.partition(":")
         if not colon:
             raise ValueError(f"{reference!r} is not 'section:option'")
-        value = self.referred("context", section, option)
-        return written_value(self.buildout[section] if section else self.raw, option, value)
+        text = self.referred("context", section, option)
+        return self.buildout[section] if section else self.raw, option, text
 
     def _section(self, name: str) -> dict[str, Any]:
         section = self.buildout[name]
-        return {option: self._plain(written_value(section, option, value)) for option, value in section.items()}
+        return {option: self._plain(_value(section, option, text)) for option, text in section.items()}
 
     def _plain(self, value: Any) -> Any:
         """Return a value of a profile, mostly a text, with its secrets in place."""
@@ -193,6 +194,12 @@ class Recipe(TemplateRecipe[Options]):
     def _json(self, text: str) -> Any:
         self.holds_secret = self.holds_secret or self.run.tokens.found_in(text)
         return json.loads(self.run.tokens.reveal_in_json(text))
+
+
+def _value(section: Any, option: str, text: Any) -> Any:
+    """Return an option's value; of a recipe of SlapOS it may be one where ours has JSON."""
+    is_json = getattr(section, "is_json", None)
+    return json.loads(text) if is_json is not None and is_json(option) else written_value(section, option, text)
 
 
 def environment(read: Callable[[str], Any], extensions: Sequence[Any] = ()) -> "jinja2.Environment":
