@@ -31,19 +31,22 @@ class ScriptError(AllotmentError):
     """What a snippet asked for can't be done."""
 
 
-class ScriptOptions(MutableMapping[str, str]):
-    """The section's options; what ``init`` sets, other sections read."""
+class ScriptOptions(MutableMapping[str, Any]):
+    """The section's options, those that the profile writes by ``dumps`` as values; what is set, other sections read."""
 
     def __init__(self, raw: MutableMapping[str, str]) -> None:
         self._raw = raw
+        self._set: set[str] = set()
 
-    def __getitem__(self, option: str) -> str:
-        return self._raw[option]
+    def __getitem__(self, option: str) -> Any:
+        value = getattr(self._raw, "value", None)
+        return self._raw[option] if value is None or option in self._set else value(option)
 
     def __setitem__(self, option: str, value: str) -> None:
         if not isinstance(value, str):
             raise TypeError(f"option {option}: {value!r} is not text")
         self._raw[option] = value
+        self._set.add(option)
 
     def __delitem__(self, option: str) -> None:
         del self._raw[option]

@@ -152,6 +152,13 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         owner, last = self._origin(option)
         return bool((owner._written or owner._raw).get(last, "").strip().startswith(typed_options.MARK))
 
+    def value(self, option: str) -> Any:
+        """Return an option as inline Python reads it: what the profile marks as no text is what it stands for."""
+        if not self.is_typed(option):
+            return self[option]
+        owner, last = self._origin(option)
+        return typed_options.loads((owner if owner._alias is None else owner._theirs)[last])
+
     def is_json(self, option: str) -> bool:
         """Whether an option is JSON here, and a value that is no text where the section's recipe is from."""
         owner, last = self._origin(option)
