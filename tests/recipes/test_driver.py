@@ -368,6 +368,18 @@ def test_parts_that_refer_to_each_other_are_known_by_the_inputs_of_all(release: 
         assert not set(first.values()) & set(other.values())
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("a = ${:a}", "[one] a refers to what refers back to it: ${one:a} -> ${one:a}"),
+        ("b = ${two:c}", "[two] c refers to what refers back to it: ${two:c} -> ${one:b} -> ${two:c}"),
+    ],
+)
+def test_options_that_refer_to_each_other_are_named(partition: Any, options: str, told: str) -> None:
+    profile = f"[buildout]\nparts = one\n[one]\nrecipe = allotment.recipes:wrapper\n{options}\n[two]\nc = ${{one:b}}\n"
+    assert partition.run(profile).error == f"{told}. Take one of these references out."
+
+
 def test_a_profile_without_parts_is_named(partition: Any) -> None:
     assert partition.run("[buildout]\n").error == "[buildout] parts: missing option. Add 'parts = ...'."
 

@@ -188,6 +188,12 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             return self._data[option]
         if option in self._cooked:  # upstream resolves what comes out of a value again:
             self._data[option] = self._cooked[option]  # a parameter with a reference in it would read any option
+        if seen and (self.name, option) in seen:
+            circle = [f"${{{section}:{name}}}" for section, name in (*seen, (self.name, option))]
+            raise ProfileError(
+                f"[{seen[0][0]}] {seen[0][1]} refers to what refers back to it: {' -> '.join(circle)}",
+                "Take one of these references out",
+            )
         value = super().get(option, None, seen)
         if value is None and self._alias is not None:
             ours = self._alias.ours(option)
