@@ -150,3 +150,13 @@ def test_ten_thousand_do_not_come_at_once() -> None:
             begun[int(when)] = begun.get(int(when), 0) + len(names)
     assert sum(begun.values()) >= 3 * 10_000
     assert max(count for second, count in begun.items() if second) <= 450
+
+
+def test_what_is_asked_for_runs_now_and_then_at_its_times_again() -> None:
+    schedule = Schedule(timings(a=60.0, b=60.0), 0.0, -NEVER)
+    begin_and_end(schedule, ["a", "b"], 0.0)
+    schedule.hurry(["a", "gone"], 20.0)
+    assert schedule.due(20.0) == {"anomaly": ["a"]}
+    begin_and_end(schedule, ["a"], 20.0)
+    assert schedule.next() == 60.0
+    assert schedule.due(60.0) == {"anomaly": ["a", "b"]}

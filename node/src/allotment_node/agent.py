@@ -22,6 +22,7 @@ from allotment.messages.desired_state import (
 from allotment.messages.instance import InstanceState
 from allotment.messages.silences import Silence
 from allotment.plugins import load, plugins
+from allotment_node import reruns
 from allotment_node.addresses import AddressBlock
 from allotment_node.backoff import Backoff
 from allotment_node.config import NodeConfig, trusted_keys
@@ -201,6 +202,9 @@ class Agent:
             for name in self.instances.asking():
                 self._put("partition", name)
             self._hear_silences()
+            for name, promises in reruns.take(self._folder.reruns):
+                self.watch.hurry(name, promises)
+                self._put("promises", name)
             self.monitor.look()
             self._put(key.kind, key.name, _WATCH_PERIOD)
 

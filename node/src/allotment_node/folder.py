@@ -34,6 +34,7 @@ class NodeFolder:
         self.processed = self.state / "processed"
         self.manifests = self.state / "manifests"
         self.silences = self.state / "silences.json"
+        self.reruns = self.state / "reruns"
         self.partitions = self.root / "partitions"
         self.software = self.root / "software"
         self.blobs = self.root / "blobs"
@@ -52,6 +53,7 @@ class NodeFolder:
             self.observed,
             self.processed,
             self.manifests,
+            self.reruns,
             self.partitions,
             self.software,
             self.blobs,

@@ -252,6 +252,13 @@ class PromiseWatch:
             )
             self._note(name, watch, others + broken)
 
+    def hurry(self, name: str, promises: Iterable[str]) -> None:
+        """Have promises of a partition run at the next :meth:`check`."""
+        with self._lock:
+            watch = self._watches.get(name)
+            if watch is not None and watch.schedule is not None:
+                watch.schedule.hurry(promises, self._clock())
+
     def judge_again(self) -> None:
         """Judge what is known: silences have changed. What is being processed is judged when its promises have run."""
         with self._lock:

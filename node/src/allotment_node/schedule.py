@@ -82,6 +82,12 @@ class Schedule:
             self._running.add(name)
             self._due[name] = self._after(self.timings[name], max(now, self._due[name]))
 
+    def hurry(self, names: Iterable[str], now: float) -> None:
+        """Have promises run now; those that are not there any more are left out."""
+        for name in names:
+            if name in self._due:
+                self._due[name] = min(self._due[name], now)
+
     def done(self, names: Iterable[str], broken: Collection[str], now: float) -> None:
         """Plan the next runs of what has run; ``now`` is when it has ended."""
         again = min(_AGAIN * 2.0 ** min(self._tries - 1, 8), _AGAIN_MOST)

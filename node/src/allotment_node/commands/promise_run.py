@@ -11,6 +11,7 @@ import click
 
 from allotment.codec import encode
 from allotment.program import log_to_stderr
+from allotment_node import reruns
 from allotment_node.commands.options import folder_option
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Survey
@@ -30,19 +31,24 @@ from allotment_node.survey import Survey
 def command(folder: Path, patterns: tuple[str, ...], phase: Literal["test", "anomaly"], as_json: bool) -> None:
     """Run promises of started partitions once; exit with 1 when one is broken.
 
-    A PROMISE is a name, partition/name or instance/name, with * and ?; without one all are run.
+    A PROMISE is a name, partition/name or instance/name, with * and ?; without one all are run. An agent that runs
+    judges the same promises again within seconds, so that a repaired instance is green at once.
     """
     from allotment_promises.launcher import Launcher
 
     log_to_stderr()
-    listed = [item for item in Survey(NodeFolder(folder)).promises(patterns) if item.promise is not None]
+    node = NodeFolder(folder)
+    listed = [item for item in Survey(node).promises(patterns) if item.promise is not None]
     rows: list[dict[str, Any]] = []
     with Launcher() as launcher:
         for path, items in groupby(listed, key=lambda item: item.path):
-            for result in launcher.run(path, phase, [item.name for item in items]):
+            names = [item.name for item in items]
+            for result in launcher.run(path, phase, names):
                 rows.append({"partition": path.name, "promise": result.name, **encode(result)})
                 if not as_json:
                     click.echo(f"{path.name}/{result.name} {result.status} {result.message}".rstrip())
+            if node.lock.holder() is not None:
+                reruns.ask(node.reruns, path.name, names)
     if as_json:
         click.echo(json.dumps({"promises": rows}))
     if any(row["status"] != "passed" for row in rows):
