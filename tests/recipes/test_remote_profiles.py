@@ -149,6 +149,17 @@ def test_a_file_that_changed_is_refused(server: Server, release: Any) -> None:
     assert result.cause == "software"
 
 
+def test_two_checksums_of_one_profile_are_an_error(server: Server, release: Any) -> None:
+    """What is extended a second time is not read again, so one of them would have no effect."""
+    first = server.serve("/base.cfg", BASE)
+    release.write("other.cfg", f"[buildout]\nextends = {first}\n")
+    assert release.build(PROFILE.format(extends=f"{first} other.cfg")).error == ""
+    second = server.serve("/base.cfg", BASE + "# newer\n")
+    assert release.build(PROFILE.format(extends=f"other.cfg {second}")).error == (
+        f"[buildout] extends: {server.url}/base.cfg is extended with two different checksums. Pin it alike everywhere."
+    )
+
+
 def test_what_was_recorded_stays_also_when_the_file_changed(server: Server, release: Any) -> None:
     address = server.serve("/base.cfg", BASE).partition("#")[0]
     release.write_profile(PROFILE.format(extends=address))

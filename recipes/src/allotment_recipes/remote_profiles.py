@@ -26,6 +26,7 @@ class RemoteProfiles:
     def __init__(self, lock: SourceLock, run: RunContext) -> None:
         self._lock = lock
         self._run = run
+        self._pinned: dict[str, str] = {}  # address -> sha256
 
     def file(self, url: str) -> Path:
         """Return the file that has the profile, brought here if need be; it has the bytes that are pinned."""
@@ -46,6 +47,8 @@ class RemoteProfiles:
             sha256 = digest.strip().lower()
         else:
             sha256 = self._lock.profile(Pin(address, digest.strip().lower()), blobs)
+        if self._pinned.setdefault(address, sha256) != sha256:  # what it says is taken once only
+            raise ProfileError(f"{where} is extended with two different checksums", "Pin it alike everywhere")
         fetch(Source(sha256, where, (address,), size_limit=_LIMIT), blobs)
         return blobs.path(sha256)
 
