@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from allotment_promises import Metric
-from allotment_promises.history import History
+from allotment_promises.history import FOLDER, NAME, History
 from allotment_promises.launcher import Launcher, LauncherError
 from allotment_promises.result import MESSAGE_LIMIT, PromiseResult
 
@@ -453,6 +453,24 @@ def test_a_keeper_that_is_stopped_is_killed_when_its_time_is_up(
             launcher.run(partition)
         eventually(lambda: not _is_alive(int((partition / "pid").read_text())))
         assert launcher.zygote is not None
+
+
+def test_a_keeper_holds_neither_the_agents_terminal_nor_its_log(
+    launcher: Launcher, partition: Path, executable: Write
+) -> None:
+    executable("look", f'#!/bin/sh\n{KEEPER}for n in 0 1 2; do readlink "/proc/$keeper/fd/$n"; done\n')
+    assert _by_name(launcher.run(partition)) == {"look": ("passed", "\n".join(["/dev/null"] * 3))}
+
+
+def test_a_history_that_is_set_aside_is_told_in_the_agents_log(
+    launcher: Launcher, partition: Path, executable: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    executable("fine", "#!/bin/sh\n")
+    (partition / FOLDER).mkdir(parents=True)
+    (partition / FOLDER / NAME).write_bytes(b"nonsense" * 1000)
+    launcher.run(partition)
+    assert [record.getMessage().partition(": ")[0] for record in caplog.records] == [str(partition / FOLDER / NAME)]
+    assert "and a new history begins" in caplog.text
 
 
 def test_close_ends_what_runs(partition: Path, executable: Write, eventually: Eventually) -> None:

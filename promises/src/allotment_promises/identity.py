@@ -15,12 +15,13 @@ _PR_SET_NO_NEW_PRIVS = 38
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def become_owner(folder: Path) -> None:
+def become_owner(folder: Path, *, is_hidden: bool = False) -> None:
     """Become, for good, the user and group that own ``folder``; called before anything below it is opened.
 
     Without root a process can only be itself, and stays that. So does root where the folder is root's own: a node on
     which partitions have no users of their own runs all of them as itself. The folder's name must lead to it without
-    a link at its end; FileNotFoundError says that it is not there.
+    a link at its end; FileNotFoundError says that it is not there. With ``is_hidden`` the user may not look into this
+    process: for one that still has a caller's memory.
     """
     uid, gid = _owner(folder)
     if os.geteuid() != 0 or uid == 0:
@@ -34,8 +35,9 @@ def become_owner(folder: Path) -> None:
     _verify(uid, gid)
     # No program that is started from here on gets more rights by its file's mode.
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    # A change of user hides a process's /proc folder from itself; there is nothing in it that this user may not see.
-    _prctl(_PR_SET_DUMPABLE, 1)
+    # A change of user hides a process's /proc folder from itself, and the process from the user.
+    if not is_hidden:
+        _prctl(_PR_SET_DUMPABLE, 1)
 
 
 def _owner(folder: Path) -> tuple[int, int]:

@@ -3,6 +3,8 @@
 
 import contextlib
 import json
+import logging
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,7 +21,7 @@ from allotment_promises.measurement import Measurement
 from allotment_promises.modules.learning import learn
 from allotment_promises.registry import PromiseTypes
 from allotment_promises.result import PromiseStatus, clean
-from allotment_promises.runner import Outcome, Scene, Task
+from allotment_promises.runner import Outcome, Scene, Task, describe
 
 _ANSWER_SECONDS = 30.0  # a launcher that does not read its answer for so long is given up
 
@@ -40,6 +42,8 @@ def keep(launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
             _serve(request, launcher, types, memory)
         except AllotmentError as error:
             _say(launcher, {"error": error.what, "fix": error.fix})
+        except Exception as error:  # a bug: the launcher's log is the one place where it is seen
+            _say(launcher, {"error": f"{request['partition']}: {describe(error)}", "fix": "Report this bug"})
         finally:
             process.kill_children()
         _say(launcher, {})
@@ -50,6 +54,7 @@ def keep(launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
 def _serve(request: Mapping[str, Any], launcher: socket.socket, types: PromiseTypes, memory: int) -> None:
     """Answer a request; from its first line on this process is the partition's user."""
     partition = Path(request["partition"])
+    _let_go_of_output(launcher)
     try:
         become_owner(partition)
     except FileNotFoundError:
@@ -71,6 +76,27 @@ def _serve(request: Mapping[str, Any], launcher: socket.socket, types: PromiseTy
         if names is None:
             with contextlib.suppress(HistoryError):  # then the next run drops them
                 history.prune({promise.name for promise in promises})
+
+
+def _let_go_of_output(launcher: socket.socket) -> None:
+    """Let go of the agent's log or terminal, which the partition's user could take from here; warnings are answers."""
+    with open(os.devnull, "wb") as nowhere:
+        for handle in (1, 2):
+            os.dup2(nowhere.fileno(), handle)
+    logging.getLogger().addHandler(_Teller(launcher))
+
+
+class _Teller(logging.Handler):
+    """Has the launcher log what is logged here, and not in a process that is forked from this one."""
+
+    def __init__(self, launcher: socket.socket) -> None:
+        super().__init__(logging.WARNING)
+        self._launcher = launcher
+        self._pid = os.getpid()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.getpid() == self._pid:
+            _say(self._launcher, {"log": record.getMessage()})
 
 
 def _say(launcher: socket.socket, line: Mapping[str, object]) -> None:

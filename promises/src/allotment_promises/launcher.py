@@ -26,7 +26,11 @@ __all__ = ["Launcher", "LauncherError", "PromiseResult", "PromiseStatus", "Timin
 _KEPT = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONHOME", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _END_SECONDS = 15.0  # that the zygote gets to end what it has started
 MEMORY = 512 << 20  # bytes that the promises of one process may use, unless told otherwise
-_NO_ANSWER = ("the process that runs promises ended without an answer", "Its messages are in the log")
+_LOGGED = 10  # warnings of one batch that are logged
+_NO_ANSWER = (
+    "the process that runs promises ended without an answer",
+    "Look for a process of the partition's user that ended it",
+)
 _log = logging.getLogger(__name__)
 Mode = Literal["test", "anomaly"]
 
@@ -129,12 +133,17 @@ class Launcher:
         """Yield the lines of the answer; the last one is empty, unless the zygote went away before."""
         request = {**request, "partition": str(partition.absolute())}
         connection = self._connect()
+        logged = 0
         try:
             connection.settimeout(max(0.1, deadline - time.monotonic()))
             connection.sendall(json.dumps(request).encode() + b"\n")
             for answer in answers.lines(connection, deadline):
                 if "error" in answer:
                     raise LauncherError(answers.text(answer, "error"), answers.text(answer, "fix"))
+                if "log" in answer:
+                    if (logged := logged + 1) <= _LOGGED:
+                        _log.warning("%s", answers.text(answer, "log"))
+                    continue
                 yield answer
         except TimeoutError as error:
             raise LauncherError(

@@ -110,7 +110,7 @@ def _run(scene: Scene, put: Callable[[Outcome], None], is_alone: bool, task: Tas
     except AllotmentError as error:
         status, message = PromiseStatus.ERROR, str(error)
     except BaseException as error:  # other people's code: whatever it raises, SystemExit too, is this promise's error
-        status, message = PromiseStatus.ERROR, _describe(error)
+        status, message = PromiseStatus.ERROR, describe(error)
     message = clean(message, find(task.promise.file.options))
     seconds = time.monotonic() - clock
     put(Outcome(result(task, status, message, started, seconds, metrics, *target), is_passed))
@@ -194,7 +194,8 @@ def _metrics(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     return {key: item for key, item in numbers.items() if math.isfinite(item.value)}
 
 
-def _describe(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
+    """Return an exception with the place that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -2,7 +2,6 @@
 """Read a history that may be another user's: only a process of that user ever opens the file."""
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -20,7 +19,6 @@ from allotment_promises.history.store import History
 from allotment_promises.identity import become_owner
 
 Json = Any
-_PR_SET_DUMPABLE: Final = 4
 _ANSWER_LIMIT: Final = 1 << 26  # bytes
 _MEMORY_LIMIT: Final = 1 << 31  # bytes of address space
 
@@ -64,9 +62,10 @@ def _is_own(partition: Path) -> bool:
 def _answer(partition: Path, ask: Callable[[History], Json], parent: int) -> Json:
     """Return the answer, in the child."""
     try:
-        become_owner(partition)
-        # The caller's memory is still in this process: the partition's user may not look into it.
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        with open(os.devnull, "r+b") as nowhere:  # for the caller's terminal
+            for handle in (0, 1, 2):
+                os.dup2(nowhere.fileno(), handle)
+        become_owner(partition, is_hidden=True)  # the caller's memory is still in this process
         process.die_with(parent)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
         with History(partition) as history:
