@@ -68,7 +68,7 @@ def test_foreign_history_is_read_as_its_owner(foreign: Path) -> None:
 
 @pytest.mark.root
 def test_who_reads_as_the_owner_has_no_terminal_of_roots(foreign: Path) -> None:
-    null = os.stat(os.devnull).st_rdev
+    null = Path(os.devnull).stat().st_rdev
     assert read(foreign, lambda history: [os.fstat(handle).st_rdev for handle in (0, 1, 2)]) == [null] * 3
 
 
