@@ -71,6 +71,20 @@ def test_states_runs_and_silences_are_written(node: Node) -> None:
     assert {path.stat().st_mode & 0o777 for path in (node.folder / "monitor").iterdir()} == {0o644}
 
 
+def test_runs_of_promises_that_are_gone_are_forgotten(node: Node) -> None:
+    monitor = node.monitor()
+    monitor.ran("part0", [_run("soon", 1.0)])
+    monitor.look()
+    node.observe(soon=("passed", 3.0))
+    monitor.look()
+    assert node.states().promises[0].metrics["free"].value == 1.0
+    node.observe(page=("passed", 4.0))
+    monitor.look()
+    node.observe(soon=("passed", 5.0))
+    monitor.look()
+    assert node.states().promises[0].metrics == {}
+
+
 def test_files_are_written_only_when_something_has_changed(node: Node) -> None:
     monitor = node.monitor()
     monitor.look()

@@ -51,7 +51,7 @@ class Monitor:
         self._clock = clock
         self._lock = threading.Lock()
         self._runs: dict[str, dict[str, Result]] = {}  # partition -> promise -> newest run
-        self._has_new_runs = False
+        self._new: set[tuple[str, str]] = set()  # (partition, promise) of runs since the last writing
         self._next = float("-inf")  # when numbers may be written again
         self._seen: object = None
         self._states = self._load()
@@ -60,7 +60,7 @@ class Monitor:
         """Remember results; called after each batch."""
         with self._lock:
             self._runs.setdefault(partition, {}).update({item.name: item for item in results})
-            self._has_new_runs = True
+            self._new.update((partition, item.name) for item in results)
 
     def look(self) -> None:
         """Write the files if a status, a silence, or for some time a number has changed; a full disk is only logged."""
@@ -68,12 +68,12 @@ class Monitor:
         silences = self._silenced(instances)
         now = self._clock()
         seen = (instances, silences)
-        if seen == self._seen and not (self._has_new_runs and now >= self._next):
+        if seen == self._seen and not (self._new and now >= self._next):
             return
         with self._lock:
-            self._runs = {item.partition: self._runs.get(item.partition, {}) for item in instances}
+            self._runs = {item.partition: self._known(item) for item in instances}
             runs = {name: dict(found) for name, found in self._runs.items()}
-            self._has_new_runs = False
+            self._new.clear()
         promises = tuple(_states(instances, runs, silences))
         changes = tuple(_changes(self._states.promises, promises))
         kept = (*sorted(changes, key=lambda item: -item.time), *self._states.changes)[:_CHANGES]
@@ -82,6 +82,12 @@ class Monitor:
         self._seen = seen
         self._write()
         self._next = now + max(_PAUSE, _SHARE * (self._clock() - now))
+
+    def _known(self, instance: ObservedInstance) -> dict[str, Result]:
+        """Return the runs of promises that are observed, or soon will be: partitions change their promises."""
+        names = {item.name for item in instance.promises}
+        found = self._runs.get(instance.partition, {})
+        return {key: run for key, run in found.items() if key in names or (instance.partition, key) in self._new}
 
     def _silenced(self, instances: Sequence[ObservedInstance]) -> dict[tuple[str, str], Silence]:
         known = self._silences()
