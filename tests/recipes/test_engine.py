@@ -195,6 +195,39 @@ def test_a_run_sees_no_secret_of_its_parent(own: Any, monkeypatch: pytest.Monkey
     assert "PATH" in own.text("etc/t").split()
 
 
+def test_a_run_has_nothing_open_of_the_zygote_or_of_another_run(own: Any, tmp_path: Path) -> None:
+    profile = """\
+        [buildout]
+        parts = t
+        [t]
+        recipe = allotment.recipes:template.jinja2
+        inline = {% for path in glob.glob("/proc/self/fd/[1-9]*") %}{{ os.path.realpath(path) }} {% endfor %}
+        output = etc/t
+        context =
+          import os os
+          import glob glob
+        """
+    other = tmp_path / "other"
+    (other / ".allotment").mkdir(parents=True)
+    own.run(profile)
+    (other / ".allotment/instance.json").write_bytes((own.folder / ".allotment/instance.json").read_bytes())
+    sleeper = tmp_path / "sleeper"
+    sleeper.mkdir()
+    (sleeper / "instance.cfg").write_text("\n".join(line.strip() for line in SLEEPER.splitlines()))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(own.engine.instance, InstanceRun(sleeper, other, timeout=20), other / "log")
+        wait_until(lambda: read_pid(other / "pid"))
+        own.run(profile)  # while the other one is at work: its process was forked before or beside it
+        own.run(profile)  # and its process was forked meanwhile
+        found = own.text("etc/t").split()
+        own.engine.close()
+        with pytest.raises(AllotmentError):
+            waiting.result(20)
+    assert [name for name in found if "socket:" in name or "eventpoll" in name] == []
+    assert sum("pipe:" in name for name in found) <= 1, "where its own result goes"
+    assert [name for name in found if str(other) in name] == []
+
+
 def test_a_partition_without_input_is_named(engine: BuildEngine, tmp_path: Path) -> None:
     result = engine.instance(InstanceRun(tmp_path, tmp_path), tmp_path / "log")
     assert result.error == f"{tmp_path}/.allotment/instance.json does not exist. The node writes it before the run."

@@ -122,6 +122,7 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._parent.close()
+            self._selector.close()
             for handle in (ours, requests, *(run.pipe for run in self._runs.values())):
                 os.close(handle)
             _wait(parent, reader, results, is_spare)
