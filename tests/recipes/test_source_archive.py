@@ -10,7 +10,7 @@ import pytest
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes.providers import source_archive
-from allotment_recipes.providers.source_archive import File, files_of, moved
+from allotment_recipes.providers.source_archive import File, files_of, moved, upstream
 from allotment_recipes.sources import MovedError, Source, SourceError, fetch
 
 PIN = Source(
@@ -65,6 +65,20 @@ def test_a_moved_pin_says_so_and_how_to_write_it_anew(blobs: BlobStore) -> None:
         f"then write 'debian-source = tini 0.19.0-1 bookworm' and 'sha256sum = {PIN.sha256}' (tini_0.19.0.orig.tar.gz, "
         "32369 bytes); to stay, put the old bytes into the source cache."
     )
+
+
+def test_what_the_lists_have_no_more_comes_while_the_archive_has_it(blobs: BlobStore) -> None:
+    sha256 = "9fbf5e28ef86c69858f6d3d34eccc32e911c1a28b4120ff3e84aaa70cfbf1e30"  # trixie's, and not bookworm's
+    fetch(Source(sha256, "lua", debian="lua5.4 5.4.7-1 bookworm"), blobs)
+    assert sha256 in blobs
+
+
+@pytest.mark.parametrize(
+    ("version", "plain"),
+    [("1:2.8.3-1~deb13u1", "2.8.3"), ("2.8-rc1-2", "2.8-rc1"), ("1.0", "1.0"), ("2:1.0", "1.0")],
+)
+def test_the_upstream_version_is_what_names_of_files_have(version: str, plain: str) -> None:
+    assert upstream(version) == plain
 
 
 def test_a_package_that_does_not_exist_is_named(blobs: BlobStore) -> None:

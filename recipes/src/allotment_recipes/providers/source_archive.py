@@ -54,7 +54,7 @@ class File:
     place: str  # folder below the mirror
     name: str
     sha256: str
-    size: int  # bytes
+    size: int  # bytes; 0 when it is not known
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
@@ -79,7 +79,7 @@ def _fetch(source: Source, blobs: BlobStore, folder: Path, age: float) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lists = _Lists(folder, suite)
         lists.load(age)
-        file = lists.find(package, version, source.sha256)
+        file, problem = lists.find(package, version, source.sha256)
     with tempfile.TemporaryDirectory(prefix="allotment-apt-") as temporary:
         path = Path(temporary) / "file"
         uri = f"{lists.mirror}{file.place}/{file.name}"
@@ -87,7 +87,7 @@ def _fetch(source: Source, blobs: BlobStore, folder: Path, age: float) -> None:
         command = (str(_HELPER), "download-file", uri, str(path), f"SHA256:{source.sha256}")
         done = lists.run(*command, look=lambda: progress.reach(path.stat().st_size if path.is_file() else 0))
         if not path.is_file():  # the exit code says less than the bytes do
-            raise UnreachableError(f"apt can't bring {file.name}: {reason(done)}")
+            raise problem or UnreachableError(f"apt can't bring {file.name}: {reason(done)}")
         blobs.add(path, source.sha256)
 
 
@@ -106,16 +106,26 @@ class _Lists:
         write_bytes(folder / "apt.conf", _CONFIGURATION.format(folder=folder).encode())
         write_bytes(folder / "status", b"")
 
-    def find(self, package: str, version: str, sha256: str) -> File:
-        """Return the package's file with this sha256: of the pinned version, or of a later one that has it still."""
+    def find(self, package: str, version: str, sha256: str) -> tuple[File, MovedError | None]:
+        """Return the package's file with this sha256: of the pinned version, or of a later one that has it still.
+
+        When the lists have it no more, the archive may: then the file comes with the error to raise if it has not.
+        """
         files = self._files(package)
         if not any(file.sha256 == sha256 for file in files):
             self.load(STALE)
             files = self._files(package)
         for file in files:
             if file.sha256 == sha256:
-                return file
-        raise moved(package, version, self._suite, files)
+                return file, None
+        problem = moved(package, version, self._suite, files)
+        tarballs = tarballs_of(files)
+        if not tarballs:
+            raise problem
+        newest = tarballs[-1]
+        extension = newest.name.partition(".orig.tar")[2]
+        name = f"{package}_{upstream(version)}.orig.tar{extension}"
+        return File(version, newest.place, name, sha256, 0), problem
 
     def run(self, *command: str, look: Callable[[], None] = lambda: None) -> "subprocess.CompletedProcess[str]":
         """Run a program of apt with the private configuration, which comes last and so wins."""
@@ -166,9 +176,20 @@ def files_of(paragraph: str) -> Iterator[File]:
             yield File(fields.get("Version", ""), fields.get("Directory", ""), words[2], words[0], int(words[1]))
 
 
+def tarballs_of(files: list[File]) -> list[File]:
+    """Return the upstream archives among files of source packages, in their order."""
+    return [file for file in files if ".orig.tar." in file.name and not file.name.endswith(".asc")]
+
+
+def upstream(version: str) -> str:
+    """Return the upstream part of a package's version ``[epoch:]upstream[-revision]``, as names of files have it."""
+    plain = version.partition(":")[2] or version
+    return plain.rpartition("-")[0] or plain
+
+
 def moved(package: str, version: str, suite: str, files: list[File]) -> MovedError:
     """Return the error of a pin whose bytes the archive has no more, with the pin that would hold today."""
-    tarballs = [file for file in files if ".orig.tar." in file.name and not file.name.endswith(".asc")]
+    tarballs = tarballs_of(files)
     if not tarballs:
         return MovedError(f"{suite} has no source package {package}", "Correct debian-source")
     new = tarballs[-1]
