@@ -319,6 +319,18 @@ def test_results_come_even_when_the_history_has_no_place(launcher: Launcher, par
     assert _by_name(launcher.run(partition)) == {"fine": ("passed", "etc is not-empty")}
 
 
+def test_that_the_history_has_no_place_is_logged_once(
+    launcher: Launcher, partition: Path, executable: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    (partition / ".allotment").write_text("no folder")
+    executable("quick", "#!/bin/sh\n")
+    executable("slow", "#!/bin/sh\nsleep 1\n")
+    for _ in range(2):
+        assert len(launcher.run(partition)) == 2
+    assert len(caplog.records) == 1
+    assert "the history of promises can't be kept" in caplog.text
+
+
 def test_many_partitions_run_at_the_same_time(launcher: Launcher, tmp_path: Path) -> None:
     folders = [tmp_path / f"part{number}" for number in range(12)]
     for folder in folders:

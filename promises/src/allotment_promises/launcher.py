@@ -80,7 +80,8 @@ class Launcher:
                     if not answer:
                         return
                     results = answers.results(answer, wanted)
-                    self._tell_problem(partition, answers.text(answer, "problem"))
+                    if results:
+                        self._tell_problem(partition, answers.text(answer, "problem"))
                     given.extend(result.name for result in results)
                     yield results
         raise LauncherError(*_NO_ANSWER)
