@@ -97,6 +97,28 @@ def test_the_age_begins_anew_with_each_start(
     eventually(lambda: started() > before + 0.5)
 
 
+def test_a_suspended_service_does_not_run(
+    check: Callable[..., Measurement],
+    supervisord: Supervisord,
+    tmp_path: Path,
+    eventually: Callable[[Callable[[], object]], None],
+) -> None:
+    program(tmp_path, "web", "exec sleep 1000")
+    supervisord.apply(tmp_path.name, read_services(tmp_path))
+    eventually(lambda: check("web").is_passed)
+    (state,) = supervisord.states()
+    assert state.pid is not None
+    shim = psutil.Process(state.pid)
+    eventually(lambda: [item.name() for item in shim.children()] == ["sleep"])  # before, it looks like its shim
+    (service,) = shim.children()
+    service.suspend()
+    eventually(lambda: not check("web").is_passed)
+    assert check("web").message == "web is suspended by a signal, expected running"
+    assert check("web", expect="stopped").message == "web is running, expected stopped"
+    service.resume()
+    eventually(lambda: check("web").is_passed)
+
+
 def test_a_process_that_only_names_the_program_is_no_service(check: Callable[..., Measurement], tmp_path: Path) -> None:
     program(tmp_path, "web", "sleep 1000")
     with psutil.Popen(["tail", "-f", str(tmp_path / "etc/service/web")]) as process:

@@ -35,6 +35,8 @@ class Options:
 class CheckServiceState(GenericPromise[Options]):
     """Passes when the node's supervisor has a process for ``service``, or with ``expect = stopped`` has none.
 
+    One that a signal has suspended fails ``expect = running``.
+
     Metrics: ``age``, seconds since it was last started.
     """
 
@@ -56,11 +58,21 @@ class CheckServiceState(GenericPromise[Options]):
             return Measurement(False, f"{options.service} is {found}, expected {options.expect}", metrics)
         if started is None:
             return Measurement.passed(f"{options.service} is stopped")
+        if pid is not None and _is_suspended(pid):
+            return Measurement.failed(f"{options.service} is suspended by a signal, expected running", **metrics)
         age = metrics["age"].value
         if age < options.minimum_age:
             expected = f"expected at least {options.minimum_age:g} s"
             return Measurement.failed(f"{options.service} runs for {age:.1f} s, {expected}", **metrics)
         return Measurement.passed(f"{options.service} runs for {age:.0f} s", **metrics)
+
+
+def _is_suspended(shim: int) -> bool:
+    """Return whether the service's process, the child of its shim, was stopped by a signal such as SIGSTOP."""
+    with contextlib.suppress(OSError, psutil.NoSuchProcess):  # it ended meanwhile
+        children = Path(f"/proc/{shim}/task/{shim}/children").read_text().split()
+        return any(psutil.Process(int(child)).status() == psutil.STATUS_STOPPED for child in children)
+    return False
 
 
 @functools.lru_cache(maxsize=1)
