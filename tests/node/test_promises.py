@@ -400,6 +400,32 @@ def test_a_promise_that_hangs_keeps_back_no_other_of_its_partition(
     assert engines.checked[-1] == ("part0", "anomaly", ("a", "b"))
 
 
+def test_many_promises_that_hang_are_awaited_ten_at_a_time(
+    watch: PromiseWatch, engines: Any, clock: Clock, until: Any
+) -> None:
+    engines.promises["part0"] = {f"p{number}": ("passed", "") for number in range(20)}
+    engines.timing = {name: Timing("", 60.0 + number) for number, name in enumerate(engines.promises["part0"])}
+    operate(watch, clock)
+    go = threading.Event()
+    begun: list[Sequence[str]] = []
+
+    def hanging(folder: Path, mode: str, names: Sequence[str]) -> Iterator[Any]:
+        begun.append(names)
+        yield []
+        go.wait(30)
+        yield from engines.launch(folder, mode, names)
+
+    watch._launch = hanging
+    for _ in range(40):
+        clock.now += 1.0
+        watch.check("part0")
+    assert len(begun) == 10
+    go.set()
+    until(lambda: watch._watches["part0"].hanging == 0)
+    watch.check("part0")
+    assert len(begun) > 10
+
+
 def test_what_is_broken_off_at_the_end_is_no_failure(
     watch: PromiseWatch, engines: Any, observations: Observations, clock: Clock
 ) -> None:

@@ -18,6 +18,8 @@ from allotment_node.schedule import NEVER, Mode, Pace, Schedule, Timing
 
 _MOST_SECONDS: Final = 3600.0  # between two looks at a partition
 _FEWEST: Final = 100.0  # promises that may begin in a second, however few there are
+_HANGING: Final = 10  # batches of a partition that are awaited at a time, each by a thread ...
+_FULL: Final = 1.0  # ... and seconds until it is seen whether another one may begin
 _NO_TIMINGS: Final = 30.0  # seconds until promises that can't be read are read again
 _log = logging.getLogger(__name__)
 
@@ -74,6 +76,7 @@ class _Watch:
     settled: float  # until then promises may be broken without the instance being called red
     schedule: Schedule | None = None  # None: not read yet
     rate: float = 0.0  # runs in a second
+    hanging: int = 0  # batches that are awaited by threads of their own
     has_place: bool = False  # it has waited for its place among those that begin
     judges: bool = True  # False while recipes change what the promises look at
 
@@ -82,10 +85,10 @@ class PromiseWatch:
     """Runs promises and keeps an instance's status by them. One thread at a time checks a partition.
 
     ``timings`` returns when a partition's promises run. What is due together runs together; promises of all
-    partitions begin no faster than twice as fast as they need to on average. What hangs is waited for by a thread of
-    its own, and delays nothing. ``bang`` is told of promises that break in operation: they ask for their instance to
-    be processed again. A promise for which ``silence`` (partition, name) tells
-    something runs as ever, but makes no instance red and bangs never.
+    partitions begin no faster than twice as fast as they need to on average. What hangs is waited for by a thread
+    of its own, and delays nothing, unless a partition has many of them. ``bang`` is told of promises that break in
+    operation: they ask for their instance to be processed again. A promise for which ``silence`` (partition, name)
+    tells something runs as ever, but makes no instance red and bangs never.
     """
 
     def __init__(
@@ -148,6 +151,8 @@ class PromiseWatch:
         schedule = watch.schedule or self._read(name, watch)
         if schedule is None:
             return _NO_TIMINGS
+        if watch.hanging >= _HANGING:
+            return _FULL
         due = schedule.due(self._clock())
         if due and (wait := self._place(watch, sum(map(len, due.values())))):
             schedule.postpone(wait)
@@ -170,6 +175,8 @@ class PromiseWatch:
         groups = self._groups(name, mode, left)
         self._await(name, watch, mode, itertools.islice(groups, 1), left)
         if left:
+            with self._lock:
+                watch.hanging += 1
             arguments = (name, watch, mode, groups, left, True)
             threading.Thread(target=self._await, args=arguments, name=f"{name}-hangs", daemon=True).start()
 
@@ -188,6 +195,7 @@ class PromiseWatch:
             left.difference_update(item.name for item in results)
         if is_end and watch.schedule is not None:
             with self._lock:
+                watch.hanging -= 1
                 watch.schedule.done(left, (), self._clock())
 
     def _take(self, name: str, watch: _Watch, mode: Mode, results: Sequence[Result]) -> None:
