@@ -70,6 +70,7 @@ class Launcher:
         It may be given up by closing it, and what runs is ended then.
         """
         wanted = None if names is None else list(names)
+        known = None if wanted is None else frozenset(wanted)
         deadline = time.monotonic() + self._limit
         given: list[str] = []
         # Twice: the zygote may have ended because it was idle, just when it was asked. Promises change nothing.
@@ -79,7 +80,7 @@ class Launcher:
                 for answer in self._ask(partition, request, deadline):
                     if not answer:
                         return
-                    results = answers.results(answer, wanted)
+                    results = answers.results(answer, known)
                     if results:
                         self._tell_problem(partition, answers.text(answer, "problem"))
                     given.extend(result.name for result in results)
