@@ -37,6 +37,7 @@ def write(path: Path, title: str, panels: Sequence[Panel]) -> None:
     height = 40 + HEIGHT * len(panels)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
+        "<!-- SPDX-License-Identifier: Apache-2.0 -->",
         f"<title>{escape(title)}</title>",
         f"<style>{_STYLE}</style>",
         f'<text class="title" x="{LEFT}" y="24">{escape(title)}</text>',

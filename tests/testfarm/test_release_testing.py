@@ -228,7 +228,9 @@ def test_profile_with_a_mistake_fails_in_the_build(tree: Tree) -> None:
 
 def test_release_whose_instance_can_not_be_processed_fails(tree: Tree) -> None:
     profile = tree.release / "instance.cfg.in"
-    profile.write_text(profile.read_text().replace("promise = check_socket_listening", "promis = x"))
+    profile.write_text(
+        profile.read_text().replace("<= promise-listening", "recipe = allotment.recipes:promise\npromis = x")
+    )
     result = tree.result()
     assert result["outcome"] == "failed"
     assert result["reason"].startswith("instance default is failed after ")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a new thing goes: this repository, a distribution of somebody else's, or a new distribution."""
 
+import itertools
 import re
 import tomllib
 from collections.abc import Callable, Mapping
@@ -126,29 +127,17 @@ def with_line(text: str, opening: str, line: str, where: Path) -> str:
             f"{where} has no line {opening.splitlines()[-1].strip()!r}", f"Add it, with {line.strip()}"
         )
     before, after = text.split(opening, 1)
-    entries, rest = _entries(after.splitlines(keepends=True))
-    return before + opening + "".join([*sorted([*entries, f"{line}\n"], key=_key), *rest])
-
-
-def _entries(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Return the entries at the beginning, each of one line or wrapped in parentheses, and the lines after them."""
-    entries: list[str] = []
-    while lines and _is_entry(lines[0]):
-        count = 1
-        if lines[0].rstrip().endswith("("):
-            indent = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
-            count += lines.index(f"{indent}),\n")
-        entries.append("".join(lines[:count]))
-        lines = lines[count:]
-    return entries, lines
+    lines = after.splitlines(keepends=True)
+    entries = list(itertools.takewhile(_is_entry, lines))
+    return before + opening + "".join([*sorted([*entries, f"{line}\n"], key=_key), *lines[len(entries) :]])
 
 
 def _key(entry: str) -> str:
-    return re.sub(r"\(\s+", "(", entry).strip().removeprefix('"')
+    return entry.strip().removeprefix('"')
 
 
 def _is_entry(line: str) -> bool:
-    return bool(re.match(r"""\s*(["\w.-]+ = "|"[^"]+": "|PromiseType\().*$""", line))
+    return bool(re.match(r"""\s*(["\w.-]+ = "|"[^"]+": ").*$""", line))
 
 
 def with_recipe(home: Home, texts: Mapping[Path, str], name: str, module: str) -> dict[Path, str]:
@@ -162,11 +151,9 @@ def with_recipe(home: Home, texts: Mapping[Path, str], name: str, module: str) -
     }
 
 
-def with_promise(home: Home, texts: Mapping[Path, str], name: str, target: str) -> dict[Path, str]:
-    """Return the plugin's module with a promise type entered."""
-    opening = "def allotment_promise_types() -> tuple[PromiseType, ...]:\n    return (\n"
-    line = f'        PromiseType("{name}", "{target}"),'
-    return {home.plugin: with_line(texts[home.plugin], opening, line, home.plugin)}
+def with_promise(home: Home, texts: Mapping[Path, str], name: str, kind: str) -> dict[Path, str]:
+    """Return the plugin's module with a promise type entered, a class called ``kind``."""
+    return {home.plugin: with_line(texts[home.plugin], "PROMISES = {\n", f'    "{name}": "{kind}",', home.plugin)}
 
 
 DISTRIBUTION = {
@@ -218,6 +205,8 @@ from allotment.hookspecs import PromiseType, RecipeType, hookimpl
 
 RECIPES = {
 }  # name -> module; pyproject.toml lists the same
+PROMISES = {
+}  # name -> class, in the module of that name
 
 
 @hookimpl
@@ -230,8 +219,7 @@ def allotment_recipe_types() -> tuple[RecipeType, ...]:
 
 @hookimpl
 def allotment_promise_types() -> tuple[PromiseType, ...]:
-    return (
-    )
+    return tuple(PromiseType(name, f"<<package>>.{name}:{kind}") for name, kind in PROMISES.items())
 ''',
     "tests/conftest.py": '"""The fixtures of the kit: partition, release, upstream, sources, make_recipe."""\n\n'
     'pytest_plugins = ["allotment_recipes.testing.fixtures"]\n',

@@ -19,7 +19,7 @@ def new_promise(folder: Path, name: str, distribution: str) -> tuple[Home, list[
     kind = "".join(word.capitalize() for word in name.split("_"))
     words = {"name": name, "class": kind, "package": home.package, "licence": home.licence}
     texts = home.texts(home.plugin)
-    changed = with_promise(home, texts, name, f"{home.package}.{name}:{kind}")
+    changed = with_promise(home, texts, name, kind)
     files = {home.source / f"{name}.py": fill(PROMISE, words), home.tests / f"test_{name}.py": fill(TEST, words)}
     return home, write(home, texts, changed, files)
 
