@@ -167,8 +167,8 @@ def lines_near(path: Path, moment: float) -> list[str]:
 
     Of a log whose lines do not tell their time: its last lines, if it was written to since then.
     """
-    from allotment_promises.log_times import LogTimes
-    from allotment_promises.logs import LogLines, LogProblem
+    from allotment_promises.sensing.log_times import LogTimes
+    from allotment_promises.sensing.logs import LogLines, LogProblem
 
     if path.lstat().st_mtime < moment - BEFORE:
         return []

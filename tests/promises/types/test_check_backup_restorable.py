@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment_promises import GenericPromise, Measurement
-from allotment_promises.checksums import compare
+from allotment_promises.sensing.checksums import compare
 
 Measure = Callable[..., Measurement]
 NAMES = ["plain", "with space", "back\\slash", "line\nend", "deep/er"]

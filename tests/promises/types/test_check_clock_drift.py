@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from allotment.options import OptionProblem
 from allotment_promises import GenericPromise, Measurement
-from allotment_promises.clocks import ClockProblem, Drift, _offset, _seconds, parse_tracking
+from allotment_promises.sensing.clocks import ClockProblem, Drift, _offset, _seconds, parse_tracking
 
 Measure = Callable[..., Measurement]
 EPOCH = 2208988800  # seconds from 1900 to 1970

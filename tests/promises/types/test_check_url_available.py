@@ -12,7 +12,8 @@ import trustme
 
 from allotment.options import OptionProblem
 from allotment.secret import Secret
-from allotment_promises import GenericPromise, Measurement, web
+from allotment_promises import GenericPromise, Measurement
+from allotment_promises.sensing import web
 
 Measure = Callable[..., Measurement]
 Serve = Callable[..., str]

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allotment.errors import AllotmentError
-from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_count, show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 _DAY = 86400.0  # seconds
 _STAMPS = Path("/var/lib/apt/periodic")

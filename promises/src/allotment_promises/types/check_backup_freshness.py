@@ -14,10 +14,10 @@ from typing import Any
 from allotment.atomic import read_limited
 from allotment.errors import AllotmentError
 from allotment.options import OptionProblem, Words, check_one_given
-from allotment_promises.amounts import parse_amount, show_amount, show_bytes, show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import parse_amount, show_amount, show_bytes, show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 _STATUS_LIMIT = 1 << 16  # bytes
 _FORMAT = 1  # of a status file

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from allotment.errors import AllotmentError
 from allotment.options import Arguments, OptionProblem
-from allotment_promises.amounts import show_bytes, show_count
-from allotment_promises.checksums import compare
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_bytes, show_count
+from allotment_promises.sensing.checksums import compare
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
+from allotment_promises.sensing.limits import check_above_zero
+from allotment_promises.sensing.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
 
 _TELLING = ("x-cache", "x-cache-status", "x-proxy-cache", "cf-cache-status")  # no standard, but usual
 

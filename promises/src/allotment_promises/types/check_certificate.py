@@ -8,9 +8,9 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from allotment_promises.certificates import parsed, seconds_left, validity_problem
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.certificates import parsed, seconds_left, validity_problem
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@
 from dataclasses import dataclass
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_seconds
-from allotment_promises.clocks import NTP_PORT, ClockProblem, Drift, ask_chrony, ask_kernel, ask_server
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.clocks import NTP_PORT, ClockProblem, Drift, ask_chrony, ask_kernel, ask_server
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

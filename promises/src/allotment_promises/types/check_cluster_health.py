@@ -9,9 +9,9 @@ from pathlib import Path
 
 from allotment.options import OptionProblem, Words
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import NoAnswer, WebOptions, fetch
+from allotment_promises.sensing.limits import check_above_zero
+from allotment_promises.sensing.web import NoAnswer, WebOptions, fetch
 
 _AT_ONCE = 16  # members that are asked side by side
 

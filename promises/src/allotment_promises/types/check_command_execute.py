@@ -8,8 +8,8 @@ from allotment.options import Arguments
 from allotment_promises import nagios
 from allotment_promises.command import CommandOutcome, run_command
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import os
 from dataclasses import dataclass
 
 from allotment.options import Arguments, OptionProblem, Words
-from allotment_promises.amounts import show_count
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.amounts import show_count
+from allotment_promises.sensing.limits import check_above_zero
 
 _FINGERPRINT = 6  # bytes: as many as a number of the history holds exactly
 

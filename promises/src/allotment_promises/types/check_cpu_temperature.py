@@ -7,10 +7,10 @@ from statistics import fmean
 
 import psutil
 
-from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 _PROCESSORS = ("coretemp", "k10temp", "zenpower", "cpu_thermal", "soc_thermal")  # drivers of sensors inside of them
 

@@ -14,8 +14,8 @@ import dns.resolver
 
 from allotment.options import Lines, OptionProblem, Words
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.limits import check_above_zero, check_port
 
 
 @dataclass(frozen=True)

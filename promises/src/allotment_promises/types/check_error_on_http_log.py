@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero, check_not_below_zero
-from allotment_promises.logs import LogLines, LogProblem, compile_pattern
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_count, show_seconds
+from allotment_promises.sensing.limits import check_above_zero, check_not_below_zero
+from allotment_promises.sensing.logs import LogLines, LogProblem, compile_pattern
 
 _ANSWER = re.compile(r'" (?P<code>[1-5]\d\d) (?:\d+|-)(?: |$)')  # after the request: status code and size
 _ERROR = re.compile(r"\[(?:[a-z0-9_]+:)?(?:error|crit|alert|emerg)\]")

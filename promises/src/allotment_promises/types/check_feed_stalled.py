@@ -8,13 +8,13 @@ from pathlib import Path
 from allotment.atomic import read_limited
 from allotment.errors import AllotmentError
 from allotment.options import check_one_given
-from allotment_promises.amounts import show_seconds
-from allotment_promises.feeds import FeedProblem, Item, parse_feed
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
-from allotment_promises.logs import compile_pattern
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import NoAnswer, WebOptions, fetch, place
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.feeds import FeedProblem, Item, parse_feed
+from allotment_promises.sensing.limits import check_above_zero
+from allotment_promises.sensing.logs import compile_pattern
+from allotment_promises.sensing.web import NoAnswer, WebOptions, fetch, place
 
 _LIMIT = 8 << 20  # bytes of a feed
 _SHOWN = 200  # characters of a title

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from allotment.options import OptionProblem, Words
-from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 _AHEAD = 60.0  # seconds by which a file may seem newer than now: other machines write to some disks
 

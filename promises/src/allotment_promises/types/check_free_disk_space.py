@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allotment_promises import detectors
-from allotment_promises.amounts import parse_amount, show_amount, show_bytes
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_not_below_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import parse_amount, show_amount, show_bytes
+from allotment_promises.sensing.limits import check_not_below_zero
 
 _DAY = 86400.0  # seconds
 

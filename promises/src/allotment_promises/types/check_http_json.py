@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from allotment.options import check_one_given
 from allotment_promises.generic import GenericPromise
-from allotment_promises.json_path import JsonPathProblem, find, number_of, shown
-from allotment_promises.limits import check_limits, outside
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
+from allotment_promises.sensing.json_path import JsonPathProblem, find, number_of, shown
+from allotment_promises.sensing.limits import check_limits, outside
+from allotment_promises.sensing.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from typing import Any
 from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.limits import check_above_zero
 
 _HEADER = struct.Struct("!BBHHH")  # type, code, checksum, identifier, number
 _ECHO = {socket.AF_INET: (8, 0), socket.AF_INET6: (128, 129)}  # types of request and reply

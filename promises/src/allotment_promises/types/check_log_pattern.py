@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_not_below_zero
-from allotment_promises.logs import LogLines, LogProblem, compile_pattern
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.amounts import show_count, show_seconds
+from allotment_promises.sensing.limits import check_not_below_zero
+from allotment_promises.sensing.logs import LogLines, LogProblem, compile_pattern
 
 _SHOWN = 200  # characters of the newest line
 

@@ -5,11 +5,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero, check_limits, outside
-from allotment_promises.logs import LogLines, LogProblem, compile_pattern
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.limits import check_above_zero, check_limits, outside
+from allotment_promises.sensing.logs import LogLines, LogProblem, compile_pattern
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from allotment.errors import nearest
 from allotment.options import OptionProblem, parse_options, rest
 from allotment.plugins import load, plugins
 from allotment_promises import detectors
-from allotment_promises.amounts import show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero, check_limits, outside
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.amounts import show_seconds
+from allotment_promises.sensing.limits import check_above_zero, check_limits, outside
 
 _LONGEST_PERIOD = 86400.0  # seconds; a failure that began at most so long before its time is up is seen
 

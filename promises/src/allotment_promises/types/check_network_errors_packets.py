@@ -4,12 +4,12 @@
 import time
 from dataclasses import dataclass
 
-from allotment_promises.amounts import show_bytes, show_seconds
-from allotment_promises.counters import growth
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.interfaces import counted, missing, shown
-from allotment_promises.limits import check_above_zero, check_not_below_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_bytes, show_seconds
+from allotment_promises.sensing.counters import growth
+from allotment_promises.sensing.interfaces import counted, missing, shown
+from allotment_promises.sensing.limits import check_above_zero, check_not_below_zero
 
 _MEGABYTE = 1e6
 

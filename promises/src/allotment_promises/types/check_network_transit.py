@@ -5,12 +5,12 @@ import time
 from dataclasses import dataclass
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import parse_amount, show_amount, show_bytes, show_seconds
-from allotment_promises.counters import growth
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.interfaces import counted, missing, shown
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import parse_amount, show_amount, show_bytes, show_seconds
+from allotment_promises.sensing.counters import growth
+from allotment_promises.sensing.interfaces import counted, missing, shown
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from allotment.atomic import read_limited
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceRequests
-from allotment_promises.amounts import show_count, show_seconds
 from allotment_promises.generic import GenericPromise
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_count, show_seconds
 
 _LIMIT = 8 << 20  # bytes of requests.json
 

@@ -5,8 +5,8 @@ import socket
 from dataclasses import dataclass
 
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.limits import check_above_zero, check_port
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import psutil
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import show_count
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_limits, outside
-from allotment_promises.logs import compile_pattern
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_count
+from allotment_promises.sensing.limits import check_limits, outside
+from allotment_promises.sensing.logs import compile_pattern
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.options import OptionProblem, check_one_given
-from allotment_promises.databases import DatabaseProblem, ServerOptions, redis_client
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_limits, outside
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.databases import DatabaseProblem, ServerOptions, redis_client
+from allotment_promises.sensing.limits import check_limits, outside
 
 _LENGTHS = {"list": "llen", "set": "scard", "zset": "zcard", "stream": "xlen", "hash": "hlen"}
 

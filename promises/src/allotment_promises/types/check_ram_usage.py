@@ -7,10 +7,10 @@ from statistics import fmean
 
 import psutil
 
-from allotment_promises.amounts import parse_amount, show_amount, show_bytes, show_seconds
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import parse_amount, show_amount, show_bytes, show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from allotment.options import check_one_given
-from allotment_promises.databases import DatabaseProblem, ServerOptions, redis_client
 from allotment_promises.generic import GenericPromise, Layer
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.databases import DatabaseProblem, ServerOptions, redis_client
 
 _ROLES = {"master": "primary", "slave": "replica"}
 

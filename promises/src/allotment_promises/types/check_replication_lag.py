@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from allotment.options import check_one_given
-from allotment_promises.databases import DatabaseProblem, ServerOptions, mariadb_status, query, redis_client
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.databases import DatabaseProblem, ServerOptions, mariadb_status, query, redis_client
+from allotment_promises.sensing.limits import check_above_zero
 
 _POSTGRESQL = """
 select pg_is_in_recovery(), (select count(*) from pg_stat_wal_receiver),

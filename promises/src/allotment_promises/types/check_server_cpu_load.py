@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import psutil
 
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from allotment.options import OptionProblem, Words
 from allotment_promises.generic import GenericPromise
-from allotment_promises.json_path import number_of
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import check_url, place
+from allotment_promises.sensing.json_path import number_of
+from allotment_promises.sensing.limits import check_above_zero
+from allotment_promises.sensing.web import check_url, place
 
 _DAY = 86400.0  # seconds
 _LARGEST = 32 << 20  # bytes of a report

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from allotment.options import OptionProblem, check_given_together, check_one_given
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.limits import check_above_zero, check_port
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from allotment.options import OptionProblem, check_one_given
-from allotment_promises.databases import DatabaseProblem, Row, ServerOptions, query, query_sqlite
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_limits, outside
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.databases import DatabaseProblem, Row, ServerOptions, query, query_sqlite
+from allotment_promises.sensing.limits import check_limits, outside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import psutil
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import parse_amount, show_amount, show_bytes, show_seconds
-from allotment_promises.counters import growth
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import parse_amount, show_amount, show_bytes, show_seconds
+from allotment_promises.sensing.counters import growth
+from allotment_promises.sensing.limits import check_above_zero
 
 
 @dataclass(frozen=True)

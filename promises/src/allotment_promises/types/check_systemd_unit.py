@@ -8,8 +8,8 @@ from typing import Literal
 from allotment.options import OptionProblem
 from allotment_promises.command import run_command
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement
+from allotment_promises.sensing.limits import check_above_zero
 
 _UNIT = re.compile(r"[\w:.\\@][\w:.\\@-]{0,254}", re.ASCII)
 _PROPERTIES = ("LoadState", "ActiveState", "SubState", "Result", "NRestarts")

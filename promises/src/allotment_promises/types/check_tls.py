@@ -10,11 +10,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from allotment_promises.certificates import parsed, seconds_left, validity_problem
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero, check_port
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import tls_context
+from allotment_promises.sensing.certificates import parsed, seconds_left, validity_problem
+from allotment_promises.sensing.limits import check_above_zero, check_port
+from allotment_promises.sensing.web import tls_context
 
 _DER = 2  # ENCODING_DER of Python's own module _ssl
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from allotment.options import OptionProblem
 from allotment_promises.generic import GenericPromise
-from allotment_promises.logs import compile_pattern
 from allotment_promises.measurement import Measurement
-from allotment_promises.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
+from allotment_promises.sensing.logs import compile_pattern
+from allotment_promises.sensing.web import BODY_LIMIT, NoAnswer, WebOptions, fetch, place
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,9 @@ from websockets.sync.client import connect
 from allotment.options import OptionProblem, check_given_together
 from allotment.secret import Secret
 from allotment_promises.generic import GenericPromise, Layer
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
-from allotment_promises.web import BODY_LIMIT, check_url, place, tls_context
+from allotment_promises.sensing.limits import check_above_zero
+from allotment_promises.sensing.web import BODY_LIMIT, check_url, place, tls_context
 
 
 @dataclass(frozen=True)

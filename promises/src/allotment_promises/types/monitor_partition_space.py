@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from allotment_promises import detectors
-from allotment_promises.amounts import show_bytes, show_seconds
 from allotment_promises.generic import GenericPromise
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Measurement, Metric
+from allotment_promises.sensing.amounts import show_bytes, show_seconds
+from allotment_promises.sensing.limits import check_above_zero
 
 _PAST = 30 * 86400.0  # seconds of the past that show what is usual
 _UNUSUAL = 3.5  # robust standard deviations

@@ -2,7 +2,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment_promises.counters import growth
+from allotment_promises.sensing.counters import growth
 
 
 def test_growth_is_since_the_first_point() -> None:

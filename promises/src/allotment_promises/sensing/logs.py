@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from allotment.options import OptionProblem
-from allotment_promises.log_times import LogTimes
+from allotment_promises.sensing.log_times import LogTimes
 
 SIZE_LIMIT = 32 << 20  # bytes that are read of a log and its rotated files
 _LINE_LIMIT = 8192  # characters of a line that are looked at

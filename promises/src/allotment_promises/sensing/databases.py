@@ -15,7 +15,7 @@ from urllib.parse import quote
 from allotment.errors import AllotmentError
 from allotment.options import OptionProblem
 from allotment.secret import Secret
-from allotment_promises.limits import check_above_zero, check_port
+from allotment_promises.sensing.limits import check_above_zero, check_port
 
 _MODULES = {"postgresql": "psycopg", "mariadb": "pymysql", "redis": "redis"}
 _PORTS = {"postgresql": 5432, "mariadb": 3306, "redis": 6379}

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment_promises.log_times import LogTimes
-from allotment_promises.logs import SIZE_LIMIT, LogLines, LogProblem
+from allotment_promises.sensing.log_times import LogTimes
+from allotment_promises.sensing.logs import SIZE_LIMIT, LogLines, LogProblem
 
 NOON = datetime(2026, 3, 1, 12, 30, 45, tzinfo=UTC).timestamp()
 LOCAL = datetime(2026, 3, 1, 12, 30, 45).timestamp()

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment_promises.json_path import JsonPathProblem, find, number_of, shown
+from allotment_promises.sensing.json_path import JsonPathProblem, find, number_of, shown
 
 documents = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),

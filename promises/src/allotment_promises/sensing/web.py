@@ -17,8 +17,8 @@ from typing import IO, Any
 
 from allotment.options import OptionProblem, check_given_together
 from allotment.secret import Secret
-from allotment_promises.limits import check_above_zero
 from allotment_promises.measurement import Metric
+from allotment_promises.sensing.limits import check_above_zero
 
 BODY_LIMIT = 1 << 20  # bytes of a page that are looked at
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from allotment.options import OptionProblem
-from allotment_promises.amounts import Amount, parse_amount, show_amount, show_bytes, show_count, show_seconds
+from allotment_promises.sensing.amounts import Amount, parse_amount, show_amount, show_bytes, show_count, show_seconds
 
 
 @pytest.mark.parametrize(

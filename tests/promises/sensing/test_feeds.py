@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment_promises.feeds import FeedProblem, Item, parse_feed
+from allotment_promises.sensing.feeds import FeedProblem, Item, parse_feed
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC).timestamp()
 RSS = """<rss version="2.0"><channel><title>Feed</title><pubDate>Mon, 01 Jan 2020 00:00:00 GMT</pubDate>
