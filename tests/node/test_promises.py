@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from allotment.messages.desired_state import InstanceStatus, ObservedInstance
 from allotment_node.observations import Observations
 from allotment_node.promises import PromiseWatch
 from allotment_promises.catalogue import Timing
+from allotment_promises.result import PromiseResult, PromiseStatus
 
 
 class Clock:
@@ -152,6 +153,29 @@ def test_a_partition_that_is_being_processed_is_not_made_green_by_what_it_was_be
     clock.now += 60.0
     watch.check("part0")
     assert status(observations) is InstanceStatus.GREEN
+
+
+def test_an_instance_is_green_when_every_promise_has_said_so(
+    scratch: Path, engines: Any, observations: Observations, clock: Clock, until: Callable[..., Any]
+) -> None:
+    go_on = threading.Event()
+
+    def launch(partition: Path, mode: Any, names: Any) -> Iterator[list[PromiseResult]]:
+        yield []
+        yield [PromiseResult("a", PromiseStatus.PASSED, "", 1.0, 0.0)]
+        go_on.wait(60)
+        yield [PromiseResult("b", PromiseStatus.PASSED, "", 1.0, 0.0)]
+
+    engines.promises["part0"] = dict.fromkeys("ab", ("passed", ""))
+    watch = PromiseWatch(lambda name: scratch / name, launch, engines.timings, observations, settle=10.0, clock=clock)
+    watch.deployed("part0", "inst-1")
+    watch.check("part0")  # does not wait for what hangs
+    until(lambda: observations.instance("part0").promises)  # type: ignore[union-attr]
+    watch.services("part0", {"web": "exited"})
+    watch.services("part0", {})
+    assert status(observations) is InstanceStatus.PROCESSING
+    go_on.set()
+    until(lambda: status(observations) is InstanceStatus.GREEN)
 
 
 def test_an_instance_without_promises_is_green(watch: PromiseWatch, engines: Any, observations: Observations) -> None:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -79,6 +79,7 @@ class _Watch:
     hanging: int = 0  # batches that are awaited by threads of their own
     has_place: bool = False  # it has waited for its place among those that begin
     judges: bool = True  # False while recipes change what the promises look at
+    unheard: set[str] | None = None  # what must say that it is kept before the instance is green; None: not read yet
 
 
 class PromiseWatch:
@@ -123,7 +124,7 @@ class PromiseWatch:
         """A partition is as it was when the agent last looked: its promises are watched on, all due now."""
         with self._lock:
             if name not in self._watches or self._watches[name].instance != instance:
-                self._watches[name] = _Watch(instance, -NEVER)
+                self._watches[name] = _Watch(instance, -NEVER, unheard=set())
             self._watches[name].judges = True
 
     def changing(self, name: str) -> None:
@@ -197,6 +198,8 @@ class PromiseWatch:
             with self._lock:
                 watch.hanging -= 1
                 watch.schedule.done(left, (), self._clock())
+                self._heard(watch, left)
+            self._take(name, watch, mode, ())
 
     def _take(self, name: str, watch: _Watch, mode: Mode, results: Sequence[Result]) -> None:
         """Take in results, unless they are of what was before the partition was processed."""
@@ -206,11 +209,17 @@ class PromiseWatch:
             schedule = watch.schedule
             broken = {item.name for item in results if item.status != "passed"}
             schedule.done((item.name for item in results if item.name in schedule.timings), broken, self._clock())
+            self._heard(watch, {item.name for item in results})
             self._report(name, watch, results)
             asking = [item.name for item in results if _bangs(item, schedule)] if mode == "anomaly" else []
             bangs = [item for item in asking if watch.judges and not self._silence(name, item)]
         if bangs:
             self._bang(name, bangs)
+
+    @staticmethod
+    def _heard(watch: _Watch, names: Collection[str]) -> None:
+        if watch.unheard:
+            watch.unheard.difference_update(names)
 
     def _read(self, name: str, watch: _Watch) -> Schedule | None:
         """Read when the promises of a partition run; where that can't be done this is noted as a broken promise."""
@@ -220,6 +229,8 @@ class PromiseWatch:
             _log.warning("%s: promises can't be read: %s", name, error)
             self._report(name, watch, [ObservedResult("promises", "error", f"can't be read: {error}", time.time())])
             return None
+        if watch.unheard is None:
+            watch.unheard = {item.name for item in timings if item.only != "anomaly"}
         watch.schedule = Schedule(timings, self._clock(), watch.settled)
         watch.rate = sum(1 / item.period for item in timings)
         return watch.schedule
@@ -300,6 +311,8 @@ class PromiseWatch:
                 return dataclasses.replace(seen, promises=told)
             heard = [item for item in told if item.status == "passed" or not item.silence]
             status = _status(seen.status, heard, self._clock() < watch.settled)
+            if status is InstanceStatus.GREEN and (watch.unheard is None or watch.unheard):
+                status = seen.status
             judged = dataclasses.replace(seen, promises=told, status=status)
             if judged.status != seen.status:
                 _log.info("%s is %s", name, judged.status)

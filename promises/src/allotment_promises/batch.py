@@ -72,19 +72,22 @@ class Batch:
         self._outcomes: dict[str, Outcome] = {}
 
     def run(self, tasks: Sequence[Task], tell: Callable[[Mapping[str, Outcome]], None]) -> None:
-        """Tell the outcomes by name, those that take long after the others.
+        """Tell the outcomes by name, those that take long after the others; if all do, first that there are none.
 
         Raises :class:`LauncherGone`. Afterwards the caller kills its children.
         """
         if tasks:
             self._start(tasks)
         until = time.monotonic() + _TELL
+        has_told = False
         while self._runners or self._alone:
             while self._alone and len(self._runners) < _ALONE:
                 self._start([self._alone.popleft()])
-            self._wait(until if self._outcomes else None)
-            if self._outcomes and time.monotonic() >= until:
+            is_awaited = bool(self._outcomes) or not has_told
+            self._wait(until if is_awaited else None)
+            if is_awaited and time.monotonic() >= until:
                 self._tell(tell)
+                has_told = True
                 until = time.monotonic() + _TELL
         self._tell(tell)
 

@@ -67,7 +67,8 @@ class Launcher:
     ) -> Iterator[list[PromiseResult]]:
         """Run promises as :meth:`run` does, and yield results as they come: what hangs does not keep others back.
 
-        It may be given up by closing it, and what runs is ended then.
+        When none has come after a moment, an empty list says that all are still awaited. It may be given up by closing
+        it, and what runs is ended then.
         """
         wanted = None if names is None else list(names)
         known = None if wanted is None else frozenset(wanted)
