@@ -150,7 +150,7 @@ def test_the_closure_of_each_release_is_reached(name: str, tmp_path: Path, engin
     tree = Tree({path: "100644 x" for path in listed.split("\0") if path})
     if profile.relative_to(ROOT).as_posix() not in tree.entries:
         pytest.skip("needs a committed profile")
-    closure = _closure_files(profile, ROOT, engine, tmp_path, tmp_path / "log")
+    closure = _closure_files(profile, engine, tmp_path / "build", tmp_path / "sources", tmp_path / "log")
     found = reach.reach(str(profile.relative_to(ROOT)), tree, lambda path: links((ROOT / path).read_text()))
     assert {str(path.relative_to(ROOT)) for path in closure} <= set(found.files)
 

@@ -166,8 +166,9 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_has_acknowledged(tm
     source, path = tmp_path / "source", tmp_path / "7" / "1.log"
     source.write_bytes(LINES)
     chance = random.Random(20261123)
-    kills = 0
-    for _ in range(25):
+    kills = runs = 0
+    while kills < 10:
+        assert (runs := runs + 1) <= 200  # on a busy machine many end before they are killed
         command = [sys.executable, "-c", WRITER, str(tmp_path), str(source)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
@@ -180,7 +181,6 @@ def test_a_writer_killed_at_any_moment_loses_nothing_that_it_has_acknowledged(tm
         assert len(text) >= last and text == LINES[: len(text)]
         if path.exists() and chance.random() < 0.3:
             StoredLog(path).remove()
-    assert kills > 10
     subprocess.run([sys.executable, "-c", WRITER, str(tmp_path), str(source)], check=True, capture_output=True)
     assert text_of(path) == LINES and not path.exists()
 
