@@ -215,8 +215,10 @@ def start_mariadb(server_folder: Path) -> Iterator[Callable[..., Server]]:
     user = f"--user={pwd.getpwuid(os.getuid()).pw_name}"
     words = [install, "--no-defaults", f"--datadir={server_folder}/fresh", user, "--skip-test-db"]
     small = ("--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M")
-    words += ["--auth-root-authentication-method=normal", *small]
-    subprocess.run(words, check=True, timeout=110, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # Temporary tables in a folder of its own: a server that starts removes those of all others there.
+    words += ["--auth-root-authentication-method=normal", f"--tmpdir={server_folder}", *small]
+    done = subprocess.run(words, timeout=110, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     servers: list[Server] = []
 
     def start(name: str, *options: str) -> Server:
@@ -224,8 +226,8 @@ def start_mariadb(server_folder: Path) -> Iterator[Callable[..., Server]]:
         shutil.copytree(server_folder / "fresh", folder / "data")
         (folder / "first.sql").write_text("set password for root@localhost = password('planted');\n")
         command = [daemon, "--no-defaults", f"--datadir={folder}/data", f"--socket={folder}/socket", user, *small]
-        command += [f"--pid-file={folder}/pid", f"--init-file={folder}/first.sql", *options]
-        servers.append(Server(command, folder, _accepts))
+        command += [f"--pid-file={folder}/pid", f"--init-file={folder}/first.sql", f"--tmpdir={folder}"]
+        servers.append(Server([*command, *options], folder, _accepts))
         return servers[-1]
 
     yield start

@@ -29,7 +29,8 @@ class Server:
         user = folder.owner()
         words = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", f"--user={user}", "--skip-test-db"]
         subprocess.run(
-            [*words, "--auth-root-authentication-method=normal"],
+            # Temporary tables in a folder of its own: a server that starts removes those of all others there.
+            [*words, f"--tmpdir={folder}", "--auth-root-authentication-method=normal"],
             stdout=self.log,
             stderr=self.log,
             check=True,
@@ -42,7 +43,7 @@ class Server:
             f"--socket={self.socket}",
             "--skip-networking",
         ]
-        self.words += [f"--user={user}", f"--pid-file={folder}/pid"]
+        self.words += [f"--user={user}", f"--pid-file={folder}/pid", f"--tmpdir={folder}"]
 
     def start(self) -> None:
         self.process = subprocess.Popen(self.words, stdout=self.log, stderr=self.log)
