@@ -9,6 +9,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 WIDTH: Final = 760
+MARGIN: Final = 12  # beside it, for the last of the words below an axis
 HEIGHT: Final = 190  # of a panel, its title and labels included
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 34, 34
 _STYLE: Final = """\
@@ -36,7 +37,7 @@ def write(path: Path, title: str, panels: Sequence[Panel]) -> None:
     """Write the panels as one picture."""
     height = 40 + HEIGHT * len(panels)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + MARGIN} {height}" role="img">',
         "<!-- SPDX-License-Identifier: Apache-2.0 -->",
         f"<title>{escape(title)}</title>",
         f"<style>{_STYLE}</style>",
