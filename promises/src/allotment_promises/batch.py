@@ -178,11 +178,12 @@ class Batch:
         """Reap a runner, and see to it that its unfinished promises are run again or get an outcome."""
         unfinished = [task for name, task in runner.tasks.items() if name not in runner.finished]
         code = _reap(runner.pid, patience=1.0 if unfinished and not runner.is_stuck else 0.0)
-        if runner.errors in self._handles:
+        if self._handles.get(runner.errors) is runner:
             self._overhear(runner)
         del self._runners[runner.pid]
-        for handle in {runner.pipe, runner.errors, runner.end} & self._handles.keys():
-            self._close(handle)
+        for handle in (runner.pipe, runner.errors, runner.end):
+            if self._handles.get(handle) is runner:  # one that was closed may by now be another runner's
+                self._close(handle)
         if not unfinished:
             return
         if len(runner.tasks) == 1:
