@@ -3,10 +3,12 @@
 
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
 NONE = "\N{EN DASH}"
+_LAST = 253_402_300_799.0  # the end of the year 9999, as a UTC epoch
 _ODD = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -49,6 +51,11 @@ def _two(count: int, size: int, large: str, small: str) -> str:
     """Return ``2 h 10 min``, or ``2 h``."""
     whole, rest = divmod(count, size)
     return f"{whole} {large} {rest} {small}" if rest else f"{whole} {large}"
+
+
+def when(moment: float) -> str:
+    """Return a UTC epoch as ``2026-11-23 04:05:06``; a tenant may have written one that no calendar has."""
+    return datetime.fromtimestamp(min(max(moment, 0.0), _LAST), UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def ago(moment: float | None, now: float | None = None) -> str:

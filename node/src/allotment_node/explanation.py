@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,6 @@ AFTER: Final = 30.0  # seconds after
 _RUNS: Final = 10  # measurements that are shown
 _LINES: Final = 15  # of one log
 _LENGTH: Final = 300  # characters of a line
-_LAST: Final = 253_402_300_799.0  # the end of the year 9999, as a UTC epoch
 
 
 @dataclass(frozen=True)
@@ -43,12 +42,12 @@ def explain(node: NodeFolder, survey: Survey, item: Listed) -> dict[str, Any]:
     """
     from allotment_promises.history.reader import read
 
-    causes = likely_causes(broken(survey.promises()))
+    bad = broken(survey.promises())
     guess = item.since or time.time()
     past = read(item.path, lambda history: _past(history, item.path, item.name, guess))
     moment = past["broken_since"]["start"] if past["broken_since"] else guess
     mine = next(
-        (cause for cause in causes if _is(item, cause.root) or any(_is(item, it) for it in cause.explained)), None
+        (it for it in likely_causes(bad) if _is(item, it.root) or any(_is(item, one) for one in it.explained)), None
     )
     secrets = find(item.document.parameters)
     logs = {**_logs(_own_logs(node, item.partition), moment), **past["logs"]}
@@ -60,7 +59,7 @@ def explain(node: NodeFolder, survey: Survey, item: Listed) -> dict[str, Any]:
         "silence": encode(item.silence),
         "root": describe(mine) if mine else None,
         "measurements": past["records"],
-        "changes": [encode(change) for change in sorted(_changes(node, survey, item, moment, past), key=_time)],
+        "changes": [encode(change) for change in sorted(_changes(node, bad, item, moment, past), key=_time)],
         "logs": {name: [scrub(line, secrets) for line in lines] for name, lines in logs.items() if lines},
     }
 
@@ -116,13 +115,13 @@ def _past(history: "History", partition: Path, name: str, guess: float) -> dict[
     }
 
 
-def _changes(node: NodeFolder, survey: Survey, item: Listed, moment: float, past: Any) -> Iterator[Change]:
+def _changes(node: NodeFolder, bad: Iterable[Listed], item: Listed, moment: float, past: Any) -> Iterator[Change]:
     """Yield what happened in the time before: processings, releases, other promises here and elsewhere."""
     processed = node.processed / f"{item.partition}.json"
     found = [Change(streak["start"], f"promise {streak['name']} {streak['state']}") for streak in past["streaks"]]
     found += [
-        Change(other.since, f"promise {other.partition}/{other.name} {other.status}")
-        for other in broken(survey.promises())
+        Change(other.since, f"promise {other.full_name} {other.status}")
+        for other in bad
         if other.since is not None and other.partition != item.partition
     ]
     if (at := _changed(processed)) is not None:
@@ -173,22 +172,11 @@ def lines_near(path: Path, moment: float) -> list[str]:
     if path.lstat().st_mtime < moment - BEFORE:
         return []
     times = LogTimes(time.time())
-    kept: list[str] = []
+    recent = (
+        line for line in LogLines(path, moment - BEFORE) if (at := times.find(line)) is None or at <= moment + AFTER
+    )
     try:
-        for line in LogLines(path, moment - BEFORE):
-            at = times.find(line)
-            if at is None or at <= moment + AFTER:
-                kept.append(line[:_LENGTH])
-            if len(kept) == _LINES:
-                break
+        kept = list(islice(recent, _LINES))
     except LogProblem:
-        for line in LogLines(path, 0.0):
-            kept.append(line[:_LENGTH])
-            if len(kept) == _LINES:
-                break
-    return kept[::-1]
-
-
-def when(moment: float) -> str:
-    """Return a UTC time for people; a partition's user may have written one that no calendar has."""
-    return datetime.fromtimestamp(min(max(moment, 0.0), _LAST), UTC).strftime("%Y-%m-%d %H:%M:%S")
+        kept = list(islice(LogLines(path, 0.0), _LINES))
+    return [line[:_LENGTH] for line in reversed(kept)]

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node knows of its promises: which there are, how the agent judged each, and what the newest runs found."""
 
-import fnmatch
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from allotment.messages.silences import Silence
 from allotment_node.documents import Documents
 from allotment_node.folder import NodeFolder
 from allotment_node.observations import Observations
-from allotment_node.silences import Silences
+from allotment_node.silences import Silences, matches
 
 if TYPE_CHECKING:
     from allotment_promises.catalogue import Promise
@@ -43,6 +42,11 @@ class Listed:
     def name(self) -> str:
         """The promise's name."""
         return self.promise.name if self.promise is not None else self.observed.name if self.observed else ""
+
+    @property
+    def full_name(self) -> str:
+        """``partition/name``."""
+        return f"{self.partition}/{self.name}"
 
     @property
     def status(self) -> str:
@@ -82,7 +86,7 @@ class Survey:
         """Return the one promise of this name, or of this ``partition/name`` or ``instance/name``."""
         found = self.promises([name])
         if len(found) > 1:
-            places = ", ".join(f"{item.partition}/{item.name}" for item in found[:5])
+            places = ", ".join(item.full_name for item in found[:5])
             raise AllotmentError(f"'{name}' means {len(found)} promises: {places}", "Name one of them so")
         return found[0]
 
@@ -105,10 +109,7 @@ class Survey:
 
 
 def _matches(item: Listed, pattern: str) -> bool:
-    if "/" not in pattern:
-        return fnmatch.fnmatchcase(item.name, pattern)
-    places = (item.partition, item.document.name)
-    return any(fnmatch.fnmatchcase(f"{place}/{item.name}", pattern) for place in places)
+    return any(matches(pattern, place, item.name) for place in (item.partition, item.document.name))
 
 
 def broken(listed: Sequence[Listed]) -> list[Listed]:

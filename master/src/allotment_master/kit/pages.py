@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTML pages: Jinja2 with escaping always on and undefined names as errors, and the files that pages link to."""
 
-from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
+from allotment import terminal
 from allotment.terminal import ago
 
 KIT = "allotment_master.kit"
@@ -45,4 +45,4 @@ def serve_static(app: FastAPI, package: str) -> None:
 
 def when(moment: float | None) -> str:
     """Return a UTC epoch as ``2026-11-23 04:05:06 UTC``."""
-    return "never" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "never" if moment is None else f"{terminal.when(moment)} UTC"

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from allotment.terminal import ago, plain
+from allotment.terminal import ago, plain, when
 from allotment_node.commands.options import folder_option, tell_without_agent
 from allotment_node.commands.promise_list import message
-from allotment_node.explanation import describe, explain, likely_causes, when
+from allotment_node.explanation import describe, explain, likely_causes
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Survey, broken
 
@@ -39,7 +39,7 @@ def command(folder: Path, promise: str | None, as_json: bool) -> None:
 
 def _show_causes(survey: Survey, as_json: bool) -> None:
     listed = broken(survey.promises())
-    said = {f"{item.partition}/{item.name}": message(item) for item in listed}
+    said = {item.full_name: message(item) for item in listed}
     causes = [{**told, "message": said[told["promise"]]} for told in map(describe, likely_causes(listed))]
     if as_json:
         click.echo(json.dumps({"causes": causes}))

@@ -11,9 +11,8 @@ import click
 
 from allotment.codec import encode
 from allotment.errors import AllotmentError, nearest
-from allotment.terminal import duration, plain, table
+from allotment.terminal import duration, plain, table, when
 from allotment_node.commands.options import folder_option
-from allotment_node.explanation import when
 from allotment_node.folder import NodeFolder
 from allotment_node.survey import Survey
 
@@ -43,7 +42,7 @@ def command(folder: Path, promise: str, days: float, metric: str | None, as_json
     if as_json:
         click.echo(json.dumps({"partition": found.partition, "promise": name, **told}))
     else:
-        _show(f"{found.partition}/{name}", told, days)
+        _show(found.full_name, told, days)
 
 
 def gather(history: "History", name: str, since: float, until: float, metric: str | None) -> dict[str, Any]:

@@ -65,4 +65,4 @@ def _row(item: Listed) -> tuple[str, ...]:
     promise = item.promise
     kind, period = (promise.file.type, f"{promise.period:g} s") if promise is not None else ("service", "")
     first = message(item).partition("\n")[0]
-    return f"{item.partition}/{item.name}", kind, period, status(item), ago(item.since) if item.since else "", first
+    return item.full_name, kind, period, status(item), ago(item.since) if item.since else "", first

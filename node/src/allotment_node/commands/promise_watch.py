@@ -95,7 +95,7 @@ def _table(listed: list[Listed], height: int, is_watched: bool) -> "Table":
     for item in shown:
         state = Text(status(item), "dim" if item.silence else _COLOURS.get(item.status, ""))
         first = message(item).partition("\n")[0]
-        table.add_row(f"{item.partition}/{item.name}", state, ago(item.since) if item.since else "", Text(plain(first)))
+        table.add_row(item.full_name, state, ago(item.since) if item.since else "", Text(plain(first)))
     if len(shown) < len(listed):
         table.caption = f"and {len(listed) - len(shown)} more"
     return table
