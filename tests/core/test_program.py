@@ -86,3 +86,21 @@ def test_programs_log_lines_with_time_and_place_but_not_each_request() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO a\.b: begun\n", done.stderr)
+
+
+def test_a_signal_that_comes_while_waiting_begins_is_not_lost() -> None:
+    code = (
+        "import os, signal, sys, threading\n"
+        "from allotment.program import StopSignals\n"
+        "told = StopSignals()\n"
+        "def interrupt(frame, event, _):\n"  # at each line of Python that runs while waiting begins
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    return interrupt\n"
+        "sys.settrace(interrupt)\n"
+        "told.wait()\n"
+        "sys.settrace(None)\n"
+        "told = StopSignals()\n"
+        "threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()\n"  # and when it waits already
+        "told.wait()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every program does before it works: hold its folder, log to stderr."""
+"""What every program does before it works: hold its folder, log to stderr, be ready to be stopped."""
 
 import contextlib
 import fcntl
 import logging
 import os
+import queue
+import signal
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -70,6 +72,20 @@ class FolderLock:
             f"{self._folder} is in use by process {pid}",
             f"Stop that process first (kill {pid}), or give another --folder",
         )
+
+
+class StopSignals:
+    """SIGTERM and SIGINT, which no longer end the process but are noted from now on; made in the main thread."""
+
+    def __init__(self) -> None:
+        # No Event: its lock may be held by the very code that a handler interrupts, and both would wait for ever.
+        self._noted: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: self._noted.put(number))
+
+    def wait(self) -> None:
+        """Return when one has come, or had come before."""
+        self._noted.get()
 
 
 def log_to_stderr() -> None:

@@ -2,13 +2,11 @@
 """``allot node run``: the agent, until SIGTERM or SIGINT."""
 
 import logging
-import signal
-import threading
 from pathlib import Path
 
 import click
 
-from allotment.program import log_to_stderr
+from allotment.program import StopSignals, log_to_stderr
 from allotment_node.commands.options import folder_option, locked_agent
 from allotment_node.folder import NodeFolder
 
@@ -21,9 +19,7 @@ def command(folder: Path) -> None:
     """Run the agent of this machine until it is told to stop (SIGTERM or Ctrl-C)."""
     log_to_stderr()
     place = NodeFolder(folder)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignals()
     with locked_agent(folder) as agent:
         place.ready.unlink(missing_ok=True)  # a killed agent has left it, and we are not ready yet
         agent.start()
