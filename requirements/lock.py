@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "requirements"
 DISTRIBUTIONS = ("core", "recipes", "promises", "node", "master", "testfarm")  # in the order of dependency
-LEFT_OUT = {"databases", "lsp", "postgresql"}  # extras that the demo does without
+LEFT_OUT = {"databases", "lsp", "postgresql", "s3"}  # extras that the demo does without
 HEAD = "# SPDX-License-Identifier: Apache-2.0\n"
 MADE = "# Made by `make lock` from the pyproject.toml files; do not edit.\n"
 

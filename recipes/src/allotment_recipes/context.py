@@ -31,6 +31,9 @@ class RunContext:
     tokens: Tokens
     closure: Path | None = None  # root of the unpacked profiles, in a build
     store: Path | None = None  # folder of the store that releases share, in a build
+    stores: tuple[Path, ...] = ()  # folders of further stores, which are only read
+    caches: tuple[Mapping[str, Any], ...] = ()  # binary caches that are asked before a part is built: url, keys
+    compiler: str = ""  # by which parts are known; default: this machine's
     instance: InstanceInput | None = None
     requests: dict[str, ChildRequest] = field(default_factory=dict)
     published: dict[str, Any] = field(default_factory=dict)

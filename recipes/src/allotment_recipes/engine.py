@@ -48,6 +48,11 @@ class BuildRequest:
     timeout: float  # seconds
     development: bool = False
     store: Path | None = None  # of the parts that all releases share; default: the release's own
+    stores: tuple[str, ...] = ()  # folders of further stores, only read: whole parts there are used where they are
+    caches: tuple[Mapping[str, Any], ...] = ()  # binary caches, in order: {"url": ..., "keys": [public keys trusted]}
+    compiler: str = ""  # as in a manifest: parts are known by it, whatever compiles here; default: this machine's
+    jobs: int = 0  # commands of all parts that run at the same time; 0: as many as there are cores
+    keep_going: bool = False  # after a failure, build all that does not depend on what failed
 
 
 @dataclass(frozen=True)

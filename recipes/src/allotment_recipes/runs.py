@@ -66,7 +66,11 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
     (folder / PARTS).unlink(missing_ok=True)
     shared = Path(request["store"]) if request.get("store") else None
     _sweep(folder, shared)
-    context = RunContext(folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared)
+    context = RunContext(
+        folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared,
+        stores=tuple(map(Path, request.get("stores", ()))), caches=tuple(request.get("caches", ())),
+        compiler=request.get("compiler", ""),
+    )  # fmt: skip
     buildout = Buildout(closure / request["profile"], context, _settings(development=request["development"]))
     buildout.prepare_parts()
     if buildout.waiting:
