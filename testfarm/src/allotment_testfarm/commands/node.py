@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """``allot farm node``: take part in a test farm."""
 
-import signal
 import threading
 from pathlib import Path
 
@@ -67,7 +66,7 @@ def command(
     SIGTERM and SIGINT stop it: it takes no more jobs, and those that run get the grace time to end. What has not ended
     by then, or when the signal comes a second time, is given back to the farm, which has another test node do it.
     """
-    from allotment.program import log_to_stderr
+    from allotment.program import StopSignals, log_to_stderr
     from allotment_testfarm.testnode.agent import TestNode
     from allotment_testfarm.testnode.host import Wanted
     from allotment_testfarm.testnode.wire_client import WireClient
@@ -76,7 +75,12 @@ def command(
     token = read_token(token_file, "Give the farm's node.token")
     with WireClient(urls[0], token, others=urls[1:]) as wire:
         node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            # On a thread: the handler interrupts the main one, which may hold the very lock that stopping takes.
-            signal.signal(number, lambda *_: threading.Thread(target=node.stop).start())
+        signals = StopSignals()
+
+        def stop() -> None:  # on a thread: a handler interrupts the main one, which may hold a lock that this takes
+            while True:
+                signals.wait()
+                node.stop()
+
+        threading.Thread(target=stop, name="stop", daemon=True).start()
         node.run()
