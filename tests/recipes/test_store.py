@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
 from allotment_recipes import store
-from allotment_recipes.store import padded_root, part_hash, part_path, platform_name
+from allotment_recipes.store import document_hash, padded_root, part_document, part_path, platform_name
 
 BASE: dict[str, Any] = {"build_version": 1, "references": [], "inputs": {}, "roots": {}}
+
+
+def part_hash(options: dict[str, str], **others: Any) -> str:
+    return document_hash(part_document(options, **others))
 
 
 def test_a_part_is_named_by_name_version_and_hash() -> None:

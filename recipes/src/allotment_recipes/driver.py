@@ -4,7 +4,6 @@
 tests/recipes/test_upstream_contract.py names every internal of zc.buildout that is used here.
 """
 
-import contextlib
 import functools
 import os
 from collections.abc import Iterable, Mapping
@@ -15,12 +14,13 @@ import zc.buildout.buildout as upstream
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
-from allotment_recipes import installed_parts, store, uninstalling
+from allotment_recipes import installed_parts, uninstalling
 from allotment_recipes.context import RunContext
 from allotment_recipes.installed_parts import PATHS
 from allotment_recipes.journal import is_inside
 from allotment_recipes.node_sections import node_sections
 from allotment_recipes.option_error import ProfileError
+from allotment_recipes.part_hashes import PartHashes
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
@@ -31,10 +31,6 @@ from allotment_recipes.signatures import recipe_signature
 from allotment_recipes.source_lock import NAME as LOCK
 from allotment_recipes.source_lock import SourceLock
 from allotment_recipes.waiting import Waiting
-
-
-class _CircleFound(Exception):
-    """Parts that refer to each other were met for the first time; now they are noted."""
 
 
 class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no types
@@ -51,11 +47,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self.files: list[Path] = []  # every profile that was read, but those of other machines
         place = run.folder if profile is None else profile.parent
         self.lock = SourceLock(place / LOCK, run.folder, run.closure, records=records)
+        self.hashes = PartHashes(self)
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
-        self._hashes: dict[str, str] = {}
-        self._hashing: list[str] = []
-        self._circles: dict[str, frozenset[str]] = {}  # part -> those that refer to each other, itself among them
         self._said: set[str] = set()
         self._installed: dict[str, Any] = {}
         self._on_disk: installed_parts.Parts = []
@@ -157,65 +151,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         return found
 
     def part_hash(self, name: str, recipe: Any = None) -> str:
-        """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved.
-
-        Of parts that refer to each other, as SlapOS's may, each one's hash has the inputs of all in it.
-        """
-        while name not in self._hashes:
-            circle = self._circles.get(name, frozenset())
-            try:
-                others = [self._inputs_hash(other, None, circle) for other in sorted(circle - {name})]
-                self._hashes[name] = self._inputs_hash(name, recipe, circle, others)
-            except _CircleFound:
-                if self._hashing:
-                    raise
-        return self._hashes[name]
-
-    def _inputs_hash(self, name: str, recipe: Any, circle: frozenset[str], others: Iterable[str] = ()) -> str:
-        """Return the hash of a part's own inputs, of the parts outside of its circle, and of ``others``."""
-        recipe = recipe or self._data[name].recipe
-        options = self._data[name]
-        left_out = {BASE_LOCATION, *getattr(recipe, "not_inputs", ())}  # what names that folder is hashed
-        return store.part_hash(
-            {key: options.get(key) for key in options._raw if key not in left_out},
-            build_version=getattr(recipe, "build_version", 0),
-            references=[*self._reference_hashes(name, circle), *others],
-            inputs=recipe.inputs() if hasattr(recipe, "inputs") else {},
-            roots=self._roots,
-        )
-
-    def _reference_hashes(self, name: str, circle: frozenset[str]) -> list[str]:
-        if name in self._hashing:
-            found = frozenset(part for part in self._all_parts_of(name) if name in self._all_parts_of(part))
-            self._circles.update(dict.fromkeys(found, found))
-            raise _CircleFound
-        self._hashing.append(name)
-        try:
-            # Of a part whose constructor is at work nothing can be used but options, and those are inputs already.
-            parts = [part for part in self.parts_of(name) if part not in circle and part not in self._stack]
-            return [self.part_hash(part) for part in parts]
-        finally:
-            self._hashing.pop()
-
-    def _all_parts_of(self, name: str) -> set[str]:
-        """Return the parts that a part refers to, directly or through other parts."""
-        found: set[str] = set()
-        todo = [name]
-        while todo:
-            new = set(self.parts_of(todo.pop())) - found
-            found |= new
-            todo += new
-        return found
-
-    @functools.cached_property
-    def _roots(self) -> dict[str, str]:
-        roots = {str(self.run.folder): "@release@", self["buildout"]["executable"]: "@python@"}
-        if self.run.closure is not None:
-            roots[str(self.run.closure)] = "@closure@"
-        with contextlib.suppress(AllotmentError):  # its path is too long: said to whoever wants to build there
-            if self.run.store_root is not None:
-                roots[str(self.run.store_root)] = "@store@"
-        return roots
+        """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved."""
+        return self.hashes.hash(name, recipe)
 
     # Running.
 

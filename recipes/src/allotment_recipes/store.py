@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from allotment.codec import canonical
 from allotment.errors import AllotmentError
@@ -55,20 +55,25 @@ def platform_name() -> str:
     return f"{sys.platform}-{platform.machine()}-{library or 'libc'}{version}-{python}"
 
 
-def part_hash(
+def document_hash(document: Mapping[str, Any]) -> str:
+    """Return the hash of what ``part_document`` returned."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def part_document(
     options: Mapping[str, str],
     *,
     build_version: int,
     references: Iterable[str],
     inputs: Mapping[str, str],
     roots: Mapping[str, str],
-) -> str:
-    """Return the hash of a part's inputs, which no folder's place changes.
+) -> dict[str, Any]:
+    """Return all that a part's hash is made of, which no folder's place changes.
 
     ``references`` are the hashes of the parts it refers to; ``roots`` maps absolute folders to what stands for them.
     """
     ordered = _inner_first(roots)
-    document = {
+    return {
         "format": 1,
         "options": {key: _relocated(value, ordered) for key, value in options.items()},
         "files": dict(pair for text in (*options.values(), *inputs.values()) for pair in _files(text, roots)),
@@ -78,7 +83,6 @@ def part_hash(
         "platform": platform_name(),
         "root_length": ROOT_LENGTH,
     }
-    return hashlib.sha256(canonical(document)).hexdigest()
 
 
 def relocate(text: str, roots: Mapping[str, str]) -> str:
