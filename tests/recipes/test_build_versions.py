@@ -24,8 +24,8 @@ from allotment_recipes.plugin import RECIPES
 RECORD = Path(__file__).with_name("build_versions.json")
 # Where parts are put, how they are found, fetched, checked and reported: none of it changes what is in them.
 FRAMEWORK = frozenset(
-    {"base", "option_error", "part_checks", "part_folder", "part_promises", "recipe_loading", "shared_store"}
-    | {"providers.npm", "providers.url", "source_options", "sources"}
+    {"base", "compiler", "option_error", "part_checks", "part_folder", "part_promises", "recipe_loading"}
+    | {"providers.npm", "providers.url", "shared_store", "source_options", "sources"}
 )
 
 

@@ -23,7 +23,7 @@ from allotment.cli import main
 from allotment.codec import decode
 from allotment.errors import MachineError
 from allotment.messages.job import BuiltPart
-from allotment_recipes.compiled_part import compiler, learn_compiler
+from allotment_recipes.compiler import compiler, learn_compiler
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.manifest import build_release, install_release
 from allotment_recipes.recipes.cmmi import Recipe
@@ -329,6 +329,18 @@ def test_a_compiler_that_was_learnt_is_looked_at_again_by_each_process(tmp_path:
         version.write_text(text)
         learn_compiler()
         assert compiler(path) == f"gcc {text}"
+
+
+def test_a_part_is_known_by_the_compiler_of_the_request_and_built_by_no_other(yard: Yard) -> None:
+    sections = {"answer": yard.archive("answer", LIBRARY)}
+    here = yard.build(sections)
+    same = yard.release.engine.build(replace(yard.request("same"), compiler=compiler()), yard.place / "same.log")
+    assert (same.error, same.parts) == ("", here.parts)
+    other = yard.release.engine.build(replace(yard.request("other"), compiler="gcc 1.2.3"), yard.place / "other.log")
+    assert other.error == (
+        f"[answer] is known as built with gcc 1.2.3, and here is {compiler()}. "
+        "Name a binary cache that has the part, or install gcc 1.2.3."
+    )
 
 
 def test_a_compiler_that_says_nothing_is_an_error_and_none_is_none(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ print(json.dumps(seen))
 LOOKED_AT = """\
 import sys
 from allotment_recipes import zygote
-from allotment_recipes.compiled_part import compiler
+from allotment_recipes.compiler import compiler
 from allotment_recipes.rehearsal import rehearse
 zygote.preload()
 seen = []

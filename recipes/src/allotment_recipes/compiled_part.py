@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recipes that compile have in common: a pinned source, a clean environment, the store, and checks at the end."""
 
-import contextlib
-import functools
 import os
 import shlex
 import shutil
 import stat
-import subprocess
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -22,6 +19,7 @@ from allotment_recipes import sources, wheels
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import HOST_PATH, build_environment, missing_tools, read_variables
 from allotment_recipes.build_steps import Workshop
+from allotment_recipes.compiler import check_compiler, compiler
 from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.patches import Patch, read_patches
@@ -96,7 +94,7 @@ class CompiledPart(GenericBaseRecipe[C]):
         self.publish_option("location", self.location)
         self.promises = read_promises(map(self.located, options.promises), self.location)
         self.store = Store(self.location.parent, seals=not self.is_upstream)
-        if not self.store.holds(self.location):
+        if not self.run.caches and not self.store.holds(self.location):
             self._check_tools()
         self.roots = {self.store.root, self.store_root(shared=True)}  # a part of the release may use shared ones
         # What is only a source is not where compilers look, nor is it linked to.
@@ -107,7 +105,7 @@ class CompiledPart(GenericBaseRecipe[C]):
         patches = {f"patch {number}": patch.sha256 for number, patch in enumerate(self.patches)}
         variables = {f"variable {name}": value for name, value in self.variables.items()}
         pins = {pin.requirement: " ".join(pin.hashes) for pin in self.pins}
-        return {**patches, **variables, **pins, "compiler": compiler()}
+        return {**patches, **variables, **pins, "compiler": self.run.compiler or compiler()}
 
     def install(self) -> list[Path]:
         """Build the part, unless it is in the store; what is in the store of all releases is not ours to remove."""
@@ -115,6 +113,7 @@ class CompiledPart(GenericBaseRecipe[C]):
         started, seconds = time.time(), 0.0
         with store.building(self.location, f"{self.name} of {self.folder}", self.logger.info, keep_work=keep) as place:
             if place is not None:
+                self._check_tools()
                 began = time.monotonic()
                 self.logger.info("building %s", self.location.name)
                 self.build(self._open_workshop(place), place)
@@ -210,7 +209,8 @@ class CompiledPart(GenericBaseRecipe[C]):
         return self.source_folder is not None and self.source_folder.is_relative_to(part)
 
     def _check_tools(self) -> None:
-        """Raise when this machine lacks a program, before anything is fetched or built."""
+        """Raise when this machine lacks a program or the compiler, before anything is fetched or built."""
+        check_compiler(self.name, self.run.compiler)
         brought = {pin.name for pin in self.pins} | set(getattr(self.buildout, "parts_of", lambda name: ())(self.name))
         programs = ["gcc", *(tool for tool in self.tools if tool not in brought)] if self.tools else []
         programs += [self.patch_binary] if self.patches and "/" not in self.patch_binary else []  # or of another part
@@ -242,38 +242,3 @@ class CompiledPart(GenericBaseRecipe[C]):
 def jobs() -> str:
     """Return the argument by which make and its like use all cores that are ours."""
     return f"-j{len(os.sched_getaffinity(0))}"
-
-
-@functools.cache
-def compiler(path: str = HOST_PATH) -> str:
-    """Return what compiles here, such as ``gcc 12.2.0``; empty when nothing does.
-
-    ``path`` is where builds look for it, whatever the caller's own PATH is.
-    """
-    program = shutil.which("gcc", path=path)
-    if program is None:
-        return ""
-    with open(program, "rb") as file:
-        is_script = file.read(2) == b"#!"
-        status = os.fstat(file.fileno())
-    told = _version_of.__wrapped__ if is_script else _version_of  # what a script starts may be another one by now
-    return told(program, path, (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
-
-
-def learn_compiler() -> None:
-    """Ask the compiler for its version, for processes that are forked: each looks only whether it is still the same."""
-    with contextlib.suppress(MachineError):  # told to whoever needs it
-        compiler()
-    compiler.cache_clear()
-
-
-@functools.cache
-def _version_of(program: str, path: str, status: tuple[int, ...]) -> str:
-    """Return what the program of this ``status`` says."""
-    try:
-        done = subprocess.run(
-            [program, "-dumpfullversion"], capture_output=True, text=True, timeout=60, check=True, env={"PATH": path}
-        )
-    except (OSError, subprocess.SubprocessError) as error:
-        raise MachineError(f"{program} doesn't tell its version: {error}", "Install gcc anew") from error
-    return f"gcc {done.stdout.strip()}"

@@ -196,7 +196,7 @@ def _check_parts(manifest: ReleaseManifest, result: BuildResult) -> None:
     parts = result.parts
     different = sorted(name for name in {*expected, *parts} if expected.get(name) != parts.get(name))
     if different:
-        from allotment_recipes.compiled_part import compiler
+        from allotment_recipes.compiler import compiler
 
         here = {Distribution(**item) for item in result.distributions}
         raise BuildError(

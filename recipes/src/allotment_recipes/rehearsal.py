@@ -13,7 +13,7 @@ from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests, InstanceState
 from allotment_recipes import installed_parts
-from allotment_recipes.compiled_part import compiler
+from allotment_recipes.compiler import compiler
 from allotment_recipes.context import RunContext
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal

@@ -244,7 +244,7 @@ def preload() -> None:
     import allotment_recipes.rehearsal
     import allotment_recipes.runs  # noqa: F401
     from allotment_recipes import aliases, base, recipe_loading
-    from allotment_recipes.compiled_part import learn_compiler
+    from allotment_recipes.compiler import learn_compiler
     from allotment_recipes.distributions import took_part
 
     log = logging.getLogger(__name__)

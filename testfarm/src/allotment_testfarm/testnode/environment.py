@@ -21,7 +21,7 @@ from typing import Any, Final
 from allotment.errors import AllotmentError
 from allotment.plugins import load, plugins
 from allotment_recipes.build_environment import HOST_PATH
-from allotment_recipes.compiled_part import compiler
+from allotment_recipes.compiler import compiler
 from allotment_recipes.distributions import distribution_hash, editable_files, editable_folder
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.store import platform_name
