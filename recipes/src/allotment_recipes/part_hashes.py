@@ -33,7 +33,7 @@ class PartHashes:
         while name not in self._hashes:
             circle = self._circles.get(name, frozenset())
             try:
-                others = [store.document_hash(self._inputs(other, None, circle)) for other in sorted(circle - {name})]
+                others = [store.document_hash(self._inputs(other, None, circle)) for other in self.circle(name)]
                 document = self._inputs(name, recipe, circle, others)
                 self._hashes[name], self._documents[name] = store.document_hash(document), document
             except _CircleFound:
@@ -45,6 +45,10 @@ class PartHashes:
         """Return what a part's hash is made of."""
         self.hash(name)
         return self._documents[name]
+
+    def circle(self, name: str) -> list[str]:
+        """Return the parts that refer to a part which refers to them; their own inputs end its list of references."""
+        return sorted(self._circles.get(name, frozenset()) - {name})
 
     def _inputs(self, name: str, recipe: Any, circle: frozenset[str], others: Iterable[str] = ()) -> dict[str, Any]:
         """Return a part's own inputs, the hashes of the parts outside of its circle, and ``others``."""

@@ -24,6 +24,7 @@ from allotment.messages.instance import InstanceInput, InstancePublished, Instan
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
+from allotment_recipes.explain import inputs
 from allotment_recipes.free_space import FULL
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.named_files import named_files
@@ -77,15 +78,23 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
         raise ProfileError(
             buildout.waiting_parts()[0], "A software release can't wait: request children in an instance"
         )
-    parts = {name: buildout.part_hash(name) for name in buildout._parts}
+    now, is_done = inputs.entries(buildout), False
     recipes = [buildout[name]["recipe"] for name in buildout._parts]
-    prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(context.sources))
     try:
+        prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(context.sources))
         buildout.run_parts()
+        is_done = True
     finally:
         if buildout._installed:
             buildout.save()
-    return {"parts": parts, "distributions": took_part(recipes)}
+        inputs.record(folder, now, _closure_hash(closure), is_done=is_done)
+    return {"parts": {name: part["hash"] for name, part in now.items()}, "distributions": took_part(recipes)}
+
+
+def _closure_hash(closure: Path) -> str:
+    """Return the sha256 of the archive that was unpacked to ``closure``; nothing for profiles of another origin."""
+    mark = closure.with_name(".closure-sha256")
+    return mark.read_text() if mark.is_file() else ""
 
 
 def _sweep(folder: Path, shared: Path | None) -> None:
