@@ -155,7 +155,7 @@ def test_a_mistake_is_named_with_section_option_and_fix(partition: Any, profile:
 def test_a_file_that_is_no_profile_is_named_with_its_line(partition: Any) -> None:
     result = partition.run("nonsense\n")
     assert str(partition.software / "instance.cfg") in result.error
-    assert "line: 1" in result.error
+    assert "line 1" in result.error
 
 
 def test_an_option_that_another_section_reads_is_a_variable_not_a_mistake(partition: Any) -> None:

@@ -63,24 +63,27 @@ def test_options_call_recipes_in_the_folder_of_the_run() -> None:
     assert parameters(upstream.Options._call) == ["self", "f"]
 
 
-def test_the_parser_is_looked_up_in_its_module_for_each_profile() -> None:
-    assert "zc.buildout.configparser.parse(\n        fp, filename_for_logging, _default_globals)" in source(
-        upstream._open
-    )
-    assert parameters(zc.buildout.configparser.parse) == ["fp", "fpname", "exp_globals"]
+def test_profiles_are_read_and_merged_by_two_names_of_the_module() -> None:
+    text = " ".join(source(upstream.Buildout.__init__).split())
+    assert parameters(upstream._open)[:2] == ["base", "filename"]
+    assert text.count("cfg_data, _ = _open( ") == 2
+    assert "_open( os.path.dirname(config_file), config_file, [], download_options," in text
+    assert "_open( os.path.dirname(extends), os.path.basename(extends), [], download_options," in text
+    assert text.count("data = _update(data, cfg_data)") == 2
+    assert "data = _update(data, cloptions)" in text
 
 
-def test_profiles_are_opened_by_a_name_of_the_module() -> None:
-    assert "fp = open(filename)" in source(upstream._open)
-    assert "open" not in vars(upstream)
+def test_the_parser_tells_options_and_sections_by_two_expressions() -> None:
+    assert upstream.zc.buildout.configparser.option_start("a += b\n").groupdict() == {"name": "a +", "value": " b"}
+    header = upstream.zc.buildout.configparser.section_header("[a: b ] # c\n")
+    assert header.groupdict() == {"head": "[", "name": "a", "expression": " b ", "tail": "] # c"}
+    assert zc.buildout.configparser.leading_blank_lines.sub("", "\n \na") == "a"
 
 
-def test_profiles_behind_urls_come_through_download_of_its_module() -> None:
-    text = source(upstream._open)
-    assert "download = zc.buildout.download.Download(" in text
-    assert text.count("downloaded_filename, is_temp = download(filename)\n") == 2
-    assert "'%s (downloaded as %s)'" in text
-    assert "filename = base + '/' + filename" in text
+def test_conditions_know_what_upstream_defines() -> None:
+    assert {"python3", "linux", "cpython", "bits64"} <= {
+        name for name, value in upstream._default_globals().items() if isinstance(value, bool)
+    }
 
 
 def test_without_a_file_profiles_come_from_the_option_extends_alone() -> None:
@@ -103,7 +106,7 @@ def test_a_section_key_is_a_value_and_a_history_whose_items_never_change() -> No
 
 def test_what_was_read_is_copied_by_the_global_copy_and_only_deeply() -> None:
     text = source(upstream)
-    assert "copy.deepcopy(in1)" in source(upstream._update)
+    assert "self._annotated = copy.deepcopy(data)" in source(upstream.Buildout.__init__)
     assert set(re.findall(r"\bcopy\.(\w+)", text)) == {"deepcopy"}
 
 

@@ -16,12 +16,14 @@ from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError, nearest
 from allotment_recipes import installed_parts, uninstalling
 from allotment_recipes.context import RunContext
+from allotment_recipes.graph.ahead import Ahead, location_ahead
 from allotment_recipes.installed_parts import PATHS
 from allotment_recipes.journal import is_inside
 from allotment_recipes.node_sections import node_sections
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.part_hashes import PartHashes
 from allotment_recipes.profiles import BASE_LOCATION, reading
+from allotment_recipes.reader import limits
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
 from allotment_recipes.remote_profiles import RemoteProfiles
@@ -37,6 +39,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     """One run over one profile. ``run_parts`` is the way in; the rest are upstream's steps, overridden."""
 
     Options = Options
+    characters = 0  # of all options whose references were replaced
 
     def __init__(
         self, profile: Path | None, run: RunContext, settings: Mapping[str, str], *, records: bool = False
@@ -48,14 +51,17 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         place = run.folder if profile is None else profile.parent
         self.lock = SourceLock(place / LOCK, run.folder, run.closure, records=records)
         self.hashes = PartHashes(self)
+        self.ahead: Ahead | None = None  # what builds parts beside each other, in a build
+        self._reader: str | None = None  # the part whose recipe alone is at work here: it reads what it refers to only
         self._stack: list[str] = []
         self._edges: dict[str, set[str]] = {}
         self._said: set[str] = set()
         self._installed: dict[str, Any] = {}
         self._on_disk: installed_parts.Parts = []
+        self._uninstalled: set[str] = set()
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
-        with reading(self.files, run, RemoteProfiles(self.lock, run)):
+        with reading(self.files, run, RemoteProfiles(self.lock, run), options):
             try:
                 super().__init__(None if profile is None else str(profile), overrides, use_user_defaults=False)
             except FileNotFoundError as error:  # upstream opens what is extended without looking
@@ -77,10 +83,16 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     def __getitem__(self, section: str) -> Any:
         if section in self.waiting:
             raise Waiting(self.waiting[section])
+        if self._reader is not None:
+            self._check_read(self._reader, section)
         if self._stack:
             self._edges.setdefault(self._stack[-1], set()).add(section)
         if section in self._data:
             return self._data[section]
+        if len(self._stack) > limits.DEPTH:
+            raise ProfileError(
+                f"[{self._stack[0]}] comes to more than {limits.DEPTH} sections by way of others", "Use fewer"
+            )
         self._stack.append(section)
         try:
             return super().__getitem__(section)
@@ -94,6 +106,20 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             raise self._no_option(section, error) from error
         finally:
             self._stack.pop()
+
+    def only_reads(self, part: str) -> None:
+        """Make it an error to read a part from now on that ``part`` does not refer to: it may not be built yet."""
+        self._readable = {part, *self.hashes.all_parts_of(part)}
+        self._reader = part
+
+    def _check_read(self, reader: str, section: str) -> None:
+        is_part = bool(self._raw.get(section, {}).get("recipe"))
+        for part in [section] if is_part else self.parts_of(section):
+            if part not in self._readable:
+                raise ProfileError(
+                    f"[{reader}] reads [{part}] only while it is installed: that part may not be built yet",
+                    f"Refer to it, or add '<part-dependencies> = {part}' to [{reader}]",
+                )
 
     def _no_section(self, section: str) -> ProfileError:
         user = self._stack[-2] if len(self._stack) > 1 else "buildout"
@@ -154,6 +180,13 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         """Return the hash of a part's inputs; a recipe asks in its constructor, after its references are resolved."""
         return self.hashes.hash(name, recipe)
 
+    @functools.cached_property
+    def _wanted_folders(self) -> frozenset[Path]:
+        """The folders of parts that this build wants: their names tell their inputs, so an old record's is the same."""
+        if self.ahead is None:
+            return frozenset()
+        return frozenset(filter(None, (location_ahead(self[part].recipe) for part in self._parts)))
+
     # Running.
 
     def run_parts(self) -> None:
@@ -164,6 +197,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             self.install([])
         elif ready:
             self.install(ready)  # named parts: upstream uninstalls nothing of what is not named
+        if self.ahead is not None:
+            self.ahead.check()
 
     def prepare_parts(self) -> None:
         """Run the constructors of all parts."""
@@ -191,7 +226,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
         Upstream rewrites it after each part, and appends to it at each run.
         """
-        parts = self._parts_of(self._installed)
+        parts = [(part, options) for part, options in self._parts_of(self._installed) if part not in self._unmade]
         path = Path(self["buildout"]["installed"])
         try:
             if not parts:
@@ -201,6 +236,14 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise AllotmentError(f"{path} can't be written: {reason}", "Mend that, or remove it") from error
+
+    @property
+    def _unmade(self) -> frozenset[str]:
+        """The parts that are no more, or were never: upstream takes them for installed, because the build went on."""
+        if self.ahead is None:
+            return frozenset()
+        kept = {part for part, _ in self._on_disk} - self._uninstalled
+        return self.ahead.unbuilt - kept
 
     def recorded(self) -> list[str]:
         """Return the paths of all installed parts, as ``save`` writes them."""
@@ -263,6 +306,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
 
     def _uninstall_part(self, part: str, installed_part_options: dict[str, Any]) -> None:
         self._logger.info("Uninstalling %s.", part)
+        self._uninstalled.add(part)
         options = installed_part_options[part]
         uninstalling.begin(part, options, self.run.journal, is_wanted=part in self._parts)
         self._uninstall(options[PATHS])
@@ -274,6 +318,8 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         """
         for name in filter(None, installed.split("\n")):
             path = Path(self._buildout_path(name))
+            if path in self._wanted_folders:
+                continue
             if self.run.instance is not None and not is_inside(path, self.run.folder):
                 self._logger.warning("%s stays: it is outside of %s", path, self.run.folder)
             elif path.is_dir() and not path.is_symlink():

@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading profiles: upstream's parser, each file once, with ``_profile_base_location_`` in each section."""
+"""Reading profiles with our reader in place of zc.buildout's, within its ``Buildout``."""
 
 import contextlib
-import io
-import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any, Final
 
 import zc.buildout.buildout
-import zc.buildout.configparser
-import zc.buildout.download
 
 from allotment_recipes.context import RunContext
-from allotment_recipes.option_error import ProfileError
-from allotment_recipes.remote_profiles import RemoteProfiles, is_remote, place
+from allotment_recipes.reader import limits
+from allotment_recipes.reader.files import BASE_LOCATION, Reader, opener
+from allotment_recipes.reader.merge import put_above
+from allotment_recipes.remote_profiles import RemoteProfiles
 
-BASE_LOCATION = "_profile_base_location_"
+__all__ = ["BASE_LOCATION", "reading"]
+
+_FRAMES: Final = 5_000  # of Python: references that lead from one to the next need some for each
 _SectionKey = zc.buildout.buildout.SectionKey
 
 
@@ -34,54 +35,30 @@ def _duplicate(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def reading(files: list[Path], run: RunContext, remote: RemoteProfiles) -> Iterator[None]:
+def reading(files: list[Path], run: RunContext, remote: RemoteProfiles, settings: Mapping[str, str]) -> Iterator[None]:
     """While this is open, every profile is read once and its sections know their folder; local ones go to ``files``.
 
-    Upstream looks its parser up in the module at each file; the process is a fork of its own or a test. It also copies
-    all that it has read, several times for each profile: that is made cheap. What a part of ``run`` has written is read
-    as it will be, though nothing is on disk yet, with secrets as tokens again.
+    Upstream looks up in its module what reads and merges profiles; the process is a fork of its own or a test. What a
+    part of ``run`` has written is read as it will be, though nothing is on disk yet, with secrets as tokens again.
     """
-    parse = zc.buildout.configparser.parse
-    known: set[str] = set()
 
-    def parse_profile(file: TextIO, name: str, expression_globals: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        found = place(name)
-        if found in known:  # extended a second time: what it says stands, and what others made of that does too
-            return {}
-        known.add(found)
-        if not is_remote(name):
-            files.append(Path(name))
-        try:
-            sections: dict[str, dict[str, str]] = parse(file, name, expression_globals)
-        except zc.buildout.configparser.Error as error:
-            raise ProfileError(f"{found} is not a profile: {error}", "Correct the line") from error
-        except UnicodeDecodeError as error:
-            raise ProfileError(f"{found} is not a profile: it is not UTF-8 text", "Correct its encoding") from error
-        folder = os.path.dirname(found) or "."  # noqa: PTH120 (text in, text out)
-        for section in sections.values():
-            section.setdefault(BASE_LOCATION, folder)
-        return sections
-
-    def open_profile(name: str) -> TextIO:
-        path = Path(os.path.normpath(name))
+    def content(path: Path) -> bytes:
         if path in run.journal.paths:
-            return io.StringIO(run.tokens.conceal(run.journal.read(path).decode()))
-        try:
-            return open(name, encoding="utf-8")  # whatever the locale is: a part's hash must not depend on it
-        except FileNotFoundError:
-            raise  # who extends it is told by who opened this
-        except OSError as error:
-            raise ProfileError(f"{name} can't be read: {os.strerror(error.errno or 0)}", "Correct that") from error
+            return run.tokens.conceal(run.journal.read(path).decode()).encode()
+        with path.open("rb") as file:
+            return file.read(limits.FILE + 1)
 
-    copy, download = zc.buildout.buildout.copy, zc.buildout.download.Download
-    zc.buildout.configparser.parse = parse_profile
-    zc.buildout.download.Download = lambda *_, **__: lambda url: (str(remote.file(url)), False)
-    zc.buildout.buildout.open = open_profile
-    zc.buildout.buildout.copy = SimpleNamespace(deepcopy=_duplicate)
+    def update(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+        put_above(below, above)
+        return below
+
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES))
+    module = zc.buildout.buildout
+    kept = module._open, module._update, module.copy
+    module._open = opener(Reader(content, remote, files, settings))
+    module._update = update
+    module.copy = SimpleNamespace(deepcopy=_duplicate)
     try:
         yield
     finally:
-        zc.buildout.configparser.parse = parse
-        zc.buildout.buildout.copy = copy
-        zc.buildout.download.Download = download
-        del zc.buildout.buildout.open
+        module._open, module._update, module.copy = kept

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sections of a profile: upstream's ``Options``, subclassed, and what makes an alias' section one of ours."""
 
+import functools
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from allotment_recipes.aliases import DISTRIBUTION, Alias, has, takes
 from allotment_recipes.egg_lock import plain_name, plain_version
 from allotment_recipes.option_error import OptionError, ProfileError
 from allotment_recipes.profiles import BASE_LOCATION
+from allotment_recipes.reader.macros import with_macros
+from allotment_recipes.reader.substitute import substitute
 from allotment_recipes.signatures import recipe_signature
 
 SIGNATURE = "__buildout_signature__"  # option that tells when a part's recipe is another one
@@ -36,6 +39,7 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
         self._alias: Alias | None = None
         self._written: Mapping[str, str] = {}  # an alias' section as the profile writes it, by their names and by ours
         self._theirs: dict[str, str] = {}  # what an alias' section says, every reference resolved
+        self._values: set[str] = set()  # options that a recipe has set to what is no text
         self.shows_theirs = False  # among the names: to other constructors, neither to its own nor to upstream's steps
 
     def _initialize(self) -> None:
@@ -150,14 +154,15 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
     def is_typed(self, option: str) -> bool:
         """Whether the profile itself writes a value that is no text; a text of a parameter is one, however it looks."""
         owner, last = self._origin(option)
-        return bool((owner._written or owner._raw).get(last, "").strip().startswith(typed_options.MARK))
+        return last in owner._values or typed_options.is_marked((owner._written or owner._raw).get(last, "").strip())
 
     def value(self, option: str) -> Any:
         """Return an option as inline Python reads it: what the profile marks as no text is what it stands for."""
         if not self.is_typed(option):
             return self[option]
         owner, last = self._origin(option)
-        return typed_options.loads((owner if owner._alias is None else owner._theirs)[last])
+        theirs = owner._alias is not None and last not in owner._values
+        return typed_options.loads((owner._theirs if theirs else owner)[last])
 
     def is_json(self, option: str) -> bool:
         """Whether an option is JSON here, and a value that is no text where the section's recipe is from."""
@@ -212,28 +217,29 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             names += [option for option in self._theirs if option not in names]
         return names
 
+    def _sub(self, template: str, seen: list[tuple[str, str]]) -> str:
+        return substitute(self, template, seen)
+
+    def __setitem__(self, option: str, value: Any) -> None:
+        """Set an option; what is no text is kept as the text that stands for it in profiles."""
+        self._values.discard(option)
+        if not isinstance(value, str):
+            value = typed_options.dumps(value)
+            self._values.add(option)
+        super().__setitem__(option, value)
+
     def barrier(self) -> None:
         """Do nothing: inline Python says so where its options no longer depend on the sections that it has read."""
 
     def _do_extend_raw(self, name: str, data: dict[str, str], doing: list[str]) -> dict[str, str]:
-        """Merge the section's macros; upstream copies the history of every option several times to do so."""
-        if name == "buildout" or "<" not in data or any(option.endswith(("+", "-")) for option in data):
-            return super()._do_extend_raw(name, data, doing)
-        if name in doing:
-            raise ProfileError(f"[{name}] extends itself: {' -> '.join([*doing, name])}", "Take one of these '<' out")
-        merged: dict[str, str] = {}
-        for macro in filter(None, map(str.strip, data["<"].split("\n"))):
-            raw = self.buildout._raw.get(macro)
-            if raw is None:
-                raise ProfileError(f"[{name}] <: the section '{macro}' does not exist", self.buildout.nearest(macro))
-            merged.update(self._do_extend_raw(macro, raw, [*doing, name]))
-        merged.update(data)
-        del merged["<"]
-        return merged
+        """Return what a section has with its macros; upstream copies the history of every option several times."""
+        return data if name == "buildout" else with_macros(name, data, self.buildout._raw, self.buildout.nearest)
 
     def copy(self) -> dict[str, str]:
         return {**self._raw, **self._cooked, **self._data}
 
     def _call(self, function: Callable[[], Any]) -> Any:
-        paths = super()._call(function)
+        step = functools.partial(super()._call, function)
+        ahead = self.buildout.ahead
+        paths = step() if ahead is None else ahead.call(self.name, step)
         return [str(path) for path in paths] if isinstance(paths, Iterable) and not isinstance(paths, str) else paths

@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values that are no texts in a profile: ``!py!`` and a Python literal, as in profiles of SlapOS."""
+"""Values that are no texts in a profile: ``!py!`` and a Python literal, as in profiles of SlapOS, or ``!json!``."""
 
 import ast
+import json
 import math
 from types import NoneType
 from typing import Any, Final
 
+from allotment_recipes.reader.limits import LITERAL
+
 MARK: Final = "!py!"
+JSON_MARK: Final = "!json!"
+
+
+def is_marked(text: str) -> bool:
+    """Whether the text of an option says that it stands for another value."""
+    return text.startswith((MARK, JSON_MARK))
 
 
 def dumps(value: Any) -> str:
@@ -19,16 +28,26 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str) -> Any:
-    """Return the value of an option; what has no mark is a text. A damaged value is a ``ValueError``."""
-    if not text.startswith(MARK):
+    """Return the value of an option; what has no mark is a text. A damaged value is a ``ValueError``.
+
+    No code is run for it: a literal has numbers, texts and the like, and nothing that calls or names.
+    """
+    if not is_marked(text):
         return text
-    literal = text[len(MARK) :].strip()
-    if literal == "set()":
+    mark, what = (MARK, "a Python literal") if text.startswith(MARK) else (JSON_MARK, "JSON")
+    literal = text[len(mark) :].strip()
+    if len(literal) > LITERAL:
+        raise ValueError(f"{text[:80]!r} is no value: it has more than {LITERAL >> 20} MB")
+    if mark == MARK and literal == "set()":
         return set()
     try:
-        return ast.literal_eval(literal)
-    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{text[:80]!r} is no value: what follows {MARK} is not a Python literal") from error
+        return ast.literal_eval(literal) if mark == MARK else json.loads(literal, parse_constant=_no_number)
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{text[:80]!r} is no value: what follows {mark} is not {what}") from error
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _plain(value: Any) -> Any:

@@ -20,7 +20,7 @@ def value_of(text: str) -> Any:
 
     What looks marked and can't be JSON stays a text: it may come from a tenant, who must not be able to end a run.
     """
-    if not text.startswith(typed_options.MARK):
+    if not typed_options.is_marked(text):
         return text
     try:
         value = typed_options.loads(text)
