@@ -202,8 +202,11 @@ def test_hints_that_mean_nothing_are_refused(hints: dict[str, str], message: str
 
 def test_a_long_download_says_how_far_it_is(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    times = iter((0.0, 1.0, 2.0, 3.5, 4.0, 7.0))
+    times = iter((0.0, 1.0, 2.0, 4.0, 5.0, 8.0))
     shown = progress.Progress("x.tar", 40_000_000, 10_000_000, clock=lambda: next(times))
     for _ in range(5):
         shown.add(5_000_000)
-    assert [record.getMessage() for record in caplog.records] == ["x.tar: 25.0 of 40.0 MB", "x.tar: 35.0 of 40.0 MB"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "x.tar: 25.0 of 40.0 MB, 3.8 MB/s",
+        "x.tar: 35.0 of 40.0 MB, 3.1 MB/s",
+    ]

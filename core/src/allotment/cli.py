@@ -20,6 +20,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("new",): "Begin a recipe, promise, component or release with files and a test that work.",
     ("node",): "The agent of one machine.",
     ("release",): "Try a software release at your desk.",
+    ("source",): "What releases are built from: fetch, pin, list and serve it.",
     ("service",): "The instances you have requested.",
 }
 

@@ -19,8 +19,10 @@ from allotment.errors import AllotmentError
 # What a run may see of our environment: where programs and sources are, never a token or a password of ours.
 _ENVIRONMENT = frozenset(
     {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SOURCE_DATE_EPOCH", "TMPDIR", "TZ"}
+    | {"XDG_CONFIG_HOME"}
 )
 _ENVIRONMENT_PREFIXES = (
+    "ALLOTMENT_SOURCE_",
     "LC_",
     "PIP_",
     "SSL_CERT_",
@@ -148,6 +150,19 @@ class BuildEngine:
         if "error" in answer:
             raise AllotmentError(answer["error"].removesuffix("."))
         return Recorded(answer["sources"], answer["new"], answer["gone"])
+
+    def sources(
+        self, profile: Path, root: Path, scratch: Path, sources: Path, timeout: float, log: Path, *, fetch: bool
+    ) -> tuple[tuple[Mapping[str, Any], ...], str]:
+        """Return what a profile's parts want of the source cache, and why what was to be fetched can't be had.
+
+        ``root`` is the tree that the profile is of; ``scratch`` is a folder that may be written to.
+        """
+        fields = {"profile": profile, "closure": root, "folder": scratch, "sources": sources, "fetch": fetch}
+        answer = self._ask("sources", fields, timeout, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        return tuple(answer["wanted"]), answer["lost"]
 
     def close(self) -> None:
         """End the zygote and all its runs; a later call starts a new one."""

@@ -16,8 +16,10 @@ from allotment.atomic import write_bytes
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError, UnreachableError
 from allotment_recipes.providers import npm as npm_provider
+from allotment_recipes.providers import source_server
 from allotment_recipes.providers import url as url_provider
-from allotment_recipes.sources import JOBS, Source, SourceAwayError, SourceError
+from allotment_recipes.source_cache import notes
+from allotment_recipes.sources import JOBS, NotMine, Source, SourceAwayError, SourceError
 
 _VERSIONS: Final = (2, 3)  # of the lock's format: those that list packages by folder
 _PACKAGE: Final = re.compile(r"(@[a-z0-9~][a-z0-9._~-]*/)?[A-Za-z0-9~][A-Za-z0-9._~-]*@[0-9][A-Za-z0-9.+-]*")
@@ -49,7 +51,7 @@ def read_lock(text: str, where: str) -> tuple[Tarball, ...]:
 def fetch_tarballs(tarballs: tuple[Tarball, ...], blobs: BlobStore) -> dict[Tarball, str]:
     """Bring all tarballs into ``blobs``, several at a time; return the sha256 of each. One error lists all reasons."""
     with ThreadPoolExecutor(max_workers=JOBS, thread_name_prefix="npm") as pool:
-        running = [pool.submit(_fetch, tarball, blobs) for tarball in tarballs]
+        running = [pool.submit(fetch_tarball, tarball, blobs) for tarball in tarballs]
     errors = [error for future in running if (error := future.exception()) is not None]
     for error in errors:
         if not isinstance(error, AllotmentError):
@@ -86,29 +88,48 @@ def _tarball(place: str, package: dict[str, Any], where: str) -> Tarball | None:
     return Tarball(shown, url, digest)
 
 
-def _fetch(tarball: Tarball, blobs: BlobStore) -> str:
-    """Return the sha256 of a tarball, which is noted beside the blobs for the next time."""
-    note = blobs.folder / ".sha512" / tarball.sha512
+def kept(tarball: Tarball, blobs: BlobStore) -> Path | None:
+    """Return where a tarball is in the source cache: a note beside the blobs has its sha256."""
+    note = _note(tarball, blobs)
     known = note.read_text().strip() if note.is_file() else ""
-    if re.fullmatch(r"[0-9a-f]{64}", known) and known in blobs:
-        return known
+    return blobs.path(known) if re.fullmatch(r"[0-9a-f]{64}", known) and known in blobs else None
+
+
+def fetch_tarball(tarball: Tarball, blobs: BlobStore) -> str:
+    """Return the sha256 of a tarball, which is noted beside the blobs for the next time."""
+    if (path := kept(tarball, blobs)) is not None:
+        return path.name
     reasons: list[AllotmentError] = []
     with tempfile.TemporaryDirectory(prefix="allotment-npm-") as folder:
-        for bring in (_by_url, _by_npm):
+        for bring in (_by_server, _by_url, _by_npm):
             try:
                 path = bring(tarball, Path(folder))
                 found = _sha512(path)
                 if found != tarball.sha512:
                     raise AllotmentError(f"the sha512 should be {tarball.sha512} but is {found}")
                 sha256 = blobs.add(path)
+            except NotMine:
+                continue
             except AllotmentError as error:
                 reasons.append(error)
                 continue
-            note.parent.mkdir(exist_ok=True)
-            write_bytes(note, f"{sha256}\n".encode())
+            _note(tarball, blobs).parent.mkdir(exist_ok=True)
+            write_bytes(_note(tarball, blobs), f"{sha256}\n".encode())
+            notes.note(blobs, sha256, tarball.name)
             return sha256
     kind = UnreachableError if any(isinstance(error, MachineError) for error in reasons) else AllotmentError
     raise kind(f"{tarball.name} can't be had: {'; '.join(error.what for error in reasons)}")
+
+
+def _note(tarball: Tarball, blobs: BlobStore) -> Path:
+    return blobs.folder / ".sha512" / tarball.sha512
+
+
+def _by_server(tarball: Tarball, folder: Path) -> Path:
+    """Ask the other machines' source caches, which know a tarball by its sha512 too."""
+    path = folder / "by-server.tgz"
+    source_server.download(f"sha512/{tarball.sha512}", Source("0" * 64, tarball.name, size_limit=_LIMIT), path)
+    return path
 
 
 def _by_url(tarball: Tarball, folder: Path) -> Path:

@@ -19,7 +19,9 @@ class Progress:
         self._total = total
         self._done = done
         self._clock = clock
-        self._next = clock() + INTERVAL
+        self._began = clock()
+        self._before = done  # bytes that came before
+        self._next = self._began + INTERVAL
 
     def add(self, size: int) -> None:
         """Note that ``size`` more bytes have come."""
@@ -33,4 +35,5 @@ class Progress:
             return
         self._next = now + INTERVAL
         of = f" of {self._total / _MEGABYTE:.1f}" if self._total else ""
-        _logger.info("%s: %.1f%s MB", self._name, self._done / _MEGABYTE, of)
+        rate = (done - self._before) / _MEGABYTE / (now - self._began)
+        _logger.info("%s: %.1f%s MB, %.1f MB/s", self._name, done / _MEGABYTE, of, rate)

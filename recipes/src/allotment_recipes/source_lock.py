@@ -6,16 +6,12 @@ only these bytes are accepted, whatever the MD5 says.
 """
 
 import hashlib
-import http.client
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from allotment import __version__
 from allotment.atomic import read_limited, write_bytes
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
@@ -25,11 +21,10 @@ from allotment_recipes.engine import Recorded
 from allotment_recipes.lock_file import Contents, Pin, parse, text_of
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.providers.url import shown
+from allotment_recipes.source_cache.first_fetch import first_fetch
 
 NAME: Final = "allot.lock"
 _SIZE_LIMIT: Final = 16 << 20  # bytes of the lock file
-_SOURCE_LIMIT: Final = 2 << 30  # bytes of a source
-_TIMEOUT: Final = 30.0  # seconds without a byte
 _JOBS: Final = 4  # sources that are fetched at the same time
 _UNKNOWN: Final = "0" * 64  # stands for a sha256 while it is being recorded
 _REMOTE: Final = re.compile(r"(?i)(https?|ftp)://")
@@ -121,7 +116,7 @@ class SourceLock:
         sha256 = self._read().pins.get(pin) or self._fetched.get(pin)
         if sha256 is None:
             try:
-                sha256 = self._fetched[pin] = _first_fetch(pin, blobs)
+                sha256 = self._fetched[pin] = _fetched_now(pin, blobs)
             except AllotmentError as error:
                 raise ProfileError(f"[buildout] extends: {pin.url}: {error.what}", "Correct the address") from error
         return sha256
@@ -142,7 +137,7 @@ class SourceLock:
         eggs, commits = self._record_eggs(errors), self._record_commits(errors)
         found = {pin: known[pin] for pin in self._wanted if pin in known}
         with ThreadPoolExecutor(max_workers=_JOBS, thread_name_prefix="lock") as pool:
-            running = {pin: pool.submit(_first_fetch, pin, blobs) for pin in missing}
+            running = {pin: pool.submit(_fetched_now, pin, blobs) for pin in missing}
         for pin, future in running.items():
             try:
                 found[pin] = future.result()
@@ -235,31 +230,5 @@ class SourceLock:
         return self._known
 
 
-def _first_fetch(pin: Pin, blobs: BlobStore) -> str:
-    """Return the sha256 of what a URL brings now; with another MD5 nothing of it is kept."""
-    if is_sdist(pin.url):
-        return sdist_hash(pin.url)
-    request = urllib.request.Request(pin.url, headers={"User-Agent": f"allotment/{__version__}"})
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
-            return blobs.write(_with_md5(_whole(answer), pin.md5), limit=_SOURCE_LIMIT)
-    except urllib.error.HTTPError as error:
-        raise AllotmentError(f"the server answered {error.code} {error.reason}") from error
-    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and time-outs among them
-        raise AllotmentError(f"it can't be had: {getattr(error, 'reason', None) or error}") from error
-
-
-def _whole(answer: Any) -> Iterator[bytes]:
-    """Yield what a server sends; urllib takes a lost connection for the end."""
-    yield from iter(lambda: answer.read(1 << 18), b"")
-    if getattr(answer, "length", None):  # of http: bytes that are still to come
-        raise AllotmentError("the connection was lost")
-
-
-def _with_md5(chunks: Iterator[bytes], md5: str) -> Iterator[bytes]:
-    digest = hashlib.md5(usedforsecurity=False)
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
-    if md5 and digest.hexdigest() != md5:
-        raise AllotmentError(f"its md5 is {digest.hexdigest()}, and the profile says {md5}")
+def _fetched_now(pin: Pin, blobs: BlobStore) -> str:
+    return sdist_hash(pin.url) if is_sdist(pin.url) else first_fetch(pin.url, blobs, pin.md5)

@@ -19,6 +19,7 @@ from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.hookspecs import SourceProvider
 from allotment.plugins import load, plugins
+from allotment_recipes.source_cache import notes
 
 JOBS: Final = 4  # sources that are fetched at the same time
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -96,6 +97,7 @@ def fetch(source: Source, blobs: BlobStore, among: Iterable[SourceProvider] | No
         if source.sha256 not in blobs:
             stack.enter_context(_alone(source, blobs.folder / ".locks" / source.sha256[:2]))
         _ask(source, blobs, providers() if among is None else among)
+    notes.note(blobs, source.sha256, source.name)
     if source.md5:
         _check_md5(source, blobs)
 

@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new component: one folder, one profile, a pinned source."""
 
-import http.client
 import re
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes.new.home import LICENCE, fill, repository
 from allotment_recipes.new.writing import check_name, module_name, write_new
-
-_TIMEOUT: Final = 30.0  # seconds without a byte
-_LIMIT: Final = 4 << 30  # bytes of a source
-_CHUNK: Final = 1 << 18  # bytes
+from allotment_recipes.source_cache.first_fetch import first_fetch
 
 
 @dataclass(frozen=True)
@@ -71,11 +65,9 @@ def _fetch(url: str, sources: Path) -> str:
     if urllib.parse.urlsplit(url).scheme not in ("http", "https", "file"):
         raise AllotmentError(f"{url} can't be fetched", "Give an http or https URL, or a file's path")
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
-            return BlobStore(sources).write(iter(lambda: answer.read(_CHUNK), b""), limit=_LIMIT)
-    except (OSError, ValueError, http.client.HTTPException) as error:  # urllib.error.URLError is an OSError
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise AllotmentError(f"{url} can't be fetched: {reason}", "Correct the URL, or try again") from error
+        return first_fetch(url, BlobStore(sources))
+    except AllotmentError as error:
+        raise AllotmentError(f"{url} can't be fetched: {error.what}", "Correct the URL, or try again") from error
 
 
 PROFILE = """\

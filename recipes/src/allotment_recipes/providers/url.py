@@ -2,29 +2,28 @@
 """Sources by URL (http, https, file) or by a file's path, with a time limit and a size limit.
 
 What came over http before a connection was lost is kept beside the blobs, and the next attempt, of this run or of a
-later one, asks for the rest only.
+later one, asks for the rest only. Addresses that can't be reached are tried again after all others.
 """
 
 import hashlib
 import http.client
 import re
+import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
-from allotment import __version__
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, UnreachableError
-from allotment_recipes.progress import Progress
+from allotment_recipes.providers import transfer
 from allotment_recipes.sources import DiskError, NotMine, Source, writing
 
 TIMEOUT = 30.0  # seconds without a byte
-CHUNK: Final = 1 << 18  # bytes
-ATTEMPTS: Final = 5  # connections that may be lost, each after it brought something, before a URL is given up
+_ABANDONED: Final = 7 * 86400.0  # seconds without another byte
+PAUSES = (0.5, 2.0)  # seconds before addresses that can't be reached are tried again
 
 
 def fetch(source: Source, blobs: BlobStore) -> None:
@@ -32,18 +31,23 @@ def fetch(source: Source, blobs: BlobStore) -> None:
     urls = (*source.urls, *source.alternates)
     if not urls:
         raise NotMine("it has no URL")
-    reasons = []
-    kind: type[AllotmentError] = AllotmentError
-    for url in urls:
-        try:
-            _fetch(url, source, blobs)
-            return
-        except DiskError:
-            raise
-        except AllotmentError as error:
-            reasons.append(f"{shown(url)}: {error.what}")
-            kind = UnreachableError if isinstance(error, UnreachableError) else kind
-    raise kind("; ".join(reasons))
+    reasons = dict.fromkeys(dict.fromkeys(urls), AllotmentError(""))  # each address once, in order
+    left, began = [*reasons], time.monotonic()
+    for pause in (*PAUSES, None):
+        for url in left:
+            try:
+                bring(url, source, blobs)
+                return
+            except DiskError:
+                raise
+            except AllotmentError as error:
+                reasons[url] = error
+        left = [url for url in left if isinstance(reasons[url], UnreachableError)]
+        if not left or pause is None or time.monotonic() - began > TIMEOUT:
+            break
+        time.sleep(pause)
+    kind = UnreachableError if left else AllotmentError
+    raise kind("; ".join(f"{shown(url)}: {error.what}" for url, error in reasons.items()))
 
 
 def shown(url: str) -> str:
@@ -51,19 +55,20 @@ def shown(url: str) -> str:
     return re.sub(r"//[^/?#]*@", "//", url, count=1)
 
 
-def download(url: str, source: Source, path: Path) -> None:
+def download(url: str, source: Source, path: Path, timeout: float = 0.0) -> None:
     """Bring what is at a URL (http or https) to ``path``; whoever calls checks the bytes."""
-    with _telling():
-        _download(url, source, path)
+    with _telling(timeout or TIMEOUT):
+        _complete(url, source, path, timeout or TIMEOUT)
 
 
-def _fetch(url: str, source: Source, blobs: BlobStore) -> None:
-    with _telling(), writing(blobs):
-        _bring(url, source, blobs)
+def bring(url: str, source: Source, blobs: BlobStore, timeout: float = 0.0) -> None:
+    """Bring what is at one URL, verified; without a ``timeout`` in seconds it is the usual one."""
+    with _telling(timeout or TIMEOUT), writing(blobs):
+        _bring(url, source, blobs, timeout or TIMEOUT)
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _telling(timeout: float) -> Iterator[None]:
     """Turn what the libraries say of a failure into one kind of error."""
     try:
         yield
@@ -74,7 +79,7 @@ def _telling() -> Iterator[None]:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise UnreachableError(f"it can't be reached: {reason}") from error
     except TimeoutError as error:
-        raise UnreachableError(f"no answer within {TIMEOUT:.0f} s") from error
+        raise UnreachableError(f"no answer within {timeout:.0f} s") from error
     except (ValueError, http.client.InvalidURL) as error:
         raise AllotmentError(f"it is no address: {error}") from error
     except (OSError, http.client.HTTPException) as error:
@@ -82,25 +87,26 @@ def _telling() -> Iterator[None]:
         raise kind(f"it can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _bring(url: str, source: Source, blobs: BlobStore) -> None:
+def _bring(url: str, source: Source, blobs: BlobStore, timeout: float) -> None:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme in ("", "file"):
         path = Path(urllib.parse.unquote(parts.path) if parts.scheme else url)
         with path.open("rb") as stream:
-            blobs.write(_limited(stream, source.size_limit), source.sha256)
+            blobs.write(transfer.limited(transfer.pieces(stream), source.size_limit), source.sha256)
     elif parts.scheme in ("http", "https"):
-        _bring_by_http(url, source, blobs)
+        _bring_by_http(url, source, blobs, timeout)
     else:
         raise AllotmentError(f"the scheme '{parts.scheme}' is not read; write http, https or file")
 
 
-def _bring_by_http(url: str, source: Source, blobs: BlobStore) -> None:
+def _bring_by_http(url: str, source: Source, blobs: BlobStore, timeout: float) -> None:
     blobs.folder.mkdir(parents=True, exist_ok=True)
+    _sweep(blobs.folder)
     partial = blobs.folder / f".partial-{source.sha256}"
     is_right = partial.exists() and _sha256(partial) == source.sha256  # a run was killed when it had all
-    if not is_right and _download(url, source, partial) and _sha256(partial) != source.sha256:
+    if not is_right and _complete(url, source, partial, timeout) and _sha256(partial) != source.sha256:
         partial.unlink()
-        _download(url, source, partial)  # its pieces may be of two files, or from two URLs: once more, from nothing
+        _complete(url, source, partial, timeout)  # its pieces may be of two files: once more, from nothing
     try:
         blobs.add(partial, source.sha256)
     except AllotmentError:
@@ -109,65 +115,19 @@ def _bring_by_http(url: str, source: Source, blobs: BlobStore) -> None:
     partial.unlink()
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what nobody has gone on with for a week."""
+    for path in folder.glob(".partial-*"):
+        with suppress(FileNotFoundError):  # its fetch has ended just now
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink()
+
+
+def _complete(url: str, source: Source, partial: Path, timeout: float) -> bool:
+    """Return whether ``partial`` was put together from pieces of several answers."""
+    return transfer.download(url, source.name, source.size_limit, partial, timeout)
+
+
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(url: str, source: Source, partial: Path) -> bool:
-    """Complete ``partial``; a lost connection is made anew as long as each brings something.
-
-    Return whether it is put together from what came before and the rest.
-    """
-    for attempt in range(1, ATTEMPTS + 1):
-        before = partial.stat().st_size if partial.exists() else 0
-        try:
-            return _transfer(url, source, partial)
-        except urllib.error.HTTPError as error:
-            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before:
-                raise
-            partial.unlink()  # it is as long as the whole or longer, and not right
-        except (OSError, http.client.HTTPException):
-            if attempt == ATTEMPTS or not partial.exists() or partial.stat().st_size <= before:
-                raise
-    raise UnreachableError("the connection was lost again and again")
-
-
-def _transfer(url: str, source: Source, partial: Path) -> bool:
-    """Ask for what ``partial`` lacks; return whether that came, and not the whole."""
-    headers = {"User-Agent": f"allotment/{__version__}", "Accept-Encoding": "identity"}
-    have = partial.stat().st_size if partial.exists() else 0
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        if have and not _goes_on(answer, have):
-            have = 0
-        length = answer.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdigit() else 0
-        progress = Progress(source.name, total, have)
-        try:
-            with partial.open("ab" if have else "wb") as file:
-                for chunk in _limited(answer, source.size_limit, have):
-                    file.write(chunk)
-                    progress.add(len(chunk))
-                size = file.tell()
-        except AllotmentError:
-            partial.unlink()  # too large: nothing of it is worth keeping
-            raise
-    if total and size < total:  # urllib takes an early end for the end
-        raise http.client.IncompleteRead(b"", total - size)
-    return have > 0
-
-
-def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
-    """Say whether the answer is the rest that was asked for, and not the whole."""
-    content_range = answer.headers.get("Content-Range", "")
-    return answer.status == http.HTTPStatus.PARTIAL_CONTENT and content_range.startswith(f"bytes {have}-")
-
-
-def _limited(stream: IO[bytes] | http.client.HTTPResponse, limit: int, size: int = 0) -> Iterator[bytes]:
-    while chunk := stream.read(CHUNK):
-        size += len(chunk)
-        if size > limit:
-            raise AllotmentError(f"it is larger than {limit} bytes")
-        yield chunk

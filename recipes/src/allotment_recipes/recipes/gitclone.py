@@ -3,9 +3,7 @@
 
 import fcntl
 import hashlib
-import os
 import re
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Final
 
+from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem
+from allotment_recipes import sources
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.git_repository import REMOTE, Git, GitError, check_address, check_branch
+from allotment_recipes.git_tree import pack_tree, settle, unpack_tree
 from allotment_recipes.part_folder import filling, removable, replacing, telling_disk_errors
 from allotment_recipes.providers.url import shown
 from allotment_recipes.shared_store import remove
-from allotment_recipes.source_options import elsewhere
+from allotment_recipes.source_cache import notes
+from allotment_recipes.source_options import elsewhere, file_name
+from allotment_recipes.unpack import UnpackError
 
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -29,6 +33,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 class Options:
     repository: str  # address of the repository: https, ssh, git or file URL, name@host:path, or a path
     revision: str = ""  # the commit, by its whole id; without it the branch is followed
+    tree_sha256: str = ""  # of the commit's tree, as "allot source add" tells it: a SHA-1 alone can be forged
     branch: str = ""  # where the commit is, or what is followed; default: the repository's own
     develop: bool = False  # a working copy: made once, its changes are never touched
     location: Path | None = None  # folder of a working copy; default: parts/<section>
@@ -66,6 +71,9 @@ class Recipe(GenericBaseRecipe[Options]):
             check_branch(options.branch)
         if options.revision and not _COMMIT.fullmatch(options.revision):
             raise OptionProblem("revision", f"{options.revision!r} is not a commit's whole id", "Write its 40 digits")
+        if options.tree_sha256 and (not _SHA256.fullmatch(options.tree_sha256) or not options.revision):
+            problem = "is of a revision" if not options.revision else f"{options.tree_sha256!r} is not a sha256"
+            raise OptionProblem("tree-sha256", problem, "Write the lines that 'allot source add' prints")
         if options.ignore_ssl_certificate:
             fix = "Install the server's authority on this machine, or use ssh"
             raise OptionProblem("ignore-ssl-certificate", "a server is always verified", fix)
@@ -117,24 +125,76 @@ class Recipe(GenericBaseRecipe[Options]):
 
     # A pinned commit.
 
+    def tree(self) -> "Tree | None":
+        """Return what there is to fetch before anything is built."""
+        return Tree(self) if self.is_pinned else None
+
+    def keep_tree(self, folder: Path) -> str:
+        """Check the commit out into an empty folder and put its archive into the source cache; return the sha256."""
+        self._check_out_of_git(folder)
+        blobs = BlobStore(self.run.sources)
+        blobs.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=blobs.folder, prefix=".tree-") as file:
+            time = max((int(path.lstat().st_mtime) for path in folder.rglob("*")), default=0)  # of all it is the same
+            found = pack_tree(folder, time, Path(file.name))
+            wanted = self.options.tree_sha256
+            if found != (wanted or found):
+                raise GitError(
+                    f"tree-sha256 should be {wanted}, but the tree of {self.options.revision} has {found}",
+                    "Correct it if this is what you want, else look for who changed the repository",
+                )
+            if not self.options.forbid_download_cache:
+                blobs.add(Path(file.name), found)
+                notes.note(blobs, found, self._tree_name())
+        return found
+
+    def _tree_name(self) -> str:
+        return f"{file_name(self.options.repository)} {self.options.revision[:12]}"
+
     def _check_out(self, folder: Path) -> None:
+        if not self.options.tree_sha256:
+            self._check_out_of_git(folder)
+        elif not self._take_archive(folder):
+            self.keep_tree(folder)
+
+    def _take_archive(self, folder: Path) -> bool:
+        """Take the tree from the source cache, or another machine's, if one has it."""
+        blobs = BlobStore(self.run.sources)
+        try:
+            sources.fetch(sources.Source(self.options.tree_sha256, self._tree_name()), blobs)
+        except sources.SourceError:
+            return False
+        try:
+            unpack_tree(blobs.path(self.options.tree_sha256), folder)
+        except UnpackError as error:  # such as a link that leads out, which git makes: it may not be what it is to be
+            self.logger.info("%s: taken from git", error.what)
+            for path in folder.iterdir():
+                remove(path)
+            return False
+        self.logger.info("took %s of %s from the source cache", self.options.revision[:12], shown(self.address))
+        return True
+
+    def _check_out_of_git(self, folder: Path) -> None:
         revision = self.options.revision
         if self.options.forbid_download_cache:
             with tempfile.TemporaryDirectory(prefix="allotment-git-") as temporary:
-                self._take(self._bring(Path(temporary)), folder)
+                self._take(self.bring(Path(temporary)), folder)
         else:
-            with self._cache() as cache:
+            with self.cache() as cache:
                 self._take_from(cache, folder)
         self._export(folder)
         self.logger.info("checked out %s of %s", revision[:12], shown(self.options.repository))
 
+    def cache_folder(self) -> Path:
+        """Return where the copy of the repository is, or would be, that is kept beside the sources."""
+        return self.run.sources / ".git" / hashlib.sha256(self.address.encode()).hexdigest()
+
     @contextmanager
-    def _cache(self) -> Iterator[Path]:
+    def cache(self) -> Iterator[Path]:
         """Hold the copy of the repository that is kept beside the sources."""
-        name = hashlib.sha256(self.address.encode()).hexdigest()
-        folder = self.run.sources / ".git" / name
+        folder = self.cache_folder()
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / f"{name}.lock").open("ab") as lock:
+        with (folder.parent / f"{folder.name}.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for path in (*folder.rglob("*.lock"), *folder.glob("objects/*/tmp_*")):  # of a git that was killed
                 path.unlink()  # nobody else is here
@@ -142,7 +202,7 @@ class Recipe(GenericBaseRecipe[Options]):
 
     def _take_from(self, cache: Path, folder: Path) -> None:
         try:
-            self._take(self._bring(cache), folder)
+            self._take(self.bring(cache), folder)
         except GitError:
             if self._is_whole(cache):
                 raise
@@ -150,7 +210,7 @@ class Recipe(GenericBaseRecipe[Options]):
             for damaged in (cache, folder / ".git"):
                 remove(damaged)
             cache.mkdir()
-            self._take(self._bring(cache), folder)
+            self._take(self.bring(cache), folder)
 
     def _is_whole(self, repository: Path) -> bool:
         try:
@@ -159,13 +219,13 @@ class Recipe(GenericBaseRecipe[Options]):
             return False
         return True
 
-    def _bring(self, repository: Path) -> Path:
+    def bring(self, repository: Path) -> Path:
         """Have the commit in a bare repository: by itself where the server gives it, or with its branch's history."""
         revision = self.options.revision
         shape = "sha256" if len(revision) == 64 else "sha1"  # made whole when a git was killed while it made it
         self.git.run(repository, "init", "--quiet", "--bare", f"--object-format={shape}")
         goal = f"refs/allotment/{revision}"
-        if self._has(repository, goal):
+        if self.has(repository, goal):
             return repository
         fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
         try:
@@ -174,13 +234,13 @@ class Recipe(GenericBaseRecipe[Options]):
             branch = f"refs/heads/{self.options.branch or '*'}"
             name = self.options.branch or "*"
             self.git.run(repository, *fetch, "--", self.address, f"+{branch}:refs/heads/{name}")
-            if not self._has(repository, revision):
+            if not self.has(repository, revision):
                 wanted = f"branch {self.options.branch}" if self.options.branch else "its branches"
                 raise GitError(f"there is no commit {revision} in {wanted}", "Correct revision or branch") from None
             self.git.run(repository, "update-ref", goal, revision)
         return repository
 
-    def _has(self, repository: Path, name: str) -> bool:
+    def has(self, repository: Path, name: str) -> bool:
         try:
             self.git.run(repository, "cat-file", "-e", f"{name}^{{commit}}")
         except GitError:
@@ -207,10 +267,7 @@ class Recipe(GenericBaseRecipe[Options]):
         time = int(self.git.run(folder, "show", "--no-patch", "--format=%ct", revision))
         for name in [path for path in folder.rglob(".git") if path.parent == folder or self.options.submodules]:
             remove(name) if name.is_dir() and not name.is_symlink() else name.unlink()
-        for path in folder.rglob("*"):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-            os.utime(path, (time, time), follow_symlinks=False)
+        settle(folder, time)
 
     def _choose(self, folder: Path) -> None:
         if self.options.sparse_checkout:
@@ -279,3 +336,42 @@ class Recipe(GenericBaseRecipe[Options]):
         after = self.git.run(self.location, "rev-parse", "HEAD").strip()
         if after != before:
             self.logger.info("%s: from %s to %s", branch, before[:12], after[:12])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a pinned part of this recipe wants of the source cache."""
+
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """The repository and the commit, for people."""
+        return f"{shown(self.recipe.options.repository)} {self.recipe.options.revision[:12]}"
+
+    @property
+    def pin(self) -> str:
+        """What says which bytes are right."""
+        options = self.recipe.options
+        return f"sha256:{options.tree_sha256}" if options.tree_sha256 else f"commit:{options.revision}"
+
+    def found(self, blobs: BlobStore) -> Path | None:
+        """Return the archive of the tree, or else the copy of the repository that has the commit."""
+        wanted, cache = self.recipe.options.tree_sha256, self.recipe.cache_folder()
+        if wanted:
+            return blobs.path(wanted) if wanted in blobs else None
+        goal = f"refs/allotment/{self.recipe.options.revision}"
+        return cache if cache.is_dir() and self.recipe.has(cache, goal) else None
+
+    def bring(self, blobs: BlobStore) -> None:
+        """Have it in the source cache."""
+        recipe = self.recipe
+        if not recipe.options.tree_sha256:
+            with recipe.cache() as cache:
+                recipe.bring(cache)
+            return
+        try:
+            sources.fetch(sources.Source(recipe.options.tree_sha256, self.name), blobs)
+        except sources.SourceError:
+            with tempfile.TemporaryDirectory(prefix="allotment-tree-") as folder:
+                recipe.keep_tree(Path(folder))

@@ -62,6 +62,10 @@ class Recipe(GenericBaseRecipe[Options]):
         """Return the hashes of the two files; those of another part are in the hash of that part."""
         return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in self.texts.items()}
 
+    def tarballs(self) -> tuple[Tarball, ...]:
+        """Return what is to be fetched, as far as it is known before other parts are made."""
+        return read_lock(self.texts[_FILES[1]], _FILES[1]) if self.texts else ()
+
     def install(self) -> list[Path]:
         """Fetch what is not in the source cache, and let npm install it."""
         with filling(self, self.location, self.options.version) as folder:
