@@ -50,6 +50,11 @@ class TemplateRecipe(GenericBaseRecipe[O]):
                 raise OptionProblem(option, f"of {url} is {found()}, not {wanted}", "Correct it, or the template")
         return self.decode(data, url, encoding)
 
+    def template_files(self) -> list[Path]:
+        """Return the file of the template, where it is one; of a URL the checksum says enough."""
+        url = self.options.url
+        return [self.path(url.removeprefix("file://"))] if url and not re.match(r"https?://", url) else []
+
     def inline(self) -> str:
         """Return the template in the profile, without the line end before its first line."""
         return self.options.inline.removeprefix("\n")

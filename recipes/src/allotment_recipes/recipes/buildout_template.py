@@ -35,6 +35,9 @@ class Recipe(TemplateRecipe[Options]):
         self.write_output(self.text)
         return [self.output]
 
+    def watched(self) -> list[Path] | None:
+        return self.template_files()
+
     def _replaced(self, text: str) -> str:
         def value(match: re.Match[str]) -> str:
             if match["escaped"]:

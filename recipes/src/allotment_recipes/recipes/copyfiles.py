@@ -31,6 +31,9 @@ class Recipe(GenericBaseRecipe[Options]):
         """Copy; a file that another section writes in this run is copied as it will be."""
         return [self._copy(self.path(path), self.directory / name) for name, path in self.files.items()]
 
+    def watched(self) -> list[Path]:
+        return list(map(self.path, self.files.values()))
+
     def _copy(self, source: Path, target: Path) -> Path:
         journal = self.run.journal
         if os.path.lexists(source) and not (source.is_file() or source.is_dir()) and source not in journal.paths:

@@ -79,6 +79,12 @@ class Recipe(TemplateRecipe[Options]):
             self.write(once, "")
         return []
 
+    def watched(self) -> list[Path] | None:
+        """Return the templates; of code that is imported, and of a file that is made once, nothing is known."""
+        is_known = not self.options.once and not self.options.extensions and self.options.update
+        is_plain = not any(line.split(None, 1)[:1] == ["import"] for line in self.options.context)
+        return [*self.template_files(), *map(Path, self.imported)] if is_known and is_plain else None
+
     def update(self) -> list[Path]:
         """Render again, as files that are imported may have changed, unless ``update`` is false."""
         return self.install() if self.options.update else [] if self.options.once is not None else [self.output]

@@ -54,6 +54,9 @@ class Recipe(GenericBaseRecipe[Options]):
         hashes = [self._hash("hash-files", name) for name in self.options.hash_files]
         return [write_script(self, self.options.wrapper_path, self.words, self.environment, hashes + self.hashes)]
 
+    def watched(self) -> list[Path]:
+        return list(map(self.path, (*self.options.hash_files, *self.options.hash_existing_files)))
+
     def _launch(self) -> list[str]:
         """Return the words that stand before the command when it asks for more than a shell can do."""
         words = list(self._flags())
