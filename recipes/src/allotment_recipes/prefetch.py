@@ -8,13 +8,14 @@ from typing import Any
 
 from allotment.blobs import BlobStore
 from allotment_recipes import sources
+from allotment_recipes.cached_part import not_cached
 from allotment_recipes.shared_store import is_whole
 from allotment_recipes.wheels import Pin, fetch_wheel
 
 
 def prefetch(recipes: Iterable[Any], blobs: BlobStore) -> None:
-    """Bring the sources of those parts that are not built yet; sources that are in ``blobs`` are not asked for."""
-    lacking = [recipe for recipe in recipes if not _is_there(recipe)]
+    """Bring the sources of those parts that are to be built; sources that are in ``blobs`` are not asked for."""
+    lacking = not_cached([recipe for recipe in recipes if not _is_there(recipe)])
     missing = [source for recipe in lacking for source in sources_of(recipe) if source.sha256 not in blobs]
     pins = dict.fromkeys(pin for recipe in lacking for pin in getattr(recipe, "pins", ()) if isinstance(pin, Pin))
     sources.fetch_all(missing, blobs, others=[functools.partial(fetch_wheel, pin, blobs) for pin in pins])

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures over release manifests: Ed25519, by whoever proved the release, checked by whoever deploys it."""
+"""Ed25519 signatures: over a release's manifest by whoever proved it, over a packed part by whoever built it."""
 
 import base64
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -32,8 +32,11 @@ class SigningKey:
 
     def sign(self, manifest: ReleaseManifest) -> SignedManifest:
         """Return the manifest with this key's signature over its canonical JSON."""
-        value = base64.b64encode(self._key.sign(dumps(manifest))).decode()
-        return SignedManifest(manifest, (Signature(self.public, value),))
+        return SignedManifest(manifest, (self.signature(dumps(manifest)),))
+
+    def signature(self, data: bytes) -> Signature:
+        """Return this key's signature over ``data``: a document's canonical JSON."""
+        return Signature(self.public, base64.b64encode(self._key.sign(data)).decode())
 
 
 def load_or_create_key(path: Path) -> SigningKey:
@@ -58,21 +61,29 @@ def verify(signed: SignedManifest, trusted: Iterable[str]) -> None:
     """
     manifest = signed.manifest
     title = f"manifest {manifest.sha256[:12]} of {manifest.name}"
-    known = {key.strip() for key in trusted if key.strip()}
     if not signed.signatures:
         raise SignatureError(f"{title} is not signed", "Let a farm prove it, or supply it as development")
-    accepted = [signature for signature in signed.signatures if signature.key in known]
+    check(title, dumps(manifest), signed.signatures, trusted, "this node")
+
+
+def check(title: str, data: bytes, signatures: Sequence[Signature], trusted: Iterable[str], who: str) -> None:
+    """Return when a key that ``who`` has in ``trusted`` signed ``data``, which errors call ``title``."""
+    known = {key.strip() for key in trusted if key.strip()}
+    accepted = [signature for signature in signatures if signature.key in known]
     if not accepted:
-        keys = ", ".join(signature.key for signature in signed.signatures)
-        raise SignatureError(
-            f"{title} is signed by {keys} only, which this node does not trust", "Trust one of these keys"
-        )
+        keys = ", ".join(signature.key for signature in signatures) or "nobody"
+        raise SignatureError(f"{title} is signed by {keys} only, which {who} does not trust", "Trust one of these keys")
     for signature in accepted:
         public = Ed25519PublicKey.from_public_bytes(_decode(signature.key, "trusted key"))
         try:
-            public.verify(base64.b64decode(signature.value, validate=True), dumps(manifest))
+            public.verify(base64.b64decode(signature.value, validate=True), data)
         except (InvalidSignature, ValueError) as error:  # ValueError: no base64, or letters that it never has
             raise SignatureError(f"{title} has a wrong signature of {signature.key}", "Fetch it again") from error
+
+
+def check_public(key: str, where: str) -> None:
+    """Raise unless ``key`` is a public key."""
+    _decode(key, where)
 
 
 def _create_key(path: Path) -> SigningKey:

@@ -58,6 +58,7 @@ class ReleaseManifest:
     parts: Mapping[str, Mapping[str, str]]  # platform -> part -> hash of the part's inputs
     distributions: tuple[Distribution, ...] = ()
     licences: tuple[str, ...] = ()  # SPDX identifiers
+    compiler: str = ""  # by which compiled parts are known, such as gcc 12.2.0; empty: whatever compiles
 
     def software_type(self, name: str) -> SoftwareType | None:
         """Return one of the software types, by its own name before another one of it."""

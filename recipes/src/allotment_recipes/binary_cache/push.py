@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give parts of a store to a binary cache: those that were asked for, and all that they refer to."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from allotment.codec import loads
+from allotment.errors import AllotmentError
+from allotment.messages.binary_cache import PackedPart
+from allotment.messages.manifest import Blob, ReleaseManifest
+from allotment_recipes.binary_cache import entry
+from allotment_recipes.binary_cache.caches import BinaryCache
+from allotment_recipes.binary_cache.pack import pack
+from allotment_recipes.shared_store import is_whole
+from allotment_recipes.signing import SigningKey
+from allotment_recipes.store import HASH_DIGITS, platform_name
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of one part."""
+
+    part: str
+    state: str  # "added", "there" or "refused"
+    reason: str = ""
+    bytes: int = 0  # of its archive
+    fixed: int = 0  # files by which it works in this store's folder only
+
+
+def parts_of_store(root: Path) -> list[str]:
+    """Return the whole parts of the store at ``root``."""
+    return sorted(path.stem for path in root.glob(".built/*.json") if is_whole(root / path.stem))
+
+
+def parts_of_releases(root: Path, folders: Iterable[Path]) -> list[str]:
+    """Return the parts of the store at ``root`` that built releases use, as their manifests say."""
+    hashes: set[str] = set()
+    for folder in folders:
+        path = folder / "manifest.json"
+        try:
+            manifest = loads(ReleaseManifest, path.read_bytes(), str(path))
+        except FileNotFoundError:
+            raise AllotmentError(
+                f"{folder} holds no built release", "Give the folder that 'allot build' names"
+            ) from None
+        hashes |= {digest[:HASH_DIGITS] for digest in manifest.parts.get(platform_name(), {}).values()}
+    return [part for part in parts_of_store(root) if part[-HASH_DIGITS:] in hashes]
+
+
+def with_references(root: Path, parts: Iterable[str]) -> list[str]:
+    """Return parts of a store with all that they refer to, directly or not."""
+    found: dict[str, None] = {}
+    todo = list(parts)
+    while todo:
+        part = todo.pop()
+        if part not in found and is_whole(root / part):
+            found[part] = None
+            todo += _note(root, part).get("references", [])
+    return sorted(found)
+
+
+def push(
+    cache: BinaryCache, root: Path, parts: Iterable[str], key: SigningKey, told: Callable[[Pushed], None], jobs: int
+) -> list[Pushed]:
+    """Pack, sign and send what the cache has not yet; ``told`` hears of each part as it is done."""
+    wanted = list(parts)
+    there = cache.entries(wanted)
+    results = [Pushed(part, "there") for part in wanted if part in there]
+    for result in results:
+        told(result)
+    lacking = [part for part in wanted if part not in there]
+    with tempfile.TemporaryDirectory(prefix="allot-push-") as folder, ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(_push, cache, root, part, key, Path(folder)) for part in lacking]
+        try:
+            for future in as_completed(running):
+                results.append(future.result())
+                told(results[-1])
+        except BaseException:
+            for future in running:
+                future.cancel()
+            raise
+    return sorted(results, key=lambda result: result.part)
+
+
+def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path) -> Pushed:
+    note = _note(root, part)
+    digest = str(note.get("digest", ""))
+    if not digest:
+        return Pushed(part, "refused", "it was built before binary caches: its whole hash is not known")
+    archive = folder / f"{part}.tar.zst"
+    try:
+        packed = pack(root / part, root, archive)
+        with archive.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        size = archive.stat().st_size
+        signed = entry.sign(
+            PackedPart(
+                part=part, name=note["part"], version=note["version"], digest=digest, platform=platform_name(),
+                root=str(root), archive=Blob(sha256, size), size=packed.size, count=packed.count,
+                references=tuple(note.get("references", ())), seconds=float(note.get("seconds", 0.0)),
+                fixed=tuple(packed.fixed),
+            ),
+            key,
+        )  # fmt: skip
+        is_new = cache.add(signed, archive, lambda done: None)
+    finally:
+        archive.unlink(missing_ok=True)
+    return Pushed(part, "added" if is_new else "there", "", size, len(packed.fixed))
+
+
+def _note(root: Path, part: str) -> Mapping[str, Any]:
+    try:
+        note = json.loads((root / ".built" / f"{part}.json").read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise AllotmentError(
+            f"{root}/.built/{part}.json is damaged: {error}", "Remove the part, and build it"
+        ) from error
+    return note if isinstance(note, dict) else {}
