@@ -97,4 +97,7 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(("new", "promise"), f"{commands}.new:promise_command", "Begin a promise type, with its test."),
         Command(("new", "recipe"), f"{commands}.new:recipe_command", "Begin a recipe, with its test and an example."),
         Command(("new", "release"), f"{commands}.new:release_command", "Begin a release whose instances serve a page."),
+        Command(
+            ("profile", "annotate"), f"{commands}.annotate:command", "Each value of a profile, and where it comes from."
+        ),
     )
