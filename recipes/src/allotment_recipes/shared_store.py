@@ -9,6 +9,8 @@ build at work or one that was killed; a real folder is a whole part.
     <root>/.zlib-1.3.1-<hash>.new/   what is being installed
     <root>/.work/zlib-1.3.1-<hash>/  its sources and the like; kept when the build fails
     <root>/.log/, .lock/, .built/    its log, its lock, and a note of how it was built
+    <root>/.sums/                    the sha256 of each of its files
+    <root>/.roots/                   the releases that need parts
     <root>/.root                     the path of the root itself, by which all parts know each other
 """
 
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from allotment.atomic import sync_file_system, write_bytes
 from allotment.errors import AllotmentError, MachineError
@@ -38,6 +40,7 @@ class Place:
     lock: int  # for the programs that build: as long as one of them lives, nobody else builds this part
 
 
+Idle: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]  # within it one waits for another process
 _ROOT = ".root"  # file that holds the root for which the parts were built
 
 
@@ -68,23 +71,33 @@ class Store:
 
     @contextlib.contextmanager
     def building(
-        self, location: Path, builder: str, say: Callable[[str], None], *, keep_work: bool = False
+        self,
+        location: Path,
+        builder: str,
+        say: Callable[[str], None],
+        *,
+        keep_work: bool = False,
+        idle: Idle = contextlib.nullcontext,
     ) -> Iterator[Place | None]:
         """Give the place to build a part in, or None when it is there already, perhaps since another built it now.
 
-        ``builder`` is what others read who wait for us. The work folder stays when the block raises.
+        ``builder`` is what others read who wait for us; we wait within ``idle``. The work folder stays when the block
+        raises.
         """
-        if self.holds(location):
+        if self.holds(location) and not self.lacks_others(location):
             yield None
             return
         try:
             for name in (".work", ".log", ".lock", ".built"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             write_bytes(self.root / _ROOT, str(self.root).encode())
-            with self._locked(location.name, builder, say) as lock:
-                if self.holds(location):
+            with self._locked(location.name, builder, say, idle) as lock:
+                if self.holds(location) and not self.lacks_others(location):
                     yield None
                     return
+                if self.holds(location):
+                    say(f"{location.name} is built anew: it refers to parts of another store that are gone")
+                    location.rename(self._temporary(location))  # a folder that the build removes first
                 yield from self._build(location, lock, keep_work)
         except OSError as error:
             reason = f"{error.filename or self.root}: {os.strerror(error.errno or 0)}"
@@ -106,15 +119,38 @@ class Store:
             )
         for folder in self.root.glob(".*.new"):
             name = folder.name[1 : -len(".new")]
-            with _try_lock(self.root / ".lock" / name) as lock:
+            with try_lock(self.root / ".lock" / name) as lock:
                 if lock is not None:
                     remove(self.root / ".work" / name)
                     self._clear(self.root / name)
 
     def note(self, location: Path, fields: Mapping[str, Any]) -> None:
-        """Write down how a part was built; ``seconds``, ``bytes`` and the like, for reports."""
+        """Write down how a part was built: ``seconds``, ``bytes``, and in ``references`` the parts that it refers to.
+
+        When it is sealed, ``digest`` is added, and what its bytes say: more ``references``, and in ``outside`` the
+        paths of parts in other stores.
+        """
         text = json.dumps({"format": 1, **fields}, sort_keys=True, indent=2)
         write_bytes(self.root / ".built" / f"{location.name}.json", text.encode() + b"\n")
+
+    def record(self, location: Path, folder: Path) -> None:
+        """Record what a sealed part is made of, for ``allot store``; ``folder`` is where it is now."""
+        from allotment_recipes.stores import contents, notes
+
+        found = contents.look(folder)
+        contents.record(self.root, location.name, found)
+        note = notes.read_note(self.root, location.name)
+        if note is not None:
+            inside, outside = notes.split(self.root, location.name, found.paths)
+            note |= {"references": sorted(inside.union(note.get("references", ()))), "outside": sorted(outside)}
+            self.note(location, {**note, "digest": found.digest})
+
+    def lacks_others(self, location: Path) -> bool:
+        """Whether a part names parts of other stores that are not there any more; it must be built anew then."""
+        from allotment_recipes.stores import notes
+
+        note = notes.read_note(self.root, location.name) or {}
+        return not all(is_whole(path) for path in note.get("outside", ()))
 
     def _build(self, location: Path, lock: int, keep_work: bool) -> Iterator[Place]:
         self._clear(location)
@@ -127,6 +163,7 @@ class Store:
             yield Place(location, work, self.log(location), lock)
             if self._seals:
                 seal(folder)
+                self.record(location, folder)
             sync_file_system(folder)
             if not keep_work:
                 remove(work)  # before the part has its name: nobody would look for it any more
@@ -147,9 +184,9 @@ class Store:
         return self.root / f".{location.name}.new"
 
     @contextlib.contextmanager
-    def _locked(self, name: str, builder: str, say: Callable[[str], None]) -> Iterator[int]:
+    def _locked(self, name: str, builder: str, say: Callable[[str], None], idle: Idle) -> Iterator[int]:
         path = self.root / ".lock" / name
-        with _try_lock(path) as lock:
+        with try_lock(path) as lock:
             if lock is not None:
                 yield _signed(lock, builder)
                 return
@@ -161,7 +198,8 @@ class Store:
         began = time.monotonic()
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            with idle():
+                fcntl.flock(handle, fcntl.LOCK_EX)
             say(f"waited {time.monotonic() - began:.1f} s for {name}")
             yield _signed(handle, builder)
         finally:
@@ -169,7 +207,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def _try_lock(path: Path) -> Iterator[int | None]:
+def try_lock(path: Path) -> Iterator[int | None]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

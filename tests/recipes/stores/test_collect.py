@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a collection takes and leaves, also when it is killed or somebody is at work."""
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from allotment.errors import AllotmentError, MachineError
+from allotment_recipes.shared_store import Store
+from allotment_recipes.stores import roots
+from allotment_recipes.stores.collect import collect
+from allotment_recipes.stores.contents import FOLDER
+
+COLLECT = """\
+import sys
+from pathlib import Path
+from allotment_recipes.stores.collect import collect
+print("ready", flush=True)
+sys.stdin.readline()
+collect(Path(sys.argv[1]))
+"""
+
+
+def test_what_no_root_reaches_goes_with_all_that_was_noted_of_it(yard: Any) -> None:
+    lib = yard.part("lib")
+    app = yard.part("app", lib)
+    old = yard.part("old", lib)
+    yard.release("one", app)
+    Store(yard.root).log(old).write_text("built\n")
+    (yard.root / ".work" / old.name / "source").mkdir(parents=True)
+    found = collect(yard.root)
+    assert [name for name, _ in found.parts] == [old.name]
+    assert found.kept == 2
+    assert found.freed >= 3 * 4096
+    assert yard.names == ["app", "lib"]
+    assert sorted(path.name for path in yard.root.rglob(f"*{old.name}*")) == [old.name], "but its lock"
+
+
+def test_a_dry_run_tells_the_same_and_removes_nothing(yard: Any) -> None:
+    yard.part("old")
+    yard.release("one", yard.part("app"))
+    would = collect(yard.root, dry_run=True)
+    assert yard.names == ["app", "old"]
+    assert collect(yard.root) == would
+    assert collect(yard.root).parts == ()
+
+
+def test_a_release_whose_folder_is_gone_keeps_nothing(yard: Any) -> None:
+    app = yard.part("app")
+    shutil.rmtree(yard.release("one", app))
+    assert [name for name, _ in collect(yard.root).parts] == [app.name]
+    assert list((yard.root / roots.FOLDER).iterdir()) == []
+
+
+def test_references_that_are_declared_count_and_those_in_the_bytes_too(yard: Any) -> None:
+    source, lib = yard.part("source"), yard.part("lib")
+    yard.release("one", yard.part("app", lib, declared=[source.name]))
+    collect(yard.root)
+    assert yard.names == ["app", "lib", "source"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{")])
+def test_without_a_note_the_bytes_tell_what_a_part_needs(yard: Any, damage: Any) -> None:
+    lib = yard.part("lib")
+    app = yard.part("app", lib)
+    yard.part("old")
+    damage(yard.root / ".built" / f"{app.name}.json")
+    yard.release("one", app)
+    collect(yard.root)
+    assert yard.names == ["app", "lib"]
+
+
+def test_a_program_at_work_keeps_its_part_and_what_that_needs(yard: Any) -> None:
+    yard.release("one", yard.part("other"))
+    lib = yard.part("lib")
+    location = yard.root / f"app-1-{'a' * 32}"
+    with Store(yard.root).building(location, "a test", print):
+        shutil.copy(shutil.which("sleep") or "", location / "sleep")
+        (location / "needs").write_text(str(lib))
+    with subprocess.Popen([location / "sleep", "60"]) as process:
+        collect(yard.root)
+        assert yard.names == ["app", "lib", "other"]
+        process.kill()
+    collect(yard.root)
+    assert yard.names == ["other"]
+
+
+def test_a_program_that_a_script_of_a_part_runs_keeps_the_part(yard: Any) -> None:
+    yard.release("one", yard.part("other"))
+    app = yard.part("app")
+    environment = {**os.environ, "HELPERS": f"/x:{app}/bin"}
+    with subprocess.Popen(["/bin/sleep", "60"], env=environment) as process:
+        collect(yard.root)
+        process.kill()
+    assert yard.names == ["app", "other"]
+
+
+def test_a_part_that_somebody_holds_is_left_alone(yard: Any) -> None:
+    yard.release("one")
+    old = yard.part("old")
+    with (yard.root / ".lock" / old.name).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert collect(yard.root).busy == (old.name,)
+    assert yard.names == ["old"]
+
+
+def test_what_was_asked_for_lately_stays_with_older_than(yard: Any) -> None:
+    yard.release("one")
+    lib = yard.part("lib")
+    new, old = yard.part("new", lib), yard.part("old")
+    for part in (lib, old):
+        os.utime(yard.root / ".built" / f"{part.name}.json", (1, time.time() - 1000))
+    collect(yard.root, older_than=900)
+    assert yard.names == ["lib", "new"], "with what it needs"
+    roots.enter(yard.root, yard.place, [new.name], adds=False)
+    assert time.time() - (yard.root / ".built" / f"{new.name}.json").stat().st_mtime < 60
+
+
+def test_sources_of_a_failed_build_go_with_its_release(yard: Any) -> None:
+    location = yard.root / f"bad-1-{'b' * 32}"
+    folder = yard.release("one", location)
+    with pytest.raises(AllotmentError), Store(yard.root).building(location, "a test", print) as place:
+        assert place is not None
+        (place.work / "source").write_bytes(bytes(100_000))
+        raise AllotmentError("no")
+    assert collect(yard.root).leftovers == 0
+    assert (yard.root / ".work" / location.name / "source").exists()
+    shutil.rmtree(folder)
+    assert collect(yard.root).leftovers >= 100_000
+    assert not (yard.root / ".work" / location.name).exists()
+
+
+def test_a_store_in_which_nothing_is_registered_is_not_collected(yard: Any) -> None:
+    yard.part("app")
+    with pytest.raises(AllotmentError, match="no release is registered in the store"):
+        collect(yard.root)
+    assert yard.names == ["app"]
+
+
+def test_a_damaged_registration_keeps_everything_and_is_named(yard: Any) -> None:
+    yard.release("one", yard.part("app"))
+    (file,) = (yard.root / roots.FOLDER).iterdir()
+    file.write_text('{"format": 1')
+    with pytest.raises(MachineError) as raised:
+        collect(yard.root)
+    assert str(raised.value).startswith(f"{file} is damaged, and nobody knows what it keeps: ")
+    assert str(raised.value).endswith("Remove it, and build its release once more.")
+    assert yard.names == ["app"]
+
+
+def test_two_collections_at_once_are_refused(yard: Any) -> None:
+    yard.release("one", yard.part("app"))
+    with (yard.root / ".lock/.collection").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(MachineError, match="another collection is at work"):
+            collect(yard.root)
+
+
+def test_a_killed_collection_leaves_no_half_part_and_the_next_one_finishes_it(yard: Any) -> None:
+    """Killed at moments that chance chooses, until three of them were in the middle."""
+    chance = random.Random(7)
+    kept = yard.part("kept")
+    yard.release("one", kept)
+    half_way = turn = 0
+    while half_way < 3:
+        turn += 1
+        assert turn < 100
+        for number in range(30):
+            yard.part(f"x{turn}y{number}")
+        before = set(yard.names)
+        command = [sys.executable, "-c", COLLECT, yard.root]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            time.sleep(chance.uniform(0.0, 0.06))
+            process.send_signal(signal.SIGKILL)
+        for part in yard.root.glob("[!.]*"):  # what has its name is whole
+            assert (part / "bin/run").is_file()
+        half_way += len(yard.names) not in (1, len(before)) or any(yard.root.glob(".*.gone"))
+        collect(yard.root)
+        assert yard.names == ["kept"]
+        assert list(yard.root.glob(".*.gone")) == []
+        for folder in (".built", FOLDER):
+            assert [path.stem for path in (yard.root / folder).iterdir()] == [kept.name]
+
+
+def test_a_read_only_store_is_a_clear_error(yard: Any) -> None:
+    """As in a file system that is mounted so; also for root."""
+    yard.release("one", yard.part("app"))
+    yard.part("old")
+    script = f"mount --bind -o ro {yard.place} {yard.place} 2>/dev/null; mount -o remount,ro,bind {yard.place}; "
+    script += f"exec {sys.executable} -m allotment store gc --store {yard.place}/store"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"error: nothing can be removed from the store {yard.place}/store: " in done.stderr
+    assert "Read-only file system. Do this as the user who owns the store, where it can be written to." in done.stderr
+    assert yard.names == ["app", "old"]
+
+
+def test_the_command_tells_what_it_freed(yard: Any) -> None:
+    yard.release("one", yard.part("app"))
+    old = yard.part("old")
+    command = [sys.executable, "-m", "allotment", "store", "gc", "--store", yard.place / "store"]
+    shown = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1].startswith("1 parts would be removed, 1 kept; ")
+    document = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert [part["name"] for part in document["parts"]] == [old.name]
+    assert document["freed"] == document["parts"][0]["bytes"] > 0
+    assert yard.names == ["app"]
