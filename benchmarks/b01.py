@@ -32,9 +32,10 @@ ROOT = Path(__file__).parents[1]
 COMPONENTS = ROOT / "components"
 SOURCES = ROOT / "var" / "sources"
 QUICK = ("bzip2", "libffi", "lua", "zlib")
-# In an order in which one after the other can be built; the goal's python3 is missing until it is a component.
+# In an order in which one after the other can be built.
 FULL = (
     "zlib",
+    "bzip2",
     "xz",
     "openssl",
     "pcre2",
@@ -44,6 +45,7 @@ FULL = (
     "ncurses",
     "readline",
     "sqlite3",
+    "python3",
     "nginx",
     "haproxy",
 )
@@ -61,6 +63,7 @@ _NOT_BUILDING = (
     "debian-source",
     "sha256sum",
     "host-tools",
+    "promises",
 )
 
 

@@ -78,6 +78,14 @@ $LOCATION/sbin/nginx -p $PWD -c nginx.conf -s quit""", "hello world"),
 $LOCATION/sbin/haproxy -c -f haproxy.cfg && $LOCATION/sbin/haproxy -vv""", "Built with PCRE2 version : 10.42 2022-12-11"),
     "openssl": ("printf abc | $LOCATION/bin/openssl dgst -sha1 -r", "a9993e364706816aba3e25717850c26c9cd0d89d *stdin"),
     "sqlite3": ("$LOCATION/bin/sqlite3 :memory: 'select sqlite_version(), 6 * 7'", "3.46.1|42"),
+    "python3": ("""cat > modules.py <<'END'
+import bz2, ctypes, curses.panel, hashlib, lzma, os, pyexpat, re, readline, sqlite3, ssl, sys, zlib
+store = os.path.dirname(os.path.realpath(sys.base_prefix)) + "/"
+paths = {line.split()[-1] for line in open("/proc/self/maps") if ".so" in line}
+print("outside:", [path for path in sorted(paths) if not path.startswith(store) and not re.search(r"/(ld-[^/]*|lib[cm])\\.so", path)])
+END
+$LOCATION/bin/python3 -m venv with-pip && with-pip/bin/pip --version
+with-pip/bin/python modules.py""", "outside: []"),
     "popt": (f"""cat > program.c <<'END'
 #include <popt.h>
 #include <stdio.h>

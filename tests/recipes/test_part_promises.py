@@ -55,6 +55,18 @@ def test_a_static_library_is_told_by_its_content(tmp_path: Path) -> None:
         check_promises("x", read_promises(["statlib:x.c"], tmp_path))
 
 
+def test_a_name_with_a_star_stands_for_all_that_are_there_and_one_must_be(tmp_path: Path) -> None:
+    promises = read_promises(["file:lib/fast.*.so"], tmp_path)
+    with pytest.raises(PartError, match=r"/lib/fast\.\*\.so is not there"):
+        check_promises("x", promises)
+    (tmp_path / "lib/fast.1.so").mkdir(parents=True)
+    (tmp_path / "lib/fast.2.so").touch()
+    with pytest.raises(PartError, match=r":\n  .*/lib/fast\.1\.so is a folder"):
+        check_promises("x", promises)
+    (tmp_path / "lib/fast.1.so").rmdir()
+    check_promises("x", promises)
+
+
 def test_a_damaged_library_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.so").write_bytes(b"\x7fELF\x02\x01")
     with pytest.raises(PartError, match=r"/x\.so is a damaged ELF file"):

@@ -2,7 +2,7 @@
 """What a section promises of its part: files that must be there once it is built, and how libraries are linked."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,12 @@ class PartPromise:
     rpath: tuple[str, ...] = ()  # folders in which it must look for them
 
     def problems(self) -> Iterator[str]:
-        """Yield what is not as promised."""
+        """Yield what is not as promised; of a name with ``*``, all that it stands for must be, and one be there."""
+        found = sorted(self.path.parent.glob(self.path.name)) if "*" in self.path.name else []
+        for promise in [replace(self, path=path) for path in found] or [self]:
+            yield from promise._own_problems()
+
+    def _own_problems(self) -> Iterator[str]:
         if not self.path.exists():
             yield f"{self.path} is not there"
             return
