@@ -407,7 +407,7 @@ def test_shell_names_the_parts_that_can_be_entered(yard: Yard, capsys: pytest.Ca
         ("path = /none", "[answer] path: stands beside an address of the sources. Take one of the two out."),
         ("path = /none\nurl =", "[answer] path: /none is neither in the profile's tree nor of another part. Write ${"),
         ("path = ${:_profile_base_location_}/none\nurl =", "/none. Correct it."),
-        ("build-system = cmake", "[answer] configure-command: the archive has no CMakeLists.txt. Write 'configure-"),
+        ("build-system = cmake", "[answer] configure-command: the sources have no CMakeLists.txt. Write 'configure-"),
         ("build-system = bazel", "[answer] build-system: 'bazel' is not one of its values. Valid: cmake,"),
         ("python-tools = meson", "[answer] python-tools: meson is not pinned. Add 'meson = <version>' to [versions]."),
         ("promises = file:", "[answer] promises: 'file:' is no promise. Write a path, or directory:PATH, file:PATH,"),
@@ -492,23 +492,17 @@ def test_a_store_that_was_moved_is_refused_until_it_is_back(yard: Yard) -> None:
 
 
 def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
-    """It is made outside and linked with, as a -dev package of the machine would be."""
-    outside = yard.place / "usr"
-    (outside / "lib").mkdir(parents=True)
-    (outside / "include").mkdir()
-    (outside / "include/answer.h").write_text(LIBRARY["answer.h"])
-    (outside / "answer.c").write_text("int answer(void) { return 1; }\n")
-    make = ["gcc", "-shared", "-fPIC", "-Wl,-soname,libanswer.so", "-o", outside / "lib/libanswer.so", "answer.c"]
-    subprocess.run(make, cwd=outside, check=True)
-    flags = f"\nenvironment =\n  CFLAGS = -I{outside}/include\n  LDFLAGS = -L{outside}/lib"
-    link = {**PROGRAM, "Makefile.in": PROGRAM["Makefile.in"].replace("-lanswer", "$(LDFLAGS) -lanswer")}
-    result = yard.build({"ask": yard.archive("ask", link) + flags})
-    assert result.error == (
-        "[ask] is built, but is not fit for the store:\n  bin/ask needs libanswer.so, which is in no folder of its"
+    """Every Debian has this one; a -dev package would bring its header as well."""
+    outside = next(Path("/").glob("lib/*/libtinfo.so.6")).parent
+    asks = "int tgetent(char *, const char *);\nint main(void) { return tgetent(0, 0); }\n"
+    link = PROGRAM["Makefile.in"].replace("-lanswer", "$(LDFLAGS) -l:libtinfo.so.6")
+    lines = yard.archive("ask", {**PROGRAM, "ask.c": asks, "Makefile.in": link})
+    assert yard.build({"ask": lines}).error == (
+        "[ask] is built, but is not fit for the store:\n  bin/ask needs libtinfo.so.6, which is in no folder of its"
         " rpath: refer to the part that builds it (${<part>:location}), or configure without it."
     )
-    result = yard.build({"ask": yard.archive("ask", link) + flags + f" -Wl,-rpath={outside}/lib"})
-    assert f"bin/ask takes libanswer.so from {outside}/lib, outside the store: refer to the part" in result.error
+    error = yard.build({"ask": f"{lines}\nenvironment =\n  LDFLAGS = -Wl,-rpath={outside}"}).error
+    assert f"bin/ask takes libtinfo.so.6 from {outside}, outside the store: refer to the part" in error
 
 
 def test_an_rpath_into_the_build_folder_is_refused(yard: Yard) -> None:
