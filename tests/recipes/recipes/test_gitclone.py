@@ -14,10 +14,13 @@ from typing import Any
 
 import pytest
 
+from allotment.blobs import BlobStore
 from allotment.options import OptionProblem
 from allotment_recipes.engine import BuildRequest, BuildResult
 from allotment_recipes.git_repository import Git, GitError, check_address, check_branch
 from allotment_recipes.recipes.gitclone import Recipe
+from allotment_recipes.shared_store import remove
+from allotment_recipes.source_cache.adding import add_git
 from allotment_recipes.store import padded_root
 
 WHO = {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@b"}
@@ -421,3 +424,73 @@ def test_a_link_leads_to_the_pinned_tree(repository: Repository) -> None:
     assert (repository.release.folder / "work/tree/file").read_text() == "one"
     error = repository.build("branch = main\nlink = work/tree").error
     assert error == "[tree] link: leads to a pinned tree, and this is none. Write 'location = ...'."
+
+
+# The tree's own hash
+
+
+def tree_of(repository: Repository, revision: str) -> tuple[str, Path]:
+    """Return the sha256 of a commit's tree as `allot source add` tells it, and the source cache."""
+    cache = Path(repository.release.folder.parent / "sources")
+    return add_git(str(repository.folder), revision, BlobStore(cache)).sha256, cache
+
+
+def test_a_tree_is_known_by_the_sha256_of_its_archive(repository: Repository, tmp_path: Path) -> None:
+    (repository.folder / "run").write_text("#!/bin/sh\n")
+    (repository.folder / "run").chmod(0o755)
+    (repository.folder / "link").symlink_to("sub/b")
+    (repository.folder / os.fsdecode(b"odd \xff\\name")).write_text("odd")
+    commit = repository.commit("sub/b", "two\n")
+    sha256, cache = tree_of(repository, "main")
+    again = add_git(str(repository.folder), commit, BlobStore(tmp_path / "other"))
+    assert (again.sha256, again.options["revision"], again.options["tree-sha256"]) == (sha256, commit, sha256)
+    names = subprocess.run(["tar", "-tf", str(BlobStore(cache).path(sha256))], capture_output=True, check=True).stdout
+    assert names.split(b"\n")[:4] == [b"file", b"link", b"odd \\377\\\\name", b"run"]
+    assert repository.build(f"revision = {commit}\ntree-sha256 = {sha256}").ok
+    first = {path.name: (path.lstat().st_mode, path.lstat().st_mtime) for path in repository.tree.rglob("*")}
+    assert len(first) == 6
+    repository.folder.rename(tmp_path / "gone")
+    remove(repository.tree)
+    remove(cache / ".git")
+    assert repository.build(f"revision = {commit}\ntree-sha256 = {sha256}").ok, "the archive is enough"
+    assert {path.name: (path.lstat().st_mode, path.lstat().st_mtime) for path in repository.tree.rglob("*")} == first
+    assert (repository.tree / "link").read_text() == "two\n"
+
+
+def test_another_tree_under_the_same_commit_is_refused(repository: Repository) -> None:
+    before = git(repository.folder, "rev-parse", "HEAD")
+    commit = repository.commit("other", "two\n")
+    (sha256, cache), (found, _) = tree_of(repository, before), tree_of(repository, commit)
+    for archive in (sha256, found):  # whose bytes are there by the hash is taken at its word
+        BlobStore(cache).path(archive).unlink()
+    result = repository.build(f"revision = {commit}\ntree-sha256 = {sha256}")
+    assert f"tree-sha256 should be {sha256}, but the tree of {commit} has {found}. Correct it if" in result.error
+    assert list((repository.release.folder / "store").glob("tree-*")) == []
+    assert found not in BlobStore(cache)
+
+
+def test_a_damaged_archive_is_made_anew(repository: Repository) -> None:
+    commit = repository.commit("other", "two\n")
+    sha256, cache = tree_of(repository, commit)
+    BlobStore(cache).path(sha256).write_bytes(b"damaged")
+    assert repository.build(f"revision = {commit}\ntree-sha256 = {sha256}").ok
+    assert (repository.tree / "other").read_text() == "two\n"
+
+
+def test_a_link_that_leads_out_is_left_to_git(repository: Repository) -> None:
+    (repository.folder / "passwords").symlink_to("/etc/passwd")
+    commit = repository.commit("other", "two\n")
+    sha256, _ = tree_of(repository, commit)
+    assert repository.build(f"revision = {commit}\ntree-sha256 = {sha256}").ok
+    assert os.readlink(repository.tree / "passwords") == "/etc/passwd"  # noqa: PTH115
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("tree-sha256 = abc\nrevision = " + "1" * 40, "[tree] tree-sha256: 'abc' is not a sha256. Write"),
+        ("tree-sha256 = " + "1" * 64, "tree-sha256: is of a revision. Write the lines that 'allot source add' prints."),
+    ],
+)
+def test_a_tree_hash_that_can_not_be_is_named(repository: Repository, lines: str, message: str) -> None:
+    assert message in repository.build(lines).error

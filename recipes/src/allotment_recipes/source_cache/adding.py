@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, MachineError
 from allotment_recipes import commit_lock
 from allotment_recipes.providers.url import shown
 from allotment_recipes.source_cache import notes
@@ -65,8 +65,9 @@ def add_git(
         try:
             sha256 = Recipe(buildout, "tree", dict(options)).keep_tree(place)
         except AllotmentError as error:
+            kind = MachineError if isinstance(error, MachineError) else AllotmentError
             what = error.what.removeprefix("[tree] ")
-            raise type(error)(f"{shown(repository)}: {what}", error.fix or "Correct it, or try again") from error
+            raise kind(f"{shown(repository)}: {what}", error.fix or "Correct it, or try again") from error
     options["tree-sha256"] = sha256
     return Added(f"{file_name(repository)} {commit[:12]}", sha256, blobs.path(sha256).stat().st_size, options)
 
