@@ -52,6 +52,14 @@ class SourceProvider:
 
 
 @dataclass(frozen=True)
+class BinaryCache:
+    """A way to keep packed parts. The scheme of a cache's URL is its ``name``; what is taken is verified anyway."""
+
+    name: str  # such as "s3"
+    target: str  # "module:class", made as target(url, token), an allotment_recipes.binary_cache.caches.BinaryCache
+
+
+@dataclass(frozen=True)
 class SupervisorType:
     """A process supervisor that a node can run services under."""
 
@@ -124,6 +132,15 @@ def allotment_source_providers() -> Iterable[SourceProvider]:
 
 
 @hookspec
+def allotment_binary_caches() -> Iterable[BinaryCache]:
+    """List this plugin's kinds of binary caches. Called when a build, ``allot cache`` or a server opens one.
+
+    An AllotmentError of a cache is the reason why a build leaves it alone: the parts are built then.
+    """
+    return ()
+
+
+@hookspec
 def allotment_supervisors() -> Iterable[SupervisorType]:
     """List this plugin's process supervisors. Called once, when the node agent starts; ``supervisor`` in its
     configuration names the one to use. A target that can't be imported stops the start with a clear error.
@@ -168,11 +185,6 @@ class Planned:
 
 
 PLANNED = (
-    Planned(
-        "allotment_binary_caches",
-        "() -> Iterable[BinaryCache(name, target)]",
-        "Back ends that keep packed store parts; called once per build engine.",
-    ),
     Planned(
         "allotment_node_lifecycle",
         "() -> Iterable[NodeStep(moment, order, target)]",

@@ -164,7 +164,7 @@ def _elsewhere(run: RunContext, packed: PackedPart, root: Path) -> dict[str, Pat
 def _note(packed: PackedPart, url: str, seconds: float) -> dict[str, Any]:
     size = packed.archive.size / 1e6
     _logger.info("fetched %s, %.1f MB, from %s in %.1f s", packed.part, size, shown(url), seconds)
-    fields = {"part": packed.name, "version": packed.version, "digest": packed.digest, "seconds": packed.seconds}
+    fields = {"part": packed.name, "version": packed.version, "hash": packed.digest, "seconds": packed.seconds}
     return {
         **fields,
         "bytes": packed.size,

@@ -4,6 +4,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError
@@ -70,3 +71,11 @@ def distrust(key: str) -> None:
         raise AllotmentError(f"{key} is not in {path}", "See 'allot cache key'")
     lines = [line for line in path.read_text().splitlines() if line.partition("#")[0].strip() != key]
     write_bytes(path, "".join(f"{line}\n" for line in lines).encode(), 0o600)
+
+
+def trusted_caches(urls: Iterable[str]) -> list[dict[str, Any]]:
+    """Return binary caches for a build, with the keys that the user trusts; a path is that of a folder."""
+    keys = list(trusted_keys())
+    if not keys:
+        raise AllotmentError("no key is trusted, so nothing of a cache could be used", "allot cache key --trust KEY")
+    return [{"url": url if "://" in url else str(Path(url).absolute()), "keys": keys} for url in urls]

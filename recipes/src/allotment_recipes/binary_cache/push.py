@@ -90,7 +90,7 @@ def push(
 
 def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path) -> Pushed:
     note = _note(root, part)
-    digest = str(note.get("digest", ""))
+    digest = str(note.get("hash", ""))
     if not digest:
         return Pushed(part, "refused", "it was built before binary caches: its whole hash is not known")
     archive = folder / f"{part}.tar.zst"
