@@ -5,13 +5,19 @@
 By default those whose source can't move; ``ALLOTMENT_COMPONENTS=all``, or names, has others built as well.
 """
 
+import hashlib
 import os
+import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import virtualenv
 
+from allotment.blobs import BlobStore
+from allotment_recipes import elf
 from allotment_recipes.engine import BuildEngine, BuildRequest
 
 ROOT = Path(__file__).parents[2]
@@ -155,3 +161,73 @@ def test_what_is_built_runs(name: str, engine: BuildEngine, place: Path, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert line in done.stdout.splitlines() + done.stderr.splitlines(), done
+
+
+EXTENSION = """\
+#include <Python.h>
+#include <zlib.h>
+static PyObject *version(PyObject *self, PyObject *none) { return PyUnicode_FromString(zlibVersion()); }
+static PyMethodDef methods[] = {{"version", version, METH_NOARGS, ""}, {0}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "packed", 0, -1, methods};
+PyMODINIT_FUNC PyInit_packed(void) { return PyModule_Create(&module); }
+"""
+PROFILE = """\
+[buildout]
+extends = components/zlib/buildout.cfg
+parts = app
+[app]
+recipe = allotment.recipes:python.scripts
+eggs = ${packed:egg}
+interpreter = py
+[packed]
+recipe = allotment.recipes:python.extension
+egg = packed==1.0
+url = %s
+sha256sum = %s
+libraries = z
+environment =
+  ZLIB = ${zlib:location}
+promises = dynlib:lib/packed.*.so linked:libz.so.1 rpath:${zlib:location}/lib
+[versions]
+setuptools = %s
+[hashes]
+setuptools = sha256:%s
+"""
+
+
+@pytest.mark.xdist_group("components")
+@pytest.mark.timeout(600)
+def test_an_extension_of_python_takes_the_zlib_of_the_store(engine: BuildEngine, place: Path, tmp_path: Path) -> None:
+    """It is compiled by setuptools, told only of the library's name; the checks of the part see to the rest."""
+    source = tmp_path / "packed-1.0"
+    source.mkdir()
+    (source / "packed.c").write_text(EXTENSION)
+    (source / "setup.py").write_text(
+        "from setuptools import Extension, setup\n"
+        "setup(name='packed', version='1.0', ext_modules=[Extension('packed', ['packed.c'])])\n"
+    )
+    archive = tmp_path / "packed-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(source, source.name)
+    (wheel,) = sorted(Path(virtualenv.__file__).parent.glob("seed/wheels/embed/setuptools-*.whl"))[-1:]
+    digest = BlobStore(place / "sources").add(wheel)
+    shutil.copytree(ROOT / "components/zlib", tmp_path / "tree/components/zlib")
+    pins = (archive, hashlib.sha256(archive.read_bytes()).hexdigest(), wheel.name.split("-")[1], digest)
+    (tmp_path / "tree/software.cfg").write_text(PROFILE % pins)
+    folder = tmp_path / "built"
+    request = BuildRequest(tmp_path / "tree", "software.cfg", folder, place / "sources", 500.0, store=place / "store")
+    result = engine.build(request, tmp_path / "log")
+    if "apt can't load the lists" in result.error or "apt is not installed" in result.error:
+        pytest.skip(f"needs the distribution's source archive: {result.error}")
+    assert result.ok, result.error
+    (library,) = place.glob("store/*/packed-1.0-*/lib/packed.*.so")
+    (zlib,) = place.glob("store/*/zlib-*/lib")
+    found = elf.read(library)
+    assert found is not None
+    assert "libz.so.1" in found.needed
+    assert zlib.resolve() in map(Path, found.search)
+    (program,) = folder.glob("store/app-*/bin/py")
+    done = subprocess.run(
+        [program, "-c", "import packed; print(packed.version())"], env={}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1.3.1\n"
