@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import typing
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
@@ -30,6 +30,9 @@ class GenericBaseRecipe(Generic[O]):
     ``prepare`` runs at the end of the constructor; other sections read what it sets with ``publish_option``.
     """
 
+    # Whether ``install`` only fills ``location``, a folder of a store: it is built in a process of its own then, beside
+    # other parts, before its turn comes; and ``install`` is called again, to find it whole.
+    builds_ahead: ClassVar[bool] = False
     makes_location: bool = True  # whether ``location``, if the section has it, is what the part is
     build_version: ClassVar[int] = 0  # raise it when the same options now give other files; 0: builds no store part
     options_class: ClassVar[type]
@@ -68,6 +71,14 @@ class GenericBaseRecipe(Generic[O]):
     def update(self) -> list[Path]:
         """Do what ``install`` does: unchanged files are not touched."""
         return self.install()
+
+    def watched(self) -> Iterable[Path] | None:
+        """Return by which paths, beside those that ``install`` returns, ``update`` can have anything to do.
+
+        A build in which all of them are as they were is not run again. None: this part always may have.
+        """
+        location = getattr(self, "location", None)
+        return [location] if getattr(self, "builds_ahead", False) and location is not None else None
 
     @classmethod
     def kept(cls, options: Mapping[str, str]) -> list[str]:
@@ -127,7 +138,8 @@ class GenericBaseRecipe(Generic[O]):
     def store_path(self, name: str, version: str, *, shared: bool = False) -> Path:
         """Return where this part is built to: a store under our driver, ``parts`` under upstream's command.
 
-        A ``shared`` part goes to the store of all releases, the others to the release's own.
+        A ``shared`` part goes to the store of all releases, the others to the release's own. What is whole in a lower
+        store is used there.
         """
         hasher = getattr(self.buildout, "part_hash", None)
         if hasher is None:
@@ -135,9 +147,14 @@ class GenericBaseRecipe(Generic[O]):
         from allotment_recipes.store import part_path
 
         try:
-            return part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
+            location = part_path(self.store_root(shared=shared), name, version, hasher(self.name, self))
         except AllotmentError as error:
             raise OptionProblem("version, or the section's name", error.what, error.fix) from error
+        if not shared or not self.run.lower_roots:
+            return location
+        from allotment_recipes.stores import find
+
+        return find(self.run.shared_roots, location.name) or location
 
     @property
     def _profile(self) -> str:

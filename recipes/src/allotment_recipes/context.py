@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from allotment.codec import loads
 from allotment.errors import AllotmentError
 from allotment.messages.instance import ChildRequest, InstanceInput
+from allotment_recipes.graph.events import tell
+from allotment_recipes.graph.jobs import Jobs
 from allotment_recipes.journal import Journal
 from allotment_recipes.tokens import Tokens, load_key
 
@@ -41,6 +43,9 @@ class RunContext:
     errors: list[str] = field(default_factory=list)  # what whoever requested the instance is to be told
     shared_errors: dict[str, list[str]] = field(default_factory=dict)  # shared instance's name -> the same
     ports: set[tuple[str, int]] = field(default_factory=set)  # (IP address, port) that sections of this run have chosen
+    jobs: Jobs = field(default_factory=Jobs)  # what tells the commands of parts how many of them may run
+    ended: dict[str, str] = field(default_factory=dict)  # part -> the event that it ended with, in a build
+    built_ahead: set[str] = field(default_factory=set)  # parts that a child of this run has built, and told of
     subprofiles: "list[Subprofile]" = field(default_factory=list)  # those that parts of this run have run
 
     def __post_init__(self) -> None:
@@ -54,6 +59,21 @@ class RunContext:
         from allotment_recipes.store import padded_root
 
         return padded_root(self.store)
+
+    @functools.cached_property
+    def lower_roots(self) -> tuple[Path, ...]:
+        """The roots of the stores that are only read; one that can't be used is an error."""
+        if not self.stores:
+            return ()
+        from allotment_recipes.stores import lower_roots
+
+        return lower_roots(self.stores, self.store_root)
+
+    @property
+    def shared_roots(self) -> tuple[Path, ...]:
+        """The roots of all stores that releases share; the one to build in is the first."""
+        own = self.store_root
+        return self.lower_roots if own is None else (own, *self.lower_roots)
 
     def need_instance(self, section: str) -> InstanceInput:
         """Return the instance's input; outside an instance run it is an error."""
@@ -69,8 +89,10 @@ class RunContext:
 
         ``started`` is in seconds since the UTC epoch.
         """
-        if self.closure is None:
+        if self.closure is None or name in self.built_ahead:
             return
+        if name not in self.ended:
+            tell(self, name, "reused" if is_reused else "built", seconds=round(seconds, 1))
         fields = {"name": name, "version": version, "started": started, "seconds": seconds, "is_reused": is_reused}
         with (self.folder / PARTS).open("a") as file:
             file.write(f"{json.dumps(fields)}\n")

@@ -66,7 +66,7 @@ class PartHashes:
 
     def _references(self, name: str, circle: frozenset[str]) -> list[str]:
         if name in self._hashing:
-            found = frozenset(part for part in self._all_parts_of(name) if name in self._all_parts_of(part))
+            found = frozenset(part for part in self.all_parts_of(name) if name in self.all_parts_of(part))
             self._circles.update(dict.fromkeys(found, found))
             raise _CircleFound
         self._hashing.append(name)
@@ -77,7 +77,7 @@ class PartHashes:
         finally:
             self._hashing.pop()
 
-    def _all_parts_of(self, name: str) -> set[str]:
+    def all_parts_of(self, name: str) -> set[str]:
         """Return the parts that a part refers to, directly or through other parts."""
         found: set[str] = set()
         todo = [name]
@@ -96,4 +96,5 @@ class PartHashes:
         with contextlib.suppress(AllotmentError):  # its path is too long: said to whoever wants to build there
             if run.store_root is not None:
                 roots[str(run.store_root)] = "@store@"
+        roots |= {str(root): "@store@" for root in run.lower_roots}
         return roots

@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import shutil
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,20 +22,25 @@ from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError, MachineError
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests
+from allotment_recipes import stores
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.explain import inputs
 from allotment_recipes.free_space import FULL
+from allotment_recipes.graph.ahead import Ahead
+from allotment_recipes.graph.events import EVENTS
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.named_files import named_files
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
+from allotment_recipes.providers.source_server import VARIABLE as SOURCE_SERVERS
 from allotment_recipes.recipes.python_scripts import base_python
 from allotment_recipes.shared_store import Store
 from allotment_recipes.store import padded_root
 from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
+from allotment_recipes.warm_start import WarmStart
 
 
 def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,9 +70,36 @@ def build(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str, Any]:
-    (folder / PARTS).unlink(missing_ok=True)
+    for name in (PARTS, EVENTS):
+        (folder / name).unlink(missing_ok=True)
     shared = Path(request["store"]) if request.get("store") else None
     _sweep(folder, shared)
+    warm = WarmStart(folder, request)
+    if (known := warm.answer()) is not None:
+        sys.stdout.write("Nothing has changed since the last build.\n")
+        return known
+    buildout = _prepared(folder, closure, shared, request)
+    now, is_done = inputs.entries(buildout), False
+    recipes = [buildout[name]["recipe"] for name in buildout._parts]
+    try:
+        stores.register(buildout)
+        prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(buildout.run.sources))
+        with contextlib.closing(_ahead(buildout, request)) as buildout.ahead:
+            buildout.run_parts()
+        stores.settle(buildout)
+        is_done = True
+    finally:
+        if buildout._installed:
+            buildout.save()
+        inputs.record(folder, now, _closure_hash(closure), is_done=is_done)
+    parts = {name: part["hash"] for name, part in now.items()}
+    result = {"parts": parts, "distributions": took_part(recipes)}
+    warm.note(buildout, result)
+    return result
+
+
+def _prepared(folder: Path, closure: Path, shared: Path | None, request: Mapping[str, Any]) -> Buildout:
+    """Return the driver of a release's build when the constructors of all parts have run."""
     context = RunContext(
         folder, Journal(immediate=True), Path(request["sources"]), Tokens(b""), closure, shared,
         stores=tuple(map(Path, request.get("stores", ()))), caches=tuple(request.get("caches", ())),
@@ -78,23 +111,25 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
         raise ProfileError(
             buildout.waiting_parts()[0], "A software release can't wait: request children in an instance"
         )
-    now, is_done = inputs.entries(buildout), False
-    recipes = [buildout[name]["recipe"] for name in buildout._parts]
-    try:
-        prefetch((buildout[name].recipe for name in buildout._parts), BlobStore(context.sources))
-        buildout.run_parts()
-        is_done = True
-    finally:
-        if buildout._installed:
-            buildout.save()
-        inputs.record(folder, now, _closure_hash(closure), is_done=is_done)
-    return {"parts": {name: part["hash"] for name, part in now.items()}, "distributions": took_part(recipes)}
+    return buildout
+
+
+def survey(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a build would find of each part; nothing is built."""
+    from allotment_recipes.explain.survey import survey
+
+    shared = Path(request["store"]) if request.get("store") else None
+    return survey(_prepared(Path(request["folder"]), Path(request["closure"]), shared, request))
 
 
 def _closure_hash(closure: Path) -> str:
     """Return the sha256 of the archive that was unpacked to ``closure``; nothing for profiles of another origin."""
     mark = closure.with_name(".closure-sha256")
     return mark.read_text() if mark.is_file() else ""
+
+
+def _ahead(buildout: Buildout, request: Mapping[str, Any]) -> Ahead:
+    return Ahead(buildout, request.get("jobs", 0), keep_going=request.get("keep_going", False))
 
 
 def _sweep(folder: Path, shared: Path | None) -> None:
@@ -155,6 +190,7 @@ def _forget_network() -> None:
     """Drop the machine's way to the network, perhaps with a password in it: it is no business of an instance."""
     for name in [name for name in os.environ if name.startswith("PIP_") or name.lower().endswith("_proxy")]:
         del os.environ[name]
+    os.environ[SOURCE_SERVERS] = "off"
 
 
 @contextlib.contextmanager
@@ -224,6 +260,19 @@ def lock(request: Mapping[str, Any]) -> dict[str, Any]:
     return vars(buildout.lock.record(blobs))
 
 
+def sources(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the parts of a software profile want of the source cache; bring it there when that is asked for."""
+    from allotment_recipes.source_cache import wanted
+
+    folder, blobs = Path(request["folder"]), BlobStore(Path(request["sources"]))
+    context = RunContext(folder, Journal(immediate=True), blobs.folder, Tokens(b""), Path(request["closure"]))
+    buildout = Buildout(Path(request["profile"]), context, _settings())
+    buildout.prepare_parts()
+    found = list(wanted.wanted_of(buildout[name].recipe for name in buildout._parts))
+    error = wanted.fetch(found, blobs) if request["fetch"] else ""
+    return {"wanted": [item.described(blobs) for item in found], "lost": error}
+
+
 def _settings(*, development: bool = False, eggs: str = "eggs", parts: str = "parts") -> dict[str, str]:
     return {
         "allow-picked-versions": "true" if development else "false",
@@ -236,7 +285,9 @@ def _settings(*, development: bool = False, eggs: str = "eggs", parts: str = "pa
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "build": build,
+    "survey": survey,
     "instance": instance,
     "read": read,
     "lock": lock,
+    "sources": sources,
 }

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The events of a build, one JSON object a line: read while it runs by what shows it, and afterwards by charts.
+
+Each has ``at`` (seconds since the UTC epoch), ``part`` and ``event``: ``waiting``, then ``started``, then one of
+``fetched``, ``built``, ``reused`` and ``failed``; ``seconds`` it took, ``cpu`` seconds, how many are ``expected``, and
+``why`` it failed.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from allotment_recipes.context import RunContext
+
+EVENTS: Final = ".build-events.jsonl"  # in a release's folder: what its last build did
+FINAL: Final = ("fetched", "built", "reused", "failed")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of the file."""
+
+    at: float  # seconds since the UTC epoch
+    part: str
+    event: str
+    seconds: float = 0.0
+    cpu: float = 0.0  # seconds, of all that the part has started
+    expected: float | None = None  # seconds that it took the last time
+    why: str = ""
+
+
+def tell(run: "RunContext", part: str, event: str, **more: Any) -> None:
+    """Write an event of a build; an instance's run has none. What ended is noted in ``run.ended``."""
+    tell_all(run, [{"part": part, "event": event, **more}])
+
+
+def tell_all(run: "RunContext", events: Iterable[Mapping[str, Any]]) -> None:
+    """Write several events at once."""
+    if run.closure is None:
+        return
+    at = round(time.time(), 3)
+    lines = []
+    for event in events:
+        lines.append(json.dumps({"at": at, **event}) + "\n")
+        if event["event"] in FINAL:
+            run.ended[event["part"]] = event["event"]
+    with (run.folder / EVENTS).open("ab", buffering=0) as file:
+        file.write("".join(lines).encode())
+
+
+def parse(line: bytes) -> Event:
+    """Return the event of a line."""
+    fields = json.loads(line)
+    return Event(**{name: fields[name] for name in Event.__dataclass_fields__ if name in fields})
+
+
+def read(folder: Path) -> list[Event]:
+    """Return the events of a release's last build; a line that was cut off is left out."""
+    try:
+        lines = (folder / EVENTS).read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [parse(line) for line in lines]

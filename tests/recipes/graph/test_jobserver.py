@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job budget with the real make: how many commands run at the same time, and that no token gets lost."""
+
+import array
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from allotment_recipes.graph.jobserver import Jobserver, SharedJobs
+
+TASKS = 6
+MAKEFILE = f"""\
+TASKS = {" ".join(f"task{number}" for number in range(TASKS))}
+all: $(TASKS)
+$(TASKS):
+\techo begin >> $(LOG); sleep 0.15; echo end >> $(LOG)
+"""
+
+
+@contextlib.contextmanager
+def serving(folder: Path, jobs: int) -> Iterator[Jobserver]:
+    server = Jobserver(folder / "jobs", jobs)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def tokens(server: Jobserver) -> int:
+    found = array.array("i", [0])
+    fcntl.ioctl(server.handle, termios.FIONREAD, found)
+    return found[0]
+
+
+def equipped(server: Jobserver) -> dict[str, str]:
+    return SharedJobs(server, lambda is_idle: None).equip({"PATH": "/usr/bin:/bin"})
+
+
+def start(server: Jobserver, folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a command as a part is: it has a token of its own first."""
+    while not server.take():
+        time.sleep(0.01)
+    return subprocess.Popen(command, cwd=folder, env=equipped(server), stdout=subprocess.DEVNULL)
+
+
+def peak(log: Path) -> int:
+    """Return how many commands ran at the same time, at most."""
+    running = most = 0
+    for line in log.read_text().splitlines():
+        running += 1 if line == "begin" else -1
+        most = max(most, running)
+    return most
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Path:
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    (tmp_path / "log").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3])
+def test_two_makes_never_have_more_than_the_budget_and_give_all_back(yard: Path, jobs: int) -> None:
+    with serving(yard, jobs) as server:
+        makes: list[subprocess.Popen[bytes]] = []
+        for _ in range(2):
+            if len(makes) == jobs:  # a part waits for a token until another one has ended
+                assert makes[0].wait(30) == 0
+                server.put()
+            makes.append(start(server, yard, ["make", f"LOG={yard}/log"]))
+        for make in makes[-jobs:]:
+            assert make.wait(30) == 0
+            server.put()
+        assert peak(yard / "log") == jobs
+        assert len((yard / "log").read_text().splitlines()) == 2 * 2 * TASKS
+        assert tokens(server) == jobs
+
+
+def test_a_make_below_python_which_closes_what_it_could_inherit_uses_the_budget(yard: Path) -> None:
+    program = f"import subprocess; subprocess.run(['make', 'LOG={yard}/log'], check=True)"
+    with serving(yard, 3) as server:
+        assert start(server, yard, [sys.executable, "-c", program]).wait(30) == 0
+        server.put()
+        assert peak(yard / "log") == 3
+        assert tokens(server) == 3
+
+
+def test_a_make_below_make_has_its_options_and_the_same_budget(yard: Path) -> None:
+    (yard / "outer.mk").write_text(f"all: one two\none two:\n\tmake -f Makefile all LOG={yard}/log\n")
+    with serving(yard, 2) as server:
+        assert start(server, yard, ["make", "-f", "outer.mk"]).wait(30) == 0
+        server.put()
+        assert peak(yard / "log") == 2
+        assert tokens(server) == 2
+
+
+def test_tokens_of_a_killed_make_are_replaced(yard: Path) -> None:
+    with serving(yard, 3) as server:
+        make = start(server, yard, ["make", f"LOG={yard}/log"])
+        while (yard / "log").read_text().count("begin") < 3:
+            time.sleep(0.01)
+        make.send_signal(signal.SIGKILL)
+        make.wait()
+        time.sleep(0.3)  # until what it has started has ended
+        server.put()
+        assert tokens(server) < 3
+        server.top_up()
+        assert tokens(server) == 3
+
+
+def test_who_waits_gives_the_token_back_and_takes_one_again(tmp_path: Path) -> None:
+    with serving(tmp_path, 1) as server:
+        assert server.take()
+        assert not server.take()
+        said: list[bool] = []
+        with SharedJobs(server, said.append).idle():
+            assert (said, tokens(server)) == ([True], 1)
+        assert (said, tokens(server)) == ([True, False], 0)
+        server.put()
+        assert tokens(server) == 1
+
+
+def test_one_that_is_killed_while_it_waits_leaves_no_token_too_many(tmp_path: Path) -> None:
+    with serving(tmp_path, 2) as server:
+        assert server.take()
+        pid = os.fork()
+        if pid == 0:
+            with SharedJobs(server, lambda is_idle: None).idle():
+                os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(pid, 0)
+        server.put(is_idle=True)
+        assert tokens(server) == 2
+
+
+def test_an_old_ninja_is_told_how_many_it_may_start(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for version, words in (("1.11.1", "-j3 -C x"), ("1.13.2.git.kitware", "-C x"), ("1.9.0", "-j3 -C x")):
+        ninja = tmp_path / "bin/ninja"
+        ninja.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo {version}; else echo "$@"; fi\n')
+        ninja.chmod(0o755)
+        with serving(tmp_path, 3) as server:
+            environment = equipped(server)
+            environment["PATH"] = environment["PATH"].replace(":", f":{tmp_path}/bin:", 1)
+            done = subprocess.run(["ninja", "-C", "x"], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{words}\n"
