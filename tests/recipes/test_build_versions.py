@@ -24,7 +24,18 @@ from allotment_recipes.plugin import RECIPES
 RECORD = Path(__file__).with_name("build_versions.json")
 # Where parts are put, how they are found, fetched, checked and reported: none of it changes what is in them.
 FRAMEWORK = frozenset(
-    {"base", "compiler", "option_error", "part_checks", "part_folder", "part_promises", "recipe_loading"}
+    {
+        "base",
+        "compiler",
+        "hermetic.root",
+        "hermetic.sandbox",
+        "hermetic.surroundings",
+        "option_error",
+        "part_checks",
+        "part_folder",
+        "part_promises",
+        "recipe_loading",
+    }
     | {"providers.npm", "providers.source_server", "providers.transfer", "providers.url", "shared_store"}
     | {"source_cache.notes", "source_options", "sources"}
 )

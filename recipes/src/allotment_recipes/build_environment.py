@@ -8,24 +8,27 @@ from pathlib import Path
 from typing import Final
 
 from allotment.options import OptionProblem
+from allotment_recipes.hermetic.host_tools import PREFIX_MAP
+from allotment_recipes.hermetic.root import HOST_FOLDERS
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_]\w*")
 _INSERTED: Final = re.compile(r"%\((\w+)\)s")
-HOST_PATH: Final = "/usr/bin:/bin"  # the machine's programs
+HOST_PATH: Final = ":".join(map(str, HOST_FOLDERS))  # the machine's programs
+_BUILD: Final = "/build"  # what compilers write down instead of the work folder
 _EPOCH: Final = "315532800"  # 1980-01-01, the first date that every archive format can hold
 
 
 def build_environment(
-    location: Path, parts: Sequence[Path], work: Path, variables: Mapping[str, str]
+    location: Path, parts: Sequence[Path], work: Path, variables: Mapping[str, str], programs: str = HOST_PATH
 ) -> dict[str, str]:
     """Return the environment in which the part ``location`` is built.
 
-    ``parts`` are the parts it refers to. ``variables`` come from the profile; ``%(NAME)s`` in them stands for the
-    value that NAME would have without them. LDFLAGS always ends with our rpath: a program that finds its libraries
-    only on this machine is of no use in the store.
+    ``parts`` are the parts it refers to, ``programs`` the PATH of the machine's programs. ``variables`` come from the
+    profile; ``%(NAME)s`` in them stands for the value that NAME would have without them. LDFLAGS always ends with our
+    rpath: a program that finds its libraries only on this machine is of no use in the store.
     """
     base = {
-        **_basics(parts, work),
+        **_basics(parts, work, programs),
         **_compiler(location, parts),
     }
     linking = base.pop("LDFLAGS")
@@ -51,14 +54,15 @@ def missing_tools(tools: Sequence[str]) -> dict[str, str]:
     return {program: package or program for program, package in named if not shutil.which(program, path=HOST_PATH)}
 
 
-def _basics(parts: Sequence[Path], work: Path) -> dict[str, str]:
+def _basics(parts: Sequence[Path], work: Path, programs: str) -> dict[str, str]:
     return {
-        "PATH": ":".join([*(f"{part}/bin" for part in parts), HOST_PATH]),
+        "PATH": ":".join([*(f"{part}/bin" for part in parts), programs]),
         "HOME": str(work / "home"),
         "TMPDIR": str(work / "tmp"),
         "LC_ALL": "C",
         "TZ": "UTC",
         "SOURCE_DATE_EPOCH": _EPOCH,
+        PREFIX_MAP: f"{work}={_BUILD}",
         # Autoconf's own default has -g, which writes the sources' folder into each object.
         "CFLAGS": "-O2",
         "CXXFLAGS": "-O2",

@@ -3,14 +3,18 @@
 
 import json
 import re
-import subprocess
+import resource
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError
+from allotment_recipes.graph.jobs import Jobs
+from allotment_recipes.hermetic.host_tools import undeclared
+from allotment_recipes.hermetic.surroundings import Surroundings
 
 _TELLING = re.compile(
     r"\b(error|fatal|undefined reference|cannot|can't|not found|no such|denied|failed|No rule)\b", re.IGNORECASE
@@ -19,6 +23,7 @@ _NOT_FOUND = 127  # a shell's exit code
 _LAST = 5  # lines of the log's end that are always shown
 _MOST = 15  # lines shown at most
 _READ = 1 << 18  # bytes of the log's end that are looked at
+UNCONFINED = "This build could reach the network and see undeclared folders"
 ENVIRONMENT = "environment.json"  # in the work folder; `allot build --shell` reads it
 
 
@@ -38,49 +43,66 @@ class Workshop:
     lock: int
     release: Path  # for the line that says how to enter the same environment
     say: Callable[[str], None]
+    surroundings: Surroundings
+    jobs: Jobs = field(default_factory=Jobs)
+    phases: list[dict[str, Any]] = field(default_factory=list)  # what each step took, in seconds
 
     def prepare(self) -> None:
         """Make the private folders, begin the log, and keep the environment for whoever wants to look."""
         for name in ("home", "tmp"):
             (self.work / name).mkdir(exist_ok=True)
-        self.log.write_bytes(b"")
+        refusal = self.surroundings.refusal
+        self.log.write_text(f"{UNCONFINED}: {refusal}\n" if refusal else "")
         self.enter(self.folder)
 
     def enter(self, folder: Path) -> None:
         """Note the folder that `allot build --shell` goes to."""
-        document = {"format": 1, "folder": str(folder), "environment": dict(self.environment)}
+        document = {
+            "format": 1,
+            "folder": str(folder),
+            "environment": dict(self.environment),
+            "sandbox": self.surroundings.document(self.environment),
+        }
         write_bytes(self.work / ENVIRONMENT, json.dumps(document, indent=2).encode(), 0o600, sync=False)
 
-    def run(self, step: str, command: str) -> None:
-        """Run a shell command, which ends at its first failing line; its output goes to the part's log."""
+    def run(self, step: str, command: str, *, is_parallel: bool = False) -> None:
+        """Run a shell command, which ends at its first failing line; its output goes to the part's log.
+
+        Only where it ``is_parallel`` does make use more than one core: not everything installs well so.
+        """
         self.say(f"{step}")
-        began = time.monotonic()
+        environment = self.jobs.equip(self.environment) if is_parallel else self.environment
+        began, used = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
         with self.log.open("ab") as log:
             log.write(f"== {step}\n$ {command}\n".encode())
             log.flush()
-            code = subprocess.run(
-                ["/bin/sh", "-ec", command],
-                cwd=self.folder,
-                env=dict(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=(self.lock,),  # whatever outlives us keeps others from building this part over it
-                check=False,
-            ).returncode
+            # The lock: whatever outlives us keeps others from building this part over it.
+            words = ["/bin/sh", "-ec", command]
+            code = self.surroundings.run(words, self.folder, environment, log.fileno(), keep=(self.lock,))
             log.write(f"== {step} ended with {code} after {time.monotonic() - began:.1f} s\n".encode())
+        self.phases.append(_phase(step, time.monotonic() - began, used))
         if code != 0:
             raise self._failure(step, command, code)
 
     def _failure(self, step: str, command: str, code: int) -> StepError:
         ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-        shown = "".join(f"\n  | {line}" for line in last_relevant_lines(self.log))
+        lines = last_relevant_lines(self.log)
+        shown = "".join(f"\n  | {line}" for line in lines)
         fix = "A program is missing: install it and name it in host-tools" if code == _NOT_FOUND else ""
+        if names := undeclared(lines, self.surroundings.programs):
+            fix = f"This machine has {' and '.join(names)}, but the section must say so: host-tools = {' '.join(names)}"
         return StepError(
             f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}\n  folder: {self.folder}\n"
             f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}",
             fix,
         )
+
+
+def _phase(step: str, seconds: float, before: resource.struct_rusage) -> dict[str, Any]:
+    """Return what a step took; ``before`` is what all steps before it had used."""
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"step": step, "seconds": round(seconds, 2), "cpu": round(used, 2)}
 
 
 def last_relevant_lines(log: Path) -> list[str]:

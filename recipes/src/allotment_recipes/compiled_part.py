@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recipes that compile have in common: a pinned source, a clean environment, the store, and checks at the end."""
 
-import os
 import shlex
 import shutil
 import stat
@@ -10,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
@@ -19,7 +18,9 @@ from allotment_recipes import sources, wheels
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import HOST_PATH, build_environment, missing_tools, read_variables
 from allotment_recipes.build_steps import Workshop
+from allotment_recipes.cached_part import digest_of, take_cached
 from allotment_recipes.compiler import check_compiler, compiler
+from allotment_recipes.hermetic.surroundings import Surroundings, surround
 from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.patches import Patch, read_patches
@@ -59,13 +60,16 @@ class CompiledPart(GenericBaseRecipe[C]):
         {"url", "md5sum", "alternates", "debian-source", "patches", "shared", "keep-compile-dir"}
         | {"host-tools", "promises", "description", "licence", "purl"}
     )
+    builds_ahead = True
     source: sources.Source | None = None  # what is to be unpacked and built
     source_folder: Path | None = None  # or to be copied
     strips_top_level = True
+    runs_python: ClassVar[bool] = False  # the interpreter that runs us is a tool of the build
     patch_lines: Sequence[str] = ()
     patch_options = "-p0"
     patch_binary = "patch"
     setup_eggs: Sequence[str] = ()  # distributions for the build, beside python-tools
+    needs_compiler: bool = True  # whether gcc is needed, and is an input
     tools: Sequence[str] = ()  # programs that the build asks for, of the machine, a part or python-tools
 
     @abstractmethod
@@ -96,7 +100,8 @@ class CompiledPart(GenericBaseRecipe[C]):
         self.store = Store(self.location.parent, seals=not self.is_upstream)
         if not self.run.caches and not self.store.holds(self.location):
             self._check_tools()
-        self.roots = {self.store.root, self.store_root(shared=True)}  # a part of the release may use shared ones
+        # A part of the release may use shared ones.
+        self.roots = {self.store.root, self.store_root(shared=True), *self.run.lower_roots}
         # What is only a source is not where compilers look, nor is it linked to.
         self.parts = [part for part in self.referred_parts() if part.parent in self.roots and not self._is_source(part)]
 
@@ -105,24 +110,31 @@ class CompiledPart(GenericBaseRecipe[C]):
         patches = {f"patch {number}": patch.sha256 for number, patch in enumerate(self.patches)}
         variables = {f"variable {name}": value for name, value in self.variables.items()}
         pins = {pin.requirement: " ".join(pin.hashes) for pin in self.pins}
-        return {**patches, **variables, **pins, "compiler": self.run.compiler or compiler()}
+        known = {"compiler": self.run.compiler or compiler()} if self.needs_compiler else {}
+        return {**patches, **variables, **pins, **known}
 
     def install(self) -> list[Path]:
         """Build the part, unless it is in the store; what is in the store of all releases is not ours to remove."""
         store, keep = self.store, self.options.keep_compile_dir
         started, seconds = time.time(), 0.0
-        with store.building(self.location, f"{self.name} of {self.folder}", self.logger.info, keep_work=keep) as place:
-            if place is not None:
+        builder, idle = f"{self.name} of {self.folder}", self.run.jobs.idle
+        with store.building(self.location, builder, self.logger.info, keep_work=keep, idle=idle) as place:
+            if place is not None and not take_cached(self, store, self.location):
                 self._check_tools()
                 began = time.monotonic()
                 self.logger.info("building %s", self.location.name)
-                self.build(self._open_workshop(place), place)
+                workshop = self._open_workshop(place)
+                self.build(workshop, place)
                 self._check(place)
                 seconds = time.monotonic() - began
-                self._note(seconds)
+                self._note(seconds, workshop.phases)
             check_promises(self.name, self.promises)  # before the part has its name
         self.run.tell_part(self.name, self.version, started, seconds, is_reused=place is None)
-        return [] if self.store.root == self.run.store_root else [self.location]
+        return [] if self.store.root in self.run.shared_roots else [self.location]
+
+    def watched(self) -> list[Path]:
+        """Return the part's folder, and what it promises."""
+        return [self.location, *(promise.path for promise in self.promises)]
 
     def located(self, text: str) -> str:
         """Return a text with the part's own folder in it."""
@@ -142,14 +154,16 @@ class CompiledPart(GenericBaseRecipe[C]):
         folder = place.work / "source"
         self._bring_source(blobs, folder)
         variables = {name: self.located(text) for name, text in self.variables.items()}
-        environment = build_environment(self.location, self.parts, place.work, variables)
+        around = self._surround(place)
+        environment = build_environment(self.location, self.parts, place.work, variables, around.path)
         if self.pins:
             install_tools(self.pins, blobs, place.work / "tools")
             environment["PATH"] = f"{place.work}/tools/bin:{environment['PATH']}"
         environment |= self.more_environment(place.work)
         workshop = Workshop(
-            self.name, folder, place.work, environment, place.log, place.lock, self.folder, self.logger.info
-        )
+            self.name, folder, place.work, environment, place.log, place.lock, self.folder, self.logger.info, around,
+            self.run.jobs,
+        )  # fmt: skip
         workshop.prepare()
         self._link_work(place.work)
         for patch in self.patches:
@@ -157,6 +171,13 @@ class CompiledPart(GenericBaseRecipe[C]):
             command = f"{self.patch_binary} --batch --forward {self.patch_options} < {path}"
             workshop.run(f"patch {patch.name}", command)
         return workshop
+
+    def _surround(self, place: Place) -> Surroundings:
+        """Let the build write its own two folders, and read what its section may refer to."""
+        visible = [*filter(None, self.roots), *self.parts, self.folder, self.run.closure, self.run.sources]
+        tools = [*self.tools, *self.options.host_tools, self.patch_binary]
+        runs_python = self.runs_python or bool(self.pins)
+        return surround(self.store.root, tools, [place.work, self.location], visible, runs_python=runs_python)
 
     def _bring_source(self, blobs: BlobStore, folder: Path) -> None:
         from allotment_recipes.unpack import unpack
@@ -190,10 +211,12 @@ class CompiledPart(GenericBaseRecipe[C]):
         traces = [folder for folder in folders if not self.store.root.is_relative_to(folder)]
         check_part(self.name, self.location, self.roots, traces)
 
-    def _note(self, seconds: float) -> None:
+    def _note(self, seconds: float, phases: Sequence[Mapping[str, Any]]) -> None:
         size = sum(path.lstat().st_size for path in Path(f"{self.location}/").rglob("*") if path.is_file())
         fields = {"part": self.name, "version": self.version, "seconds": round(seconds, 1), "bytes": size}
-        self.store.note(self.location, {**fields, "references": [part.name for part in self.parts]})
+        fields["hash"] = digest_of(self)
+        references = [part.name for part in self.referred_parts()]
+        self.store.note(self.location, {**fields, "phases": phases, "references": references})
         self.logger.info("built %s in %.1f s, %.1f MB", self.location.name, seconds, size / 1e6)
 
     def _variables(self) -> dict[str, str]:
@@ -210,9 +233,11 @@ class CompiledPart(GenericBaseRecipe[C]):
 
     def _check_tools(self) -> None:
         """Raise when this machine lacks a program or the compiler, before anything is fetched or built."""
-        check_compiler(self.name, self.run.compiler)
+        if self.needs_compiler:
+            check_compiler(self.name, self.run.compiler)
         brought = {pin.name for pin in self.pins} | set(getattr(self.buildout, "parts_of", lambda name: ())(self.name))
-        programs = ["gcc", *(tool for tool in self.tools if tool not in brought)] if self.tools else []
+        programs = ["gcc"] if self.tools and self.needs_compiler else []
+        programs += [tool for tool in self.tools if tool not in brought]
         programs += [self.patch_binary] if self.patches and "/" not in self.patch_binary else []  # or of another part
         if lacking := missing_tools([*programs, *self.options.host_tools]):
             packages = " ".join(dict.fromkeys(lacking.values()))
@@ -226,7 +251,8 @@ class CompiledPart(GenericBaseRecipe[C]):
             option: text for option, text in self.raw.items() if option not in self.not_inputs and option[0] != "_"
         }
         texts["environment"] = "\n".join(self.variables.values())
-        elsewhere = [str(folder) for folder in (self.run.closure, self.store_root(shared=True)) if folder is not None]
+        folders = (self.run.closure, self.store_root(shared=True), *self.run.lower_roots)
+        elsewhere = [str(folder) for folder in folders if folder is not None]
         own = str(self.folder)
         for option, text in texts.items():
             if own not in text:
@@ -239,6 +265,3 @@ class CompiledPart(GenericBaseRecipe[C]):
                 )
 
 
-def jobs() -> str:
-    """Return the argument by which make and its like use all cores that are ours."""
-    return f"-j{len(os.sched_getaffinity(0))}"

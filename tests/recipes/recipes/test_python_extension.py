@@ -183,12 +183,13 @@ def test_the_second_run_takes_it_from_the_store_and_removal_leaves_it_there(yard
 
 
 def test_a_run_that_is_killed_leaves_nothing_in_the_way(yard: Yard) -> None:
-    once = yard.place / "once"
+    once = yard.place / "b/once"
+    once.parent.mkdir()
     once.touch()
-    kill = f"import os, time\nif os.path.exists({str(once)!r}):\n    os.remove({str(once)!r})\n"
-    kill += "    os.kill(os.getpgrp(), 9)\n    time.sleep(5)\n"
+    kill = f"import os, time\nif os.path.exists({str(once)!r}):\n    os.kill(0, 9)\n    time.sleep(5)\n"
     lines = f"{yard.sdist({**OWN, 'own.py': kill + BACKEND})}\negg = fast.kit==1.5\nsetup-eggs ="
     assert "signal 9" in yard.build(lines).error
+    once.unlink()
     assert yard.build(lines).error == ""
     assert yard.run("py", *VALUE) == "1\n"
     root = padded_root(yard.place / "s")

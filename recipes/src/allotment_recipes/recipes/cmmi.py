@@ -29,7 +29,7 @@ class Recipe(SourceBuild[Options]):
     library from outside the store, or remembers the folder it was built in, is an error.
     """
 
-    build_version = 3
+    build_version = 4
     options_class = Options
 
     def prepare(self) -> None:

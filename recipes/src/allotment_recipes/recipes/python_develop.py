@@ -15,6 +15,7 @@ from allotment_recipes import wheels
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import build_environment, read_variables
 from allotment_recipes.build_steps import Workshop
+from allotment_recipes.hermetic.surroundings import surround
 from allotment_recipes.part_folder import clear_beside, replacing, telling_disk_errors
 from allotment_recipes.python_programs import install_tools, pins_of
 from allotment_recipes.recipes.python_extension import backend_command
@@ -89,13 +90,18 @@ class Recipe(GenericBaseRecipe[Options]):
         remove(work)
 
     def _build(self, work: Path) -> Path:
-        environment = build_environment(self.location, self.referred_parts(), work, self.variables)
+        parts = self.referred_parts()
+        visible = [*(part.parent for part in parts), self.folder, self.run.closure]
+        around = surround(self.store_root(shared=True), (), [work, self.checkout], visible, runs_python=True)
+        environment = build_environment(self.location, parts, work, self.variables, around.path)
         environment |= {"PYTHONPATH": str(work / "tools/lib"), "PYTHONNOUSERSITE": "1"}
         environment["PATH"] = f"{work}/tools/bin:{environment['PATH']}"
         log = work / "log"
         handle = os.open(log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            workshop = Workshop(self.name, self.checkout, work, environment, log, handle, self.folder, self.logger.info)
+            workshop = Workshop(
+                self.name, self.checkout, work, environment, log, handle, self.folder, self.logger.info, around
+            )
             workshop.prepare()
             (work / "wheel").mkdir()
             workshop.run("build the editable wheel", backend_command("editable", work / "wheel"))

@@ -51,8 +51,9 @@ class Recipe(CompiledPart[Options]):
     libraries and rpath are those of the parts that the section refers to, and what the options add.
     """
 
-    build_version = 1
+    build_version = 2
     options_class = Options
+    runs_python = True
 
     def prepare(self) -> None:
         options = self.options

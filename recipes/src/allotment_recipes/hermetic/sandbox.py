@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a build's programs in namespaces of their own: no network, few folders, and nothing that outlives them.
+
+One unshare of users, mounts, network, processes, IPC and the host's name, by root and by everybody else alike:
+
+    the caller      writes the maps of users, and waits
+      a guard       is in the new namespaces; ends with the caller
+        a first     process of the namespace: arranges the folders, waits for all; ends with the guard
+          the program
+
+When the first process ends the kernel ends all others of its namespace, also those in the background.
+"""
+
+import contextlib
+import functools
+import os
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from allotment.errors import MachineError
+from allotment_recipes.hermetic import kernel
+from allotment_recipes.hermetic.root import Root, is_of_the_system
+
+_NAMESPACES: Final = (
+    kernel.NEW_USER | kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_PROCESSES | kernel.NEW_IPC | kernel.NEW_NAME
+)
+_READY, _GO, _FAILED, _ENDED = b"r", b"g", b"!", b"="
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """What a build sees beside the system's compilers and libraries."""
+
+    writable: Sequence[Path]
+    visible: Sequence[Path] = ()  # to be read only; those that aren't there are left out
+    programs: Path | None = None  # folder that takes the place of HOST_FOLDERS; links in it lead to real_programs
+    whole: Sequence[Path] = ()  # programs of the machine that know things by where they are: no links
+
+    def run(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        files: tuple[int, int, int],
+        *,
+        keep: Sequence[int] = (),
+        timeout: float | None = None,
+        is_interactive: bool = False,
+    ) -> int:
+        """Run a program to its end; return its exit code, or below zero the signal that killed it.
+
+        ``files`` are what it reads and its two outputs; it keeps those of ``keep`` as well. TimeoutError is raised when
+        it has not ended after ``timeout`` seconds, and it is killed. Only if it ``is_interactive`` has it our terminal.
+        """
+        root = self._root()
+
+        def execute() -> NoReturn:
+            if not is_interactive:
+                os.setsid()  # and of our process group, to which it could send signals
+            _execute(words, folder, environment, files, keep)
+
+        return _run(root.enter, execute, timeout)
+
+    def _root(self) -> Root:
+        """Look for all paths now: links lead elsewhere when the root is another one."""
+        found: dict[Path, tuple[Path, bool]] = {}
+        for paths, may_write in ((self.visible, False), (self.writable, True)):
+            for path in paths:
+                real = path.resolve()
+                if real.exists() and (may_write or not is_of_the_system(real)):
+                    found[real] = (real, may_write)
+                    found.setdefault(path, (real, may_write))
+        outer_first = sorted(found.items(), key=lambda item: len(item[0].parts))
+        places = tuple((source, target, may_write) for target, (source, may_write) in outer_first)
+        programs = self.programs.resolve() if self.programs is not None else None
+        return Root(places, programs, tuple((path.resolve(), path) for path in self.whole))
+
+
+@functools.cache
+def refusal() -> str:
+    """Return why this machine can't confine builds; empty when it can."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="allotment-") as folder, open(os.devnull, "r+b") as file:
+            Sandbox([Path(folder)]).run(["/bin/sh", "-c", ":"], Path(folder), {}, (file.fileno(),) * 3)
+    except (MachineError, OSError) as error:
+        return error.what if isinstance(error, MachineError) else str(error)
+    return ""
+
+
+def _run(arrange: Callable[[], None], execute: Callable[[], NoReturn], timeout: float | None) -> int:
+    kernel.load()
+    ours, theirs = socket.socketpair()
+    ours.settimeout(timeout)
+    with ours:
+        pid = os.fork()
+        if pid == 0:
+            _guard(theirs, os.getppid(), arrange, execute)
+        theirs.close()
+        try:
+            answer = _converse(ours, pid)
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            _, status = os.waitpid(pid, 0)
+    if answer.startswith(_ENDED):
+        return int(answer[1:])
+    if answer.startswith(_FAILED):
+        raise MachineError(f"the kernel refuses to confine a build: {answer[1:].decode(errors='replace')}")
+    return os.waitstatus_to_exitcode(status) or -signal.SIGKILL  # something has killed the processes between
+
+
+def _converse(ours: socket.socket, pid: int) -> bytes:
+    first = ours.recv(1)
+    if first == _READY:
+        _write_maps(pid)
+        ours.sendall(_GO)
+        first = b""
+    pieces = [first]
+    while piece := ours.recv(4096):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _write_maps(pid: int) -> None:
+    """Let everybody keep his number; only root may say so of others than himself."""
+    folder = Path("/proc", str(pid))
+    if os.geteuid() == 0:
+        with contextlib.suppress(PermissionError):
+            for name in ("uid_map", "gid_map"):
+                ranges = (line.split() for line in Path("/proc/self", name).read_text().splitlines())
+                (folder / name).write_text("".join(f"{inside} {inside} {count}\n" for inside, _, count in ranges))
+            return
+    (folder / "setgroups").write_text("deny")
+    (folder / "uid_map").write_text(f"{os.geteuid()} {os.geteuid()} 1")
+    (folder / "gid_map").write_text(f"{os.getegid()} {os.getegid()} 1")
+
+
+def _guard(
+    channel: socket.socket, parent: int, arrange: Callable[[], None], execute: Callable[[], NoReturn]
+) -> NoReturn:
+    """Be the process that leads into the namespaces; never returns, as none of those below."""
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGQUIT):  # of the terminal: the program has got it too
+            signal.signal(number, signal.SIG_IGN)
+        kernel.die_with_parent(signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+        kernel.unshare(_NAMESPACES)
+        channel.sendall(_READY)
+        if channel.recv(1) != _GO:
+            os._exit(1)
+        pid = os.fork()
+        if pid == 0:
+            _first(channel, arrange, execute)
+        channel.close()
+        os.waitpid(pid, 0)
+        os._exit(0)
+    except BaseException as error:  # nothing above this line may go on in this process
+        _fail(channel, error)
+
+
+def _first(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
+    try:
+        kernel.die_with_parent(signal.SIGKILL)
+        socket.sethostname("localhost")
+        kernel.start_loopback()
+        arrange()
+        program = os.fork()
+        if program == 0:
+            try:
+                execute()
+            except BaseException as error:  # as above
+                _fail(channel, error)
+        while True:
+            pid, status = os.wait()
+            if pid == program:
+                channel.sendall(_ENDED + str(os.waitstatus_to_exitcode(status)).encode())
+                os._exit(0)
+    except BaseException as error:  # as above
+        _fail(channel, error)
+
+
+def _fail(channel: socket.socket, error: BaseException) -> NoReturn:
+    with contextlib.suppress(OSError):
+        channel.sendall(_FAILED + str(getattr(error, "strerror", None) or error).encode())
+    os._exit(1)
+
+
+def _execute(
+    words: Sequence[str], folder: Path, environment: Mapping[str, str], files: Sequence[int], keep: Sequence[int]
+) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    copies = [os.dup(file) for file in files]
+    for standard, copy in enumerate(copies):
+        os.dup2(copy, standard)
+    for file in keep:
+        os.set_inheritable(file, True)
+    os.chdir(folder)
+    os.execve(words[0], list(words), dict(environment))
