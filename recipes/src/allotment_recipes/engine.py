@@ -122,6 +122,13 @@ class BuildEngine:
         parts, seconds, cause = answer.get("parts", {}), answer.get("seconds", 0.0), answer.get("cause", "software")
         return BuildResult(not error, error, parts, seconds, distributions, cause)
 
+    def survey(self, request: BuildRequest, log: Path) -> Mapping[str, Any]:
+        """Return what a build would find of each part: its inputs, whether it is there; nothing is built."""
+        answer = self._ask("survey", vars(request), request.timeout, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        return answer
+
     def instance(self, run: InstanceRun, log: Path) -> InstanceResult:
         """Process a partition; a failure is a result and leaves the partition's files as they were."""
         answer = self._ask("instance", vars(run), run.timeout, log)

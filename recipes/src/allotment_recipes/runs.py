@@ -118,8 +118,15 @@ def survey(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a build would find of each part; nothing is built."""
     from allotment_recipes.explain.survey import survey
 
-    shared = Path(request["store"]) if request.get("store") else None
-    return survey(_prepared(Path(request["folder"]), Path(request["closure"]), shared, request))
+    folder, shared = Path(request["folder"]), Path(request["store"]) if request.get("store") else None
+    was_there = folder.exists()
+    try:
+        return survey(_prepared(folder, Path(request["closure"]), shared, request))
+    finally:
+        if not was_there:  # upstream makes a folder for eggs
+            with contextlib.suppress(OSError):
+                (folder / "eggs").rmdir()
+                folder.rmdir()
 
 
 def _closure_hash(closure: Path) -> str:
