@@ -502,7 +502,7 @@ def test_a_library_from_outside_the_store_is_refused(yard: Yard) -> None:
         " rpath: refer to the part that builds it (${<part>:location}), or configure without it."
     )
     error = yard.build({"ask": f"{lines}\nenvironment =\n  LDFLAGS = -Wl,-rpath={outside}"}).error
-    assert f"bin/ask takes libtinfo.so.6 from {outside}, outside the store: refer to the part" in error
+    assert f"bin/ask takes libtinfo.so.6 from {outside}, which is no part of the store: refer to the part" in error
 
 
 def test_an_rpath_into_the_build_folder_is_refused(yard: Yard) -> None:

@@ -20,6 +20,7 @@ from allotment_recipes.build_environment import HOST_PATH, build_environment, mi
 from allotment_recipes.build_steps import Workshop
 from allotment_recipes.cached_part import digest_of, take_cached
 from allotment_recipes.compiler import check_compiler, compiler
+from allotment_recipes.hermetic.root import HOST_FOLDERS, real_programs
 from allotment_recipes.hermetic.surroundings import Surroundings, surround
 from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.part_promises import check_promises, read_promises
@@ -209,7 +210,11 @@ class CompiledPart(GenericBaseRecipe[C]):
             )
         folders = [place.work, self.location.resolve(), self.folder, *filter(None, [self.run.closure])]
         traces = [folder for folder in folders if not self.store.root.is_relative_to(folder)]
-        check_part(self.name, self.location, self.roots, traces)
+        programs = {tool.partition(":")[0] for tool in self.options.host_tools}
+        traces += map(real_programs, HOST_FOLDERS)
+        check_part(
+            self.name, self.location, self.roots, traces, built_in=[place.work], parts=self.parts, programs=programs
+        )
 
     def _note(self, seconds: float, phases: Sequence[Mapping[str, Any]]) -> None:
         size = sum(path.lstat().st_size for path in Path(f"{self.location}/").rglob("*") if path.is_file())
@@ -263,5 +268,3 @@ class CompiledPart(GenericBaseRecipe[C]):
                 raise OptionProblem(
                     option, f"names {self.folder}, and a shared part is for all releases", "Write 'shared = false'"
                 )
-
-

@@ -14,7 +14,9 @@ from typing import Final
 
 from allotment.errors import AllotmentError
 from allotment_recipes import elf
+from allotment_recipes.hermetic.named_places import configuration_problems, interpreter_problem
 from allotment_recipes.shared_store import Store
+from allotment_recipes.stores.notes import references_of
 
 # libc's family: the platform in every part's hash names it, and parts are built for it. libcrypt was glibc's own and
 # is still on every system with its loader; libgcc_s and libstdc++ belong to the compiler. With another number it is
@@ -37,26 +39,65 @@ class _Part:
     location: Path
     roots: Collection[Path]
     traces: tuple[Path, ...]
+    built_in: tuple[Path, ...]
+    declared: frozenset[str] | None  # names of the parts' folders
+    programs: Collection[str]
 
-    def may_use(self, path: Path, location: Path) -> bool:
-        """Whether a path without links is in this part, at ``location``, or in another one that is whole."""
-        if path.is_relative_to(location):
-            return True
-        inside = [(root, path.relative_to(root).parts) for root in self.roots if path.is_relative_to(root)]
-        return any(parts and parts[0][0] != "." and Store(root).holds(root / parts[0]) for root, parts in inside)
+    def objection(self, path: Path) -> str:
+        """Return why this part may not use a path without links, which is not in itself; empty when it may."""
+        for own in (self.location, self.location.resolve()):
+            if path.is_relative_to(own):
+                return ""
+        for root in self.roots:
+            inside = path.relative_to(root).parts if path.is_relative_to(root) else ()
+            if inside and inside[0][0] != "." and Store(root).holds(root / inside[0]):
+                if self.declared is None or inside[0] in self.declared:
+                    return ""
+                return f"a part that the section does not refer to (write ${{{_section(inside[0])}:location}} in it)"
+        return "which is no part of the store"
 
 
-def check_part(name: str, location: Path, roots: Collection[Path], traces: Iterable[Path]) -> None:
+def check_part(
+    name: str,
+    location: Path,
+    roots: Collection[Path],
+    traces: Iterable[Path],
+    *,
+    built_in: Iterable[Path] = (),
+    parts: Iterable[Path] | None = None,
+    programs: Collection[str] = (),
+) -> None:
     """Raise unless the part at ``location`` needs only the stores at ``roots``, and no text of it names a ``traces``.
 
-    ``traces`` are folders that go away, or are another release's: the sources' folder, the release's.
+    ``traces`` are folders that go away, or are another release's: the sources' folder, the release's. Those that it was
+    ``built_in`` are looked for in files that are no texts too. It may use only ``parts`` and what these refer to;
+    without them all that is in the stores. ``programs`` of the machine may run its scripts.
     """
-    part = _Part(location, roots, tuple(traces))
+    declared = None if parts is None else _with_references(parts, roots)
+    part = _Part(location, roots, tuple(traces), tuple(built_in), declared, programs)
     problems = [problem for path in _files(location) for problem in _problems(path, part)]
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         listed = "".join(f"\n  {problem}" for problem in problems[:SHOWN])
         raise PartError(f"[{name}] is built, but is not fit for the store:{listed}{more}")
+
+
+def _with_references(parts: Iterable[Path], roots: Collection[Path]) -> frozenset[str]:
+    """Return the names of the parts and of all that these refer to, as was noted when they were built."""
+    found: set[str] = set()
+    todo = [part.name for part in parts]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            root = next((root for root in roots if Store(root).holds(root / name)), None)
+            todo += references_of(root, name).names if root is not None else ()
+    return frozenset(found)
+
+
+def _section(folder: str) -> str:
+    """Return the section's name of a part's folder, which has its version and hash as well."""
+    return folder.rsplit("-", 2)[0]
 
 
 def _files(location: Path) -> Iterator[Path]:
@@ -87,19 +128,26 @@ def _problems(path: Path, part: _Part) -> Iterator[str]:
     data = path.read_bytes()
     if data.startswith(b"#!") and (size := len(data.partition(b"\n")[0])) > FIRST_LINE:
         yield f"{name} has a first line of {size} bytes, and kernels read {FIRST_LINE}: shorten it in post-install"
+    if path.stat().st_mode & 0o111 and (problem := interpreter_problem(name, data, part.programs, part.objection)):
+        yield problem
+    if name.endswith((".pc", ".la", ".cmake")):
+        yield from configuration_problems(name, data.decode(errors="replace"), part.objection)
     if b"\0" not in data[:_TEXT_SAMPLE]:
         for trace in _named(data, part.traces):
             line = next(number for number, text in enumerate(data.split(b"\n"), 1) if names_folder(text, trace))
             yield f"{name}, line {line} names {trace}, which goes away: replace it in post-install, or remove the file"
-    elif part.location.is_symlink() and names_folder(data, part.location.resolve()):  # as `pwd -P` says
+        return
+    if part.location.is_symlink() and names_folder(data, part.location.resolve()):  # as `pwd -P` says
         yield f"{name} names {part.location.resolve()}, which goes away: hand @@LOCATION@@ on as it is written"
+    for trace in _named(data, part.built_in):
+        yield f"{name} names {trace}, where it was built: have it built by a relative path, or remove the file"
 
 
 def _search_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Iterator[str]:
     for folder in _folders(asked, path):
-        if not part.may_use(Path(os.path.normpath(folder)), part.location):
+        if why := part.objection(Path(os.path.normpath(folder))):
             where = folder or "the current folder"
-            yield f"{name} has an rpath into {where}, which is no part of the store: set LDFLAGS or install without it"
+            yield f"{name} has an rpath into {where}, {why}: set LDFLAGS or install without it"
 
 
 def _library_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Iterator[str]:
@@ -114,8 +162,8 @@ def _library_problems(name: str, path: Path, asked: elf.Elf, part: _Part) -> Ite
         found = next((Path(folder, library) for folder in folders if Path(folder, library).exists()), None)
         if found is None:
             yield f"{name} needs {library}, which is in no folder of its rpath: {fix}"
-        elif not part.may_use(found.resolve(), part.location.resolve()):
-            yield f"{name} takes {library} from {found.parent}, outside the store: {fix}"
+        elif why := part.objection(found.resolve()):
+            yield f"{name} takes {library} from {found.parent}, {why}: {fix}"
 
 
 def _folders(asked: elf.Elf, path: Path) -> list[str]:
