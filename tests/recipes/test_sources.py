@@ -63,7 +63,7 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 def test_providers_are_asked_in_order() -> None:
-    assert [item.name for item in providers()][:3] == ["cache", "url", "source archive"]
+    assert [item.name for item in providers()][:3] == ["cache", "source cache server", "url"]
 
 
 def test_the_first_url_that_brings_the_bytes_wins(server: str, blobs: BlobStore, closed_port: int) -> None:

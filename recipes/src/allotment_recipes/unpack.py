@@ -15,20 +15,30 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, cast
 
 from allotment.errors import AllotmentError
+from allotment_recipes.xz import MEMORY_LIMIT, XzStream
 
 _CHUNK: Final = 1 << 18  # bytes
-_HEADER_LIMIT: Final = 1 << 20  # bytes: tarfile reads one extended header into memory at once
-_MAGIC: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+_HEADER_LIMIT: Final = 1 << 20  # bytes of the headers of one member: tarfile has them in memory
+_HEADERS_LIMIT: Final = 1 << 29  # bytes of all headers together: reading them takes time
+_GOAL_LIMIT: Final = 4096  # bytes of what a link says, as for every link on a disk
+_HOPS: Final = 40  # links that lead to links: beyond it the system follows none
+_DIRECTORY_LIMIT: Final = 1 << 26  # bytes of a zip's list of members, which zipfile has in memory
+_MAGIC: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", XzStream))
+_ZIP_PACKINGS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_SHOWN: Final = 200  # letters of a name in an error
 _LATEST: Final = 1 << 32  # seconds since 1970: the year 2106, which every file system can keep
 _ZIP_EPOCH: Final = 315532800.0  # 1980-01-01, before which a zip has no times
-_OTHERS: Final = ((b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip"), (b"\x1f\x9d", "compress"), (b"7z\xbc\xaf", "7z"))
+_OTHERS: Final = (
+    (b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip"), (b"\x1f\x9d", "compress"), (b"7z\xbc\xaf", "7z"),
+    (b"\x5d\0\0", "lzma"), (b"Rar!", "rar"),
+)  # fmt: skip
 
 
 class UnpackError(AllotmentError):
@@ -78,7 +88,7 @@ def safe_name(name: str, where: str, odd: bool = False) -> PurePosixPath:
     path = PurePosixPath(name)
     bad = not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or len(name) > 1000
     if bad or (not odd and any(ord(letter) < 32 or letter == "\\" for letter in name)):
-        raise UnpackError(f"{where}: {name!r} is not a relative path inside it", "Nothing of it was unpacked")
+        raise UnpackError(f"{where}: {name[:_SHOWN]!r} is not a relative path inside it", "Nothing of it was unpacked")
     return path
 
 
@@ -88,17 +98,17 @@ class _Place:
     def __init__(self, root: Path, where: str, rules: Rules) -> None:
         self._root = root
         self.where = where
-        self._rules = rules
+        self.rules = rules
         self._size = 0
         self._count = 0
-        self._links: list[tuple[Path, str]] = []
+        self._links: dict[Path, tuple[str, str]] = {}  # -> its name in the archive, and what it says
         self._times: dict[Path, float] = {}
         root.mkdir()
 
     def count(self, size: int) -> None:
         """Note one more member of ``size`` bytes, as its header says, before anything of it is written."""
         self._count += 1
-        if size < 0 or self._count > self._rules.count or self._size + size > self._rules.size:
+        if size < 0 or self._count > self.rules.count or self._size + size > self.rules.size:
             raise self._too_much()
 
     def folder(self, name: str) -> None:
@@ -116,13 +126,13 @@ class _Place:
             while chunk := stream.read(_CHUNK):
                 written += len(chunk)
                 self._size += len(chunk)
-                if self._size > self._rules.size:  # a zip's header may lie
+                if self._size > self.rules.size:  # a zip's header may lie
                     raise self._too_much()
                 output.write(chunk)
         if written != size:
-            raise UnpackError(f"{self.where} ends inside {name!r}", "Fetch it again")
+            raise UnpackError(f"{self.where} ends inside {name[:_SHOWN]!r}", "Fetch it again")
         path.chmod(0o755 if mode & 0o100 else 0o644)
-        if self._rules.times:
+        if self.rules.times:
             self._times[path] = time if 0 <= time <= _LATEST else 0.0  # also for what is no number
 
     def symbolic_link(self, name: str, goal: str) -> None:
@@ -130,16 +140,18 @@ class _Place:
         path = self._new(name)
         inside = os.path.normpath(self._root.joinpath(name).parent / goal)
         if goal.startswith("/") or "\0" in goal or not goal or not _is_inside(inside, str(self._root)):
-            raise self.refused(name, f"is a link to {goal!r}, outside of it", "Nothing of it was unpacked")
+            raise self.refused(name, f"is a link to {goal[:_SHOWN]!r}, outside of it", "Nothing of it was unpacked")
         path.symlink_to(goal)
-        self._links.append((path, name))
+        self._links[path] = (name, goal)
 
     def hard_link(self, name: str, goal: str) -> None:
         """Copy what an earlier member holds; the copy has that member's time."""
         self._need_links(name)
         source = self._path(goal)
         if source.is_symlink() or not source.is_file():
-            raise self.refused(name, f"is a link to {goal!r}, which is no file before it", "Nothing of it was unpacked")
+            raise self.refused(
+                name, f"is a link to {goal[:_SHOWN]!r}, which is no file before it", "Nothing of it was unpacked"
+            )
         self.count(source.stat().st_size)
         with source.open("rb") as stream:
             status = source.stat()
@@ -153,20 +165,18 @@ class _Place:
         top = top if top.is_dir() and not top.is_symlink() else self._root
         for path, time in self._times.items():
             os.utime(path, (time, time))
-        # Under a name that no archive knows: by one that it knows, a link could leave the folder and come back.
-        kept = Path(tempfile.mkdtemp(dir=self._root.parent))
-        top.rename(kept)
-        for path, name in self._links:
-            if not _is_inside(os.path.realpath(kept / path.relative_to(top)), os.path.realpath(kept)):
+        links = {path.relative_to(top).parts: goal for path, (_, goal) in self._links.items()}
+        for path, (name, _) in self._links.items():
+            if not _stays_inside(path.relative_to(top).parts, links):
                 raise self.refused(name, "is a link that leads out of it", "Nothing of it was unpacked")
-        kept.chmod(0o755)
-        return kept
+        top.chmod(0o755)
+        return top
 
     def refused(self, name: str, why: str, fix: str) -> UnpackError:
-        return UnpackError(f"{self.where}: {name!r} {why}", fix)
+        return UnpackError(f"{self.where}: {name[:_SHOWN]!r} {why}", fix)
 
     def _need_links(self, name: str) -> None:
-        if not self._rules.links:
+        if not self.rules.links:
             raise self.refused(name, "is a link or a device", "Only plain files are accepted")
 
     def _new(self, name: str) -> Path:
@@ -178,7 +188,7 @@ class _Place:
     def _path(self, name: str) -> Path:
         """Return where a member goes, its folders made."""
         path = self._root
-        *folders, last = safe_name(name, self.where, self._rules.odd_names).parts
+        *folders, last = safe_name(name, self.where, self.rules.odd_names).parts
         for step in folders:
             path = path / step
             if path.is_symlink() or (path.exists() and not path.is_dir()):
@@ -190,20 +200,56 @@ class _Place:
 
     def _too_much(self) -> UnpackError:
         return UnpackError(
-            f"{self.where} holds more than {self._rules.count} files or {self._rules.size} bytes", "Make it smaller"
+            f"{self.where} holds more than {self.rules.count} files or {self.rules.size} bytes", "Make it smaller"
         )
 
 
+def _stays_inside(link: tuple[str, ...], links: Mapping[tuple[str, ...], str]) -> bool:
+    """Whether following a link never leaves the folder, not even to come back by a name that the folder has today.
+
+    No disk is asked: all links are known by their paths, and the folders of a link are none.
+    """
+    place = list(link)
+    todo: list[str] = []
+    hops = 0
+    while True:
+        if (goal := links.get(tuple(place))) is not None:
+            hops += 1
+            if hops > _HOPS or (hops > 1 and not todo):  # nobody gets further, or that link is looked at by itself
+                return True
+            place.pop()
+            todo.extend(reversed(goal.split("/")))
+        if not todo:
+            return True
+        step = todo.pop()
+        if step == ".." and not place:
+            return False
+        if step == "..":
+            place.pop()
+        elif step not in ("", "."):
+            place.append(step)
+
+
 class _Bounded:
-    """A stream of which no more than a limit is read at once: a header of a gigabyte is no header."""
+    """A stream of a tar of which headers are read within limits: one of a gigabyte is no header."""
 
     def __init__(self, stream: IO[bytes], where: str) -> None:
         self._stream = stream
         self.where = where
+        self._member = 0  # bytes of headers of the member that is looked for
+        self._all = 0  # and of all before it
+        self.is_header = True  # whether headers are read, and not what a file holds
+
+    def begin_member(self) -> None:
+        """Count the headers of another member."""
+        self._all += self._member
+        self._member = 0
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _HEADER_LIMIT:
-            raise UnpackError(f"{self.where} has a header of {size} bytes", "Nothing of it was unpacked")
+        if self.is_header:
+            self._member += size
+            if size < 0 or self._member > _HEADER_LIMIT or self._all + self._member > _HEADERS_LIMIT:
+                raise UnpackError(f"{self.where} has a header of {size} bytes", "Nothing of it was unpacked")
         return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -211,6 +257,23 @@ class _Bounded:
 
     def tell(self) -> int:
         return self._stream.tell()
+
+
+class _BoundedZip:
+    """A zip whose list of members is read only when it is of a size that memory has room for."""
+
+    def __init__(self, stream: IO[bytes], where: str, count: int) -> None:
+        self._stream = stream
+        self._where = where
+        self._count = count
+        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(_DIRECTORY_LIMIT + 1 if size < 0 else min(size, _DIRECTORY_LIMIT + 1))
+        is_list = len(data) > _HEADER_LIMIT  # of members, or damaged: what files hold is read in smaller pieces
+        if is_list and (len(data) > _DIRECTORY_LIMIT or data.count(b"PK\1\2") > self._count):
+            raise UnpackError(f"{self._where} lists more than {self._count} files", "Make it smaller")
+        return data
 
 
 def _extract(file: IO[bytes], place: _Place) -> None:
@@ -234,13 +297,21 @@ def _damage(where: str) -> Iterator[None]:
     """Turn what the libraries say of damaged bytes into one kind of error."""
     try:
         yield
+    except lzma.LZMAError as error:
+        if "emory" in str(error):
+            need = f"needs more than {MEMORY_LIMIT >> 20} MiB of memory to be unpacked"
+            raise UnpackError(f"{where} {need}", "Pack it anew, as xz -9 does or with less") from error
+        raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
     except (
-        tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, UnicodeError, ValueError,
+        tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, UnicodeError, ValueError,
         OverflowError, RuntimeError,  # RuntimeError: a zip with a password, or packed in a way that is not read
     ) as error:  # fmt: skip
         raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
     except OSError as error:
-        if error.errno is None:  # bz2 says so of bytes that it can't read
+        if error.errno in (
+            None,
+            errno.EINVAL,
+        ):  # bz2 of bytes that it can't read, and a zip of a place before its start
             raise UnpackError(f"{where} is not an archive: {error}", "Fetch it again") from error
         if error.errno == errno.ENAMETOOLONG:
             raise UnpackError(f"{where} holds a name that is too long for this disk", "Shorten it") from error
@@ -248,28 +319,36 @@ def _damage(where: str) -> Iterator[None]:
 
 
 def _extract_tar(stream: IO[bytes], place: _Place, where: str) -> None:
-    with tarfile.open(fileobj=cast(Any, _Bounded(stream, where)), mode="r:", errorlevel=2) as archive:
+    bounded = _Bounded(stream, where)
+    with tarfile.open(fileobj=cast(Any, bounded), mode="r:", errorlevel=2) as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # else each header would stay in memory
+            if sum(len(key) + len(str(value)) for key, value in archive.pax_headers.items()) > _HEADER_LIMIT:
+                raise UnpackError(f"{where} has too much in its headers for all members", "Nothing of it was unpacked")
             place.count(member.size if member.isreg() else 0)
             if member.isdir():
                 place.folder(member.name)
             elif member.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE) and not member.issparse():
                 source = archive.extractfile(member)
                 assert source is not None
+                bounded.is_header = False
                 place.file(member.name, source, member.size, member.mode, member.mtime)
+                bounded.is_header = True
             elif member.issym():
                 place.symbolic_link(member.name, member.linkname)
             elif member.islnk():
                 place.hard_link(member.name, member.linkname)
             else:
                 raise place.refused(member.name, "is a link or a device", "Only plain files are accepted")
+            bounded.begin_member()
 
 
 def _extract_zip(file: IO[bytes], place: _Place) -> None:
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(Any, _BoundedZip(file, place.where, place.rules.count))) as archive:
         for info in archive.infolist():
             place.count(info.file_size)
+            if info.compress_type not in _ZIP_PACKINGS:  # lzma takes as much memory as the archive says
+                raise UnpackError(f"{place.where} is packed in a way that is not read", "Pack it anew, with deflate")
             mode = info.external_attr >> 16
             time = _zip_time(info)
             kind = stat.S_IFMT(mode)
@@ -279,7 +358,7 @@ def _extract_zip(file: IO[bytes], place: _Place) -> None:
                 raise place.refused(info.orig_filename, "is a link or a device", "Only plain files are accepted")
             elif kind == stat.S_IFLNK:
                 with archive.open(info) as stream:
-                    place.symbolic_link(info.orig_filename, stream.read(4096).decode())
+                    place.symbolic_link(info.orig_filename, stream.read(_GOAL_LIMIT).decode())
             else:
                 with archive.open(info) as stream:
                     place.file(info.orig_filename, stream, info.file_size, mode, time)
