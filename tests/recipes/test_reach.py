@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from allotment_recipes import reach
 from allotment_recipes.engine import BuildEngine
-from allotment_recipes.manifest import _closure_files
+from allotment_recipes.manifest import closure_files
 from allotment_recipes.reach import Links, Reached, Tree, links
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,7 @@ def test_the_closure_of_each_release_is_reached(name: str, tmp_path: Path, engin
     tree = Tree({path: "100644 x" for path in listed.split("\0") if path})
     if profile.relative_to(ROOT).as_posix() not in tree.entries:
         pytest.skip("needs a committed profile")
-    closure = _closure_files(profile, engine, tmp_path / "build", tmp_path / "sources", tmp_path / "log")
+    closure = closure_files(profile, engine, tmp_path / "build", tmp_path / "sources", tmp_path / "log")
     found = reach.reach(str(profile.relative_to(ROOT)), tree, lambda path: links((ROOT / path).read_text()))
     assert {str(path.relative_to(ROOT)) for path in closure} <= set(found.files)
 
@@ -169,3 +169,62 @@ def test_a_large_repository_is_decided_in_time() -> None:
     for number in range(80):
         assert len(reach.reach(f"software/s{number}/software.cfg", tree, known.__getitem__).files) > 1500
     assert time.process_time() - started < 2.0  # 0.3 s on a machine with nothing else to do
+
+
+_PATHS = (
+    "software/a/software.cfg",
+    "software/a/instance.cfg",
+    "software/a/test/test_a.py",
+    "software/conftest.py",
+    "software/common.cfg",
+    "conftest.py",
+    "components/x/buildout.cfg",
+    "components/x/fix.patch",
+    "components/x/test/test_x.py",
+    "components/y/buildout.cfg",
+    "components/y",
+    "components",
+    "shared/more/x.patch",
+    "shared/more",
+    "docs/index.md",
+)
+_LINES = (
+    "[buildout]\nextends = ../../components/x/buildout.cfg\n",
+    "[buildout]\nextends = ../common.cfg\n",
+    "[buildout]\nextends = ../y/buildout.cfg\n",
+    "[buildout]\nextends = a/software.cfg\n",
+    "[x]\nurl = ${:_profile_base_location_}/../../shared/more/x.patch\n",
+    "[x]\nurl = ${:_profile_base_location_}/../../shared/${:name}.patch\n",
+    "[x]\nurl = ${:_profile_base_location_}/../docs/index.md\n",
+    "-> elsewhere",
+)
+_TREES = st.dictionaries(st.sampled_from(_PATHS), st.sampled_from(_LINES)).map(
+    lambda files: {path: text for path, text in files.items() if not any(o.startswith(f"{path}/") for o in files)}
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_TREES, _TREES)
+def test_what_still_holds_is_what_would_be_found(old: dict[str, str], new: dict[str, str]) -> None:
+    """Profiles and all else may come, go, change or become symbolic links; paths that are no profiles count as well."""
+    before = {"software/a/software.cfg": _LINES[0], **old}
+    after = {**before, **{path: text for path, text in new.items() if (len(path) + len(text)) % 3 == 0}}
+    trees = [
+        Tree({path: "120000 x" if text.startswith("->") else f"100644 {text}" for path, text in files.items()})
+        for files in (before, after)
+    ]
+    profile = "software/a/software.cfg"
+    first, second = (
+        reach.reach(profile, tree, lambda path, files=files: links(files[path]))  # type: ignore[misc]
+        for tree, files in zip(trees, (before, after), strict=True)
+    )
+    if first.holds(trees[1].changed(trees[0])):
+        assert (first.groups, first.problem) == (second.groups, second.problem)
+
+
+def test_a_change_elsewhere_changes_nothing() -> None:
+    found = reached({"software/a/software.cfg": "[buildout]\nextends = ../../components/x/buildout.cfg\n"})
+    assert found.holds(["components/y/buildout.cfg", "software/b/software.cfg", "docs/conftest.py"])
+    for path in ("components/x/buildout.cfg", "components/x/new", "software/a/new", "conftest.py", "components"):
+        assert not found.holds(["docs/index.md", path])
+    assert not Reached({}, "it can't be told").holds([])

@@ -5,9 +5,10 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from allotment.atomic import write_bytes
 from allotment.blobs import BlobStore
@@ -15,6 +16,7 @@ from allotment.codec import dumps
 from allotment.errors import AllotmentError, MachineError
 from allotment.messages.manifest import Blob, Distribution, ReleaseManifest
 from allotment_recipes import closure as closures
+from allotment_recipes.compiler import compiler
 from allotment_recipes.engine import BuildEngine, BuildRequest, BuildResult
 from allotment_recipes.release import describe, software_types
 from allotment_recipes.store import platform_name
@@ -50,12 +52,19 @@ def build_release(
     timeout: float = TIMEOUT,
     development: bool = False,
     store: Path | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    stores: Sequence[Path] = (),
+    caches: Sequence[Mapping[str, Any]] = (),
+    jobs: int = 0,
+    keep_going: bool = False,
+    progress: Callable[[str], object] = lambda line: None,
 ) -> BuiltRelease:
     """Build the release of ``profile`` (a software.cfg on disk) into ``folder`` and return its manifest.
 
     It is built from an unpacked copy of the closure inside ``folder``, so nothing refers to ``root`` afterwards.
-    Parts that releases share go to ``store``, or are taken from it.
+    Parts that releases share go to ``store``, or are taken from it or from one of ``stores``, which are only read.
+    Those that are nowhere are asked of ``caches``, in order: each has a ``url``, and the ``keys`` that are trusted.
+    At most ``jobs`` commands run at the same time, by default as many as there are cores; with ``keep_going`` all that
+    does not depend on a part that fails is built.
     """
     profile, root, folder = profile.resolve(), root.resolve(), folder.resolve()
     if not profile.is_file():
@@ -70,14 +79,16 @@ def build_release(
     with _disk_errors(folder, sources):
         folder.mkdir(parents=True, exist_ok=True)
         progress(f"reading {profile}")
-        archive = closures.pack(root, _closure_files(profile, engine, folder, sources, log))
+        archive = closures.pack(root, closure_files(profile, engine, folder, sources, log))
         digest = BlobStore(sources).write([archive])
         path = BlobStore(sources).path(digest)
         place = profile.relative_to(root).as_posix()
         progress(f"building {description.name} in {folder}")
         result = _build(
-            path, digest, place, folder, sources, engine, log, timeout=timeout, development=development, store=store
-        )
+            path, digest, place, folder, sources, engine, log,
+            timeout=timeout, development=development, store=store, stores=stores, caches=caches, jobs=jobs,
+            keep_going=keep_going,
+        )  # fmt: skip
         if not result.ok:
             kind = BuildMachineError if result.cause == "machine" else BuildError
             raise kind(f"{description.name} can't be built, see {log}: {result.error.removesuffix('.')}")
@@ -89,6 +100,7 @@ def build_release(
             parts={platform_name(): dict(result.parts)},
             distributions=tuple(Distribution(**item) for item in result.distributions),
             licences=description.licences,
+            compiler=compiler(),
         )
         _check_profiles(manifest, folder)
         write_bytes(folder / "manifest.json", dumps(manifest))
@@ -106,6 +118,8 @@ def install_release(
     timeout: float = TIMEOUT,
     development: bool = False,
     store: Path | None = None,
+    stores: Sequence[Path] = (),
+    caches: Sequence[Mapping[str, Any]] = (),
 ) -> BuildResult:
     """Build what ``manifest`` says from its ``closure`` archive; other parts than it lists are a failure.
 
@@ -119,7 +133,8 @@ def install_release(
                 raise BuildError(f"{closure} has the sha256 {found}, not {manifest.closure.sha256}", "Fetch it again")
             result = _build(
                 closure, found, manifest.profile, folder.resolve(), sources, engine, log,
-                timeout=timeout, development=development, store=store,
+                timeout=timeout, development=development, store=store, stores=stores, caches=caches,
+                known_compiler=manifest.compiler,
             )  # fmt: skip
             if result.ok:
                 _check_parts(manifest, result)
@@ -142,14 +157,18 @@ def _disk_errors(folder: Path, sources: Path) -> Iterator[None]:
 
 def _build(
     archive: Path, digest: str, profile: str, folder: Path, sources: Path, engine: BuildEngine, log: Path,
-    *, timeout: float, development: bool, store: Path | None,
+    *, timeout: float, development: bool, store: Path | None, stores: Sequence[Path],
+    caches: Sequence[Mapping[str, Any]], known_compiler: str = "", jobs: int = 0, keep_going: bool = False,
 ) -> BuildResult:  # fmt: skip
     place = folder / "closure"
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         _unpack(archive, digest, place)
         name = str(closures.safe_name(profile, "the manifest's profile"))
-        request = BuildRequest(place, name, folder, sources.resolve(), timeout, development, store and store.resolve())
+        request = BuildRequest(
+            place, name, folder, sources.resolve(), timeout, development, store and store.resolve(),
+            tuple(str(lower.resolve()) for lower in stores), tuple(caches), known_compiler, jobs, keep_going,
+        )  # fmt: skip
         return engine.build(request, log)
 
 
@@ -176,7 +195,8 @@ def _unpack(archive: Path, digest: str, place: Path) -> None:
     write_bytes(mark, digest.encode())
 
 
-def _closure_files(profile: Path, engine: BuildEngine, folder: Path, sources: Path, log: Path) -> set[Path]:
+def closure_files(profile: Path, engine: BuildEngine, folder: Path, sources: Path, log: Path) -> set[Path]:
+    """Return all files that a release reads; ``folder`` may be written to."""
     files = set(closures.release_files(profile.parent))
     read = engine.read(profile, folder, sources, log)
     for path in (*read.profiles, *read.named):
@@ -196,8 +216,6 @@ def _check_parts(manifest: ReleaseManifest, result: BuildResult) -> None:
     parts = result.parts
     different = sorted(name for name in {*expected, *parts} if expected.get(name) != parts.get(name))
     if different:
-        from allotment_recipes.compiler import compiler
-
         here = {Distribution(**item) for item in result.distributions}
         raise BuildError(
             f"{manifest.name}: these parts have other inputs here than where it was proved: {', '.join(different)}",

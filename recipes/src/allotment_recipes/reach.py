@@ -10,7 +10,7 @@ import posixpath
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Final
@@ -55,22 +55,43 @@ class Reached:
 
     groups: Mapping[str, Group]
     problem: str = ""  # why it can't be told; there are no groups then
+    # Files and folders that were looked at, there or not: as long as nothing at or below them changes, all is as it is.
+    looked_at: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     @property
     def files(self) -> dict[str, str]:
         """All files by path."""
         return {path: entry for group in self.groups.values() for path, entry in group.files.items()}
 
+    def holds(self, changed: Iterable[str]) -> bool:
+        """Whether all of it is true of a tree, too, in which these paths are others."""
+        if self.problem:
+            return False
+        return not any(path in self._ways or not self.looked_at.isdisjoint(_upwards(path)) for path in changed)
+
+    @cached_property
+    def _ways(self) -> frozenset[str]:
+        """The folders above all that was looked at: a symbolic link in such a place would lead elsewhere."""
+        return frozenset(folder for path in self.looked_at for folder in _upwards(path) if folder != path)
+
 
 class Tree:
-    """All files of a revision: path -> mode and hash, as git writes them."""
+    """All files of a revision: path -> mode and hash, as git writes them.
 
-    def __init__(self, entries: Mapping[str, str]) -> None:
+    Groups that are the same in the tree ``before`` are taken from it, with their hashes.
+    """
+
+    def __init__(self, entries: Mapping[str, str], before: "Tree | None" = None) -> None:
         self.entries = entries
         self._paths = sorted(entries)
         self._links = [path for path, entry in entries.items() if entry.startswith(_LINK)]
         self._groups: dict[tuple[str, bool], Group] = {}
+        self._kept = {} if before is None else before._groups
         self._targets: dict[str, tuple[str, ...]] = {}
+
+    def changed(self, other: "Tree") -> set[str]:
+        """Return the paths that are not the same in another tree."""
+        return {path for path, _ in self.entries.items() ^ other.entries.items()}
 
     def is_file(self, path: str) -> bool:
         """Whether there is a regular file of this name."""
@@ -91,7 +112,8 @@ class Tree:
             paths = self.below(folder)
             if not is_own:
                 paths = [path for path in paths if not any(map(is_ignored, path[start:].split("/")))]
-            self._groups[key] = self.pick(paths)
+            group, kept = self.pick(paths), self._kept.get(key)
+            self._groups[key] = group if kept is None or kept.files != group.files else kept
         return self._groups[key]
 
     def pick(self, paths: Iterable[str]) -> Group:
@@ -153,7 +175,9 @@ def reach(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Reached
     try:
         found = dict(_profiles(profile, tree, links_of))
         groups = {own: tree.group(own, is_own=True)}
-        single = set(_conftests(own, tree))
+        conftests = _conftests(own)
+        single = {path for path in conftests if path in tree.entries}
+        looked_at = {own, *conftests, *found}
         names = {name for item in found.values() for name in item.named}
         leaving = {name for name in names if ".." in name.split("/")}
         folders = {path: path.rpartition("/")[0] for path in found}
@@ -161,14 +185,19 @@ def reach(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Reached
             is_above = _is_above(folder, own)  # it holds other releases: only what is named there counts
             if not is_above and folder not in groups:
                 groups[folder] = tree.group(folder, is_own=False)
+                looked_at.add(folder)
             for name in names if is_above else leaving:  # in any folder: a macro's text counts where it is used
-                single.update(_named(folder, name, tree))
+                path = _place(folder, name)
+                if path is not None:
+                    single.update(_named(path, tree))
+                    looked_at.add(path)
         nowhere = Group({})
         single.update(path for path, folder in folders.items() if path not in groups.get(folder, nowhere).files)
         groups[""] = tree.pick(single)
     except _UntoldError as error:
         return Reached({}, str(error))
-    return Reached({folder: groups[folder] for folder in sorted(groups) if groups[folder].files})
+    kept = {folder: groups[folder] for folder in sorted(groups) if groups[folder].files}
+    return Reached(kept, looked_at=frozenset(looked_at))
 
 
 def next_profiles(path: str, found: Links, tree: Tree) -> tuple[str, ...]:
@@ -206,21 +235,29 @@ def _profiles(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Ite
                 todo.append(target)
 
 
-def _conftests(folder: str, tree: Tree) -> Iterator[str]:
-    for parent in PurePosixPath(folder).parents:
-        path = (parent / "conftest.py").as_posix()
-        if path in tree.entries:
-            yield path
+def _conftests(folder: str) -> list[str]:
+    return [(parent / "conftest.py").as_posix() for parent in PurePosixPath(folder).parents]
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a path and all folders above it, at last the whole tree's, which is ""."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""
 
 
 def _is_above(folder: str, other: str) -> bool:
     return not folder or other.startswith(f"{folder}/")
 
 
-def _named(folder: str, name: str, tree: Tree) -> Sequence[str]:
-    path = posixpath.normpath(posixpath.join(folder, name)) if folder or name else ""
-    if path.startswith("../") or path == "..":
-        return ()  # no build reads it: it is outside the repository
+def _place(folder: str, name: str) -> str | None:
+    """Return the path that is named in a folder, "" for the whole tree; None for one outside: no build reads it."""
+    path = posixpath.normpath(posixpath.join(folder, name)).rstrip("/") if folder or name else ""
+    return None if path.startswith("../") or path == ".." else "" if path == "." else path
+
+
+def _named(path: str, tree: Tree) -> Sequence[str]:
     if link := tree.link_on_the_way(path):
         raise _UntoldError(f"{link} is a symbolic link")
-    return [path] if path in tree.entries else tree.below("" if path == "." else path.rstrip("/"))
+    return [path] if path in tree.entries else tree.below(path)

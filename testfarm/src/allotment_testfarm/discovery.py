@@ -34,23 +34,37 @@ class Release:
 
 
 class Discovery:
-    """Finds the releases of one repository's commits; remembers what each profile says, by the hash of its text."""
+    """Finds the releases of one repository's commits.
+
+    It remembers what each profile says, by the hash of its text, and what each release of the last commit reads.
+    """
 
     def __init__(self, mirror: Mirror, timeout: float = 3600.0, only: Collection[str] = ()) -> None:
         self._mirror = mirror
         self._timeout = timeout  # seconds for each job
         self._only = only  # names of releases; empty: all that there are
         self._links: dict[str, reach.Links] = {}  # of the profiles of the last commit, by their blobs
+        self._tree = reach.Tree({})  # of the last commit
+        self._reached: dict[str, reach.Reached] = {}  # by profile
 
     def find(self, commit: str) -> tuple[Release, ...]:
         """Return the releases of a commit by name, with what they read; none is no error. Blocks."""
-        tree = reach.Tree(self._mirror.tree(commit))
+        tree = reach.Tree(self._mirror.tree(commit), self._tree)
         every = releases_among(filter(tree.is_file, tree.entries), self._timeout)
         releases = [release for release in every if not self._only or release.name in self._only]
-        links = self._read([release.profile for release in releases], tree)
+        changed = tree.changed(self._tree)
+        reached_by = {
+            profile: reached
+            for profile, reached in self._reached.items()
+            if tree.is_file(profile) and reached.holds(changed)
+        }
+        stale = [release.profile for release in releases if release.profile not in reached_by]
+        links = self._read(stale, tree)
+        reached_by |= {profile: reach.reach(profile, tree, links.__getitem__) for profile in stale}
+        self._tree, self._reached = tree, reached_by
         found = []
         for release in releases:
-            reached = reach.reach(release.profile, tree, links.__getitem__)
+            reached = reached_by[release.profile]
             known = None if reached.problem else reached.groups
             found.append(replace(release, files=known, problem=reached.problem))
         return tuple(found)
@@ -58,15 +72,15 @@ class Discovery:
     def _read(self, profiles: Iterable[str], tree: reach.Tree) -> dict[str, reach.Links]:
         """Return what each profile that is reached says, by path; one call of git for each step of extending."""
         links: dict[str, reach.Links] = {}
-        kept: dict[str, reach.Links] = {}
+        blobs_there = {entry.partition(" ")[2] for entry in tree.entries.values()}
+        kept = {blob: found for blob, found in self._links.items() if blob in blobs_there}
         todo = set(profiles)
         while todo:
             blobs = {path: tree.entries[path].partition(" ")[2] for path in todo}
-            unknown = {blob for blob in blobs.values() if blob not in self._links and blob not in kept}
+            unknown = {blob for blob in blobs.values() if blob not in kept}
             texts = self._mirror.contents(sorted(unknown)) if unknown else {}
             for path, blob in blobs.items():
-                known = kept.get(blob) or self._links.get(blob)
-                links[path] = kept[blob] = known or reach.links(texts[blob].decode(errors="replace"))
+                links[path] = kept[blob] = kept.get(blob) or reach.links(texts[blob].decode(errors="replace"))
             targets = {target for path in todo for target in reach.next_profiles(path, links[path], tree)}
             todo = {path for path in targets if path not in links and tree.is_file(path)}
         self._links = kept
