@@ -15,6 +15,7 @@ from allotment.errors import AllotmentError
 from allotment_recipes.graph.jobs import Jobs
 from allotment_recipes.hermetic.host_tools import undeclared
 from allotment_recipes.hermetic.surroundings import Surroundings
+from allotment_recipes.hermetic.warning import UNCONFINED
 
 _TELLING = re.compile(
     r"\b(error|fatal|undefined reference|cannot|can't|not found|no such|denied|failed|No rule)\b", re.IGNORECASE
@@ -23,7 +24,6 @@ _NOT_FOUND = 127  # a shell's exit code
 _LAST = 5  # lines of the log's end that are always shown
 _MOST = 15  # lines shown at most
 _READ = 1 << 18  # bytes of the log's end that are looked at
-UNCONFINED = "This build could reach the network and see undeclared folders"
 ENVIRONMENT = "environment.json"  # in the work folder; `allot build --shell` reads it
 
 

@@ -22,6 +22,7 @@ from allotment_recipes.cached_part import digest_of, take_cached
 from allotment_recipes.compiler import check_compiler, compiler
 from allotment_recipes.hermetic.root import HOST_FOLDERS, real_programs
 from allotment_recipes.hermetic.surroundings import Surroundings, surround
+from allotment_recipes.hermetic.warning import tell_once
 from allotment_recipes.part_checks import PartError, check_part, names_folder
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.patches import Patch, read_patches
@@ -156,6 +157,8 @@ class CompiledPart(GenericBaseRecipe[C]):
         self._bring_source(blobs, folder)
         variables = {name: self.located(text) for name, text in self.variables.items()}
         around = self._surround(place)
+        if around.refusal:
+            tell_once(self.run, self.name, around.refusal, self.logger.warning)
         environment = build_environment(self.location, self.parts, place.work, variables, around.path)
         if self.pins:
             install_tools(self.pins, blobs, place.work / "tools")

@@ -60,10 +60,9 @@ def prepare(root: Path, declared: Sequence[str], *, is_confined: bool) -> Path:
     """
     found = {name: path for name in sorted(HOST_TOOLS | set(declared)) if (path := find(name))}
     texts = {name: "" if is_confined and is_whole(path) else _link(path, is_confined) for name, path in found.items()}
-    scripts: dict[str, str] = {
-        name: _COMPILER.format(program=shlex.quote(texts[name]), variable=PREFIX_MAP)
-        for name in COMPILERS
-        if name in texts
+    compilers = {name: _named_link(found[name], is_confined) for name in COMPILERS if name in found}
+    scripts = {
+        name: _COMPILER.format(program=shlex.quote(program), variable=PREFIX_MAP) for name, program in compilers.items()
     }
     digest = hashlib.sha256(json.dumps([texts, scripts]).encode()).hexdigest()
     folder = root / ".tools" / digest[:32]
@@ -93,6 +92,13 @@ def is_whole(path: Path) -> bool:
 def _link(path: Path, is_confined: bool) -> str:
     real = path.resolve()
     return str(real_programs(real.parent) / real.name if is_confined and real.parent in HOST_FOLDERS else real)
+
+
+def _named_link(path: Path, is_confined: bool) -> str:
+    """Return the same under the program's own name, which a compiler tells; one of alternatives has another."""
+    if path.is_symlink() and path.readlink().is_absolute():
+        return _link(path, is_confined)
+    return str(real_programs(path.parent) / path.name if is_confined else path)
 
 
 def _fill(folder: Path, texts: Mapping[str, str], scripts: Mapping[str, str]) -> None:
