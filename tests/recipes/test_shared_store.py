@@ -194,6 +194,17 @@ def test_a_sweep_leaves_alone_what_is_being_built(tmp_path: Path) -> None:
     assert not (tmp_path / "a-1-x").is_symlink()
 
 
+def test_a_sweep_removes_half_written_notes_and_minds_no_half_written_note_of_the_root(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in (".built", ".sums", ".it-1.new", ".lock"):
+        (tmp_path / name).mkdir()
+    for name in (".built/.it-1.json.ab.new", ".sums/.it-1.json.cd.new", ".sums/.it-12.json.ef.new", "..root.ab.new"):
+        (tmp_path / name).write_text("half")
+    store.sweep()
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.new"))
+    assert left == ["..root.ab.new", ".sums/.it-12.json.ef.new"]
+
+
 def test_a_failure_inside_leaves_only_the_work_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(AllotmentError, match="no"), store.building(tmp_path / "a-1-x", "a test", print) as place:
@@ -284,7 +295,7 @@ def test_a_full_disk_is_a_clear_error_and_the_next_build_goes_on(yard: Yard, sma
     yard.write()
     small_disk.fill()
     error = yard.build("two", "disk/s")
-    assert re.search(r"can't be built: .*: No space left on device\. Mend that and build again: what is whole", error)
+    assert re.search(r"nothing can be built: .*: No space left on device\. Mend that and build again: what", error)
     assert leftovers(root) == []
     small_disk.relieve()
     assert yard.build("one", "disk/s") == ""

@@ -22,6 +22,7 @@ from allotment_recipes.context import PARTS
 from allotment_recipes.distributions import took_part
 from allotment_recipes.explain import inputs
 from allotment_recipes.store import platform_name
+from allotment_recipes.stores import registrations
 
 FORMAT: Final = 1
 NAME: Final = ".build/unchanged.json"  # in a release's folder
@@ -124,6 +125,7 @@ def _watched(buildout: Any) -> set[str] | None:
     found = {os.path.normpath(path) for path in (*buildout.files, buildout["buildout"]["installed"])}
     found.add(buildout["buildout"]["executable"])
     found.update(str(buildout.run.folder / path) for path in buildout.recorded())
+    found.update(map(str, registrations(buildout)))
     for name in buildout._parts:
         watched = getattr(buildout[name].recipe, "watched", lambda: None)()
         if watched is None:

@@ -221,3 +221,11 @@ def test_the_command_tells_what_it_freed(yard: Any) -> None:
     assert [part["name"] for part in document["parts"]] == [old.name]
     assert document["freed"] == document["parts"][0]["bytes"] > 0
     assert yard.names == ["app"]
+
+
+def test_what_a_killed_build_left_half_written_of_its_registration_goes_with_the_next(yard: Any) -> None:
+    folder = yard.release("one", yard.part("app"))
+    (file,) = (yard.root / roots.FOLDER).iterdir()
+    (yard.root / roots.FOLDER / f".{file.name}.0123abcd.new").write_text("{")
+    roots.enter(yard.root, folder, [], adds=True)
+    assert list((yard.root / roots.FOLDER).iterdir()) == [file]

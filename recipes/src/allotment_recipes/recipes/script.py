@@ -99,7 +99,7 @@ class Recipe(GenericBaseRecipe[Options]):
             if not is_there:
                 written = self._execute("install")
                 self._check(location)
-        if location.parent == self.run.store_root:
+        if location.parent in self.run.shared_roots:
             self._tell(location, started, is_reused=is_there)
             return written
         return [location, *written]
@@ -109,7 +109,7 @@ class Recipe(GenericBaseRecipe[Options]):
         written = self._execute("update")
         text = self.raw.get("location", "") if self.code["install"] else ""
         location = self.path(text) if text else None
-        return written if location is None or location.parent == self.run.store_root else [location, *written]
+        return written if location is None or location.parent in self.run.shared_roots else [location, *written]
 
     def _check_shared(self) -> None:
         if not self.code["install"]:
@@ -209,7 +209,7 @@ class Recipe(GenericBaseRecipe[Options]):
             file.flush()
             with _nothing_half(location):
                 yield False
-                if location.parent == self.run.store_root:
+                if location.parent in self.run.shared_roots:
                     seal(location)
             if is_named_by_hash:
                 sync_file_system(location.parent)
@@ -228,7 +228,9 @@ class Recipe(GenericBaseRecipe[Options]):
             size = sum(path.lstat().st_size for path in (location, *location.rglob("*")) if path.is_file())
             fields = {"part": self.name, "version": self.options.version, "seconds": round(seconds, 1), "bytes": size}
             (location.parent / ".built").mkdir(exist_ok=True)
-            Store(location.parent).note(location, {**fields, "references": [p.name for p in self.referred_parts()]})
+            store = Store(location.parent)
+            store.note(location, {**fields, "references": [part.name for part in self.referred_parts()]})
+            store.record(location, location)
         self.run.tell_part(self.name, self.options.version, started, seconds, is_reused=is_reused)
 
 

@@ -66,12 +66,20 @@ def settle(buildout: Any) -> None:
                 enter(root, buildout.run.folder, _names(places, root), adds=False)
 
 
+def registrations(buildout: Any) -> list[Path]:
+    """Return the files by which the stores know a release."""
+    roots = sorted({place.parent for place in _places(buildout)})
+    return [path for path in (_file(root, buildout.run.folder) for root in roots) if path.exists()]
+
+
 def enter(root: Path, release: Path, names: Iterable[str], *, adds: bool) -> None:
     """Write down which parts of a store a release needs, these alone or those too that it had before."""
     wanted = set(names)
     (root / FOLDER).mkdir(parents=True, exist_ok=True)
     path = _file(root, release)
     with locked(root, alone=False):
+        for half_written in path.parent.glob(f".{path.name}.*.new"):  # by a build of this release that was killed
+            half_written.unlink()
         if adds:
             with contextlib.suppress(MachineError):  # it is damaged, and whole again after this
                 before = _read(path)
