@@ -50,6 +50,14 @@ def read_size(context: click.Context, parameter: click.Parameter, text: str | No
     callback=read_size,
     help="Memory that a job may use.  [default: nine tenths of the machine's, shared by the slots]",
 )
+@click.option(
+    "--keep-parts",
+    type=click.FloatRange(min=0),
+    default=14.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Keep a built part that no job asks for so long.",
+)
 def command(
     folder: Path,
     urls: tuple[str, ...],
@@ -60,6 +68,7 @@ def command(
     disk_wanted: int,
     memory_wanted: int,
     job_memory: int | None,
+    keep_parts: float,
 ) -> None:
     """Take leases from a farm and run their jobs until stopped.
 
@@ -74,7 +83,10 @@ def command(
     log_to_stderr()
     token = read_token(token_file, "Give the farm's node.token")
     with WireClient(urls[0], token, others=urls[1:]) as wire:
-        node = TestNode(folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory)
+        node = TestNode(
+            folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory,
+            keep_parts=keep_parts,
+        )  # fmt: skip
         signals = StopSignals()
 
         def stop() -> None:  # on a thread: a handler interrupts the main one, which may hold a lock that this takes

@@ -17,6 +17,7 @@ from allotment_testfarm.testnode import host, scratch
 from allotment_testfarm.testnode.attempt import Attempt
 from allotment_testfarm.testnode.guarded import most_memory
 from allotment_testfarm.testnode.host import HostFigures, Wanted
+from allotment_testfarm.testnode.kept_parts import KeptParts
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.surroundings import Surroundings
 from allotment_testfarm.testnode.wire_client import WireClient
@@ -46,10 +47,12 @@ class TestNode:
         job_memory: int | None = None,
         measure: Callable[[Path], HostFigures] = host.measure,
         surroundings: Surroundings | None = None,
+        keep_parts: float = 14.0,
     ) -> None:
         """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop.
 
         ``job_memory`` is how many bytes a job may use; by default all share nine tenths of the machine's.
+        ``keep_parts`` is for how many days a built part stays that no job asks for.
         """
         self.folder = folder
         self._wire = wire
@@ -67,6 +70,7 @@ class TestNode:
         self._surroundings = surroundings or Surroundings()
         self._greeting = threading.Lock()
         self._greeted = False  # the engine knows this test node, and its environment as it is
+        self._parts = KeptParts(folder / "store", keep_parts)
         self._heartbeat = 0.0  # seconds, as the engine said; 0 before it has
 
     def stop(self) -> None:
@@ -90,6 +94,8 @@ class TestNode:
             if not self._introduce():
                 return
             self._announce(ready)
+            parts = threading.Thread(target=self._parts.keep_small, args=(self._stopping,), name="parts", daemon=True)
+            parts.start()
             for slot in range(self._slots):
                 # Daemons: a slot that waits for a lease has nothing to lose when the process ends.
                 threading.Thread(target=self._take_leases, name=f"slot-{slot}", daemon=True).start()
@@ -171,13 +177,13 @@ class TestNode:
         return figures, _STOPPING if self._stopping.is_set() else self._wanted.lacking(figures)
 
     def _clean(self) -> bool:
-        """Remove what earlier jobs could not; True when there was anything."""
+        """Remove what earlier jobs could not, and the built parts that none needs now; True when there was anything."""
         jobs = self.folder / "jobs"
         names = scratch.names(jobs)  # before looking at what runs: what begins from now on is not among them
         with self._changed:
             running = {attempt.folder.name for attempt in self._attempts}
         removed = scratch.sweep(jobs, [name for name in names if name not in running])
-        return bool(removed)
+        return bool(removed) or self._parts.collect(0.0) > 0
 
     def _work_on(self, lease: Lease) -> None:
         attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look, self._job_memory)
