@@ -160,7 +160,10 @@ class Peer:
         places = [f"${{{part}:location}}" for part in parts]
         options = {key: text for key, text in section.items() if key not in _NOT_BUILDING}
         options["make-options"] = f"-j{CORES} {options.get('make-options', '')}"
-        options["environment"] = "\n".join(["", *environment(places), *options.get("environment", "").split("\n")])
+        own = options.get("environment", "").split("\n")
+        set_here = {line.partition("=")[0].strip() for line in own}  # said twice, a variable is an error there
+        ours = [line for line in environment(places) if line.partition("=")[0] not in set_here]
+        options["environment"] = "\n".join(["", *ours, *own])
         lines = [f"{key} = {text}".replace("\n", "\n  ") for key, text in options.items()]
         return "\n".join(
             [f"[{name}]", "recipe = slapos.recipe.cmmi", f"url = {archive}", f"md5sum = {md5}", *lines, ""]

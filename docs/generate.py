@@ -134,7 +134,15 @@ def counting(target: Any) -> str:
         return "It runs after a deployment only;"
     where = "It runs in operation only, where" if target.only else "In operation"
     runs = f"{target.failures} of {target.window} runs" if target.window > 1 else "one run"
-    return f"{where} it is broken when {runs} failed;"
+    times = f"it runs every {seconds(target.period)}, for {seconds(target.timeout)} at most"
+    return f"{where} it is broken when {runs} failed; {times};"
+
+
+def seconds(number: float) -> str:
+    """Return a time as people say it."""
+    units = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+    size, unit = next((size, unit) for size, unit in units if number % size == 0)
+    return unit if number == size else f"{number / size:g} {unit}s"
 
 
 def contributed(hook: str) -> list[Contribution]:

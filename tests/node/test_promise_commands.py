@@ -101,6 +101,16 @@ def test_list_as_json_has_everything(run: Run) -> None:
     }
 
 
+def test_a_promise_that_does_not_say_how_often_it_runs_is_listed_as_its_type_says(run: Run, node: NodeFolder) -> None:
+    folder = node.partition("part0") / "etc/promise"
+    for name, more in (("space", {}), ("often", {"period": 30})):
+        (folder / f"{name}.json").write_text(json.dumps({"format": 1, "type": "monitor_partition_space", **more}))
+    (folder / "unknown.json").write_text('{"format": 1, "type": "none"}')
+    found = json.loads(run("list", "--json")[1])["promises"]
+    periods = {item["name"]: item["period"] for item in found}
+    assert [periods[name] for name in ("often", "space", "unknown")] == [30.0, 3600.0, 60.0]
+
+
 def test_a_promise_is_found_by_the_names_of_its_partition_and_of_its_instance(run: Run) -> None:
     for pattern in ("part0/page", "hello/page", "hello/p*", "*/page"):
         assert [item["name"] for item in json.loads(run("list", pattern, "--json")[1])["promises"]] == ["page"]

@@ -106,6 +106,10 @@ class Misbehave(GenericPromise[Options]):
 class OnlyTest(Misbehave):
     only = "test"
 
+class Rare(Misbehave):
+    period = 3600.0
+    timeout = 0.3
+
 class Patient(Misbehave):
     failures = 3
     window = 4
@@ -116,6 +120,7 @@ def allotment_promise_types():
     return (
         PromiseType("only_test", "misbehaving:OnlyTest"),
         PromiseType("patient", "misbehaving:Patient"),
+        PromiseType("rare", "misbehaving:Rare"),
         PromiseType("misbehave", "misbehaving:Misbehave"),
         PromiseType("gone", "no_such_module:Promise"),
         PromiseType("no_promise", "misbehaving:Options"),

@@ -20,8 +20,8 @@ def test_promises_are_listed_by_name_with_their_times(partition: Path, promise: 
     (partition / "etc/promise/web.json").write_text('{"format": 1, "type": "x", "period": 5, "timeout": 2.5}')
     executable("alive", "#!/bin/sh\n")
     alive, web = read(partition)
-    assert (alive.name, alive.kind, alive.period, alive.timeout) == ("alive", "executable", 60.0, 20.0)
-    assert (web.name, web.kind, web.period, web.timeout) == ("web", "file", 5.0, 2.5)
+    assert (alive.name, alive.kind, alive.file.period, alive.file.timeout) == ("alive", "executable", 0.0, 0.0)
+    assert (web.name, web.kind, web.file.period, web.file.timeout) == ("web", "file", 5.0, 2.5)
     assert not alive.problem
     assert not web.problem
 
@@ -58,8 +58,8 @@ def test_hidden_files_are_passed_over(partition: Path) -> None:
             "etc/promise/web.json: failures or window is not from 0 to 1000. Count fewer runs.",
         ),
         (
-            '{"format": 1, "type": "x", "period": 0}',
-            "etc/promise/web.json: promise: period and timeout are seconds above zero.",
+            '{"format": 1, "type": "x", "period": -1}',
+            "etc/promise/web.json: promise: period, timeout, over and jitter are seconds, zero or above.",
         ),
         (
             '{"format": 1, "type": "x", "timeout": 1e9}',

@@ -67,6 +67,19 @@ def test_timings_are_read_without_running_anything(launcher: Launcher, partition
     ]
 
 
+def test_a_type_says_how_often_and_how_long_it_runs_and_the_file_comes_first(
+    launcher: Launcher, partition: Path, promise: Write
+) -> None:
+    promise("as-type", "rare", how="sleep", timeout=0.0)
+    promise("as-file", "rare", how="sleep", timeout=0.1, fields={"period": 30.0})
+    periods = {timing.name: timing.period for timing in launcher.timings(partition)}
+    assert periods == {"as-type": 3600.0, "as-file": 30.0}
+    found = {result.name: result.message for result in launcher.run(partition, "test")}
+    assert found == {"as-type": "did not end within 0.3 s", "as-file": "did not end within 0.1 s"}
+    with History(partition) as history:
+        assert {item.name: item.period for item in history.latest()} == periods
+
+
 def test_failures_older_than_over_are_not_counted(
     launcher: Launcher, partition: Path, promise: Write, bad: str
 ) -> None:

@@ -78,7 +78,8 @@ def test_every_promise_type_is_shown_in_a_section_that_is_right(generate: Module
         given = dict(re.findall(r"^config-(\S+) = (.*)$", examples[name], re.MULTILINE))
         parse_options(options_of(target), given)
     assert "It runs in operation only, where it is broken when one run failed" in page
-    assert "In operation it is broken when 2 of 3 runs failed" in page
+    assert "In operation it is broken when 2 of 3 runs failed; it runs every minute, for 20 seconds at most;" in page
+    assert "one run failed; it runs every day, for 5 minutes at most; from allotment.promises" in page
 
 
 def test_the_schemas_of_sections_find_a_mistake(generate: ModuleType) -> None:

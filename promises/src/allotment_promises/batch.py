@@ -54,7 +54,7 @@ class _Runner:
 
     def deadline(self) -> float:
         """Return until when it must say something."""
-        limits = [at + self.tasks[name].promise.timeout for name, at in self.started.items()]
+        limits = [at + self.tasks[name].traits.timeout for name, at in self.started.items()]
         return min(limits) + _GRACE if limits else self.heard + _SILENCE
 
 

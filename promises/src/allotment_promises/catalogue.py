@@ -20,7 +20,7 @@ FILES_LIMIT = 2000  # in a folder
 TIMEOUT_LIMIT = 300.0  # seconds
 COUNT_LIMIT = 1000  # runs that a promise may look back on
 NAME_LIMIT = 200  # characters: the name is also a file's name in the history
-EXECUTABLE = PromiseFile("executable")  # period and timeout of an executable
+EXECUTABLE = PromiseFile("executable")
 MODULE = PromiseFile("module")
 
 
@@ -33,16 +33,6 @@ class Promise:
     file: PromiseFile
     kind: Literal["file", "executable", "module"] = "file"
     problem: str = ""
-
-    @property
-    def period(self) -> float:
-        """Seconds between two runs in operation."""
-        return self.file.period
-
-    @property
-    def timeout(self) -> float:
-        """Seconds after which a run counts as failed."""
-        return self.file.timeout
 
 
 @dataclass(frozen=True)
@@ -150,7 +140,7 @@ def _read_json(path: Path) -> Promise:
         raise AllotmentError(f"{place}: timeout is above {TIMEOUT_LIMIT:g} seconds", "Make it shorter")
     if not 0 <= file.failures <= COUNT_LIMIT or not 0 <= file.window <= COUNT_LIMIT:
         raise AllotmentError(f"{place}: failures or window is not from 0 to {COUNT_LIMIT}", "Count fewer runs")
-    if not is_time(file.period, file.jitter):
+    if not is_time(file.period or facts.SHORTEST, file.jitter):
         days = facts.LONGEST / 86400
         raise AllotmentError(
             f"{place}: period is not from {facts.SHORTEST:g} second to {days:g} days, or jitter is longer",

@@ -39,6 +39,8 @@ class GenericPromise(abc.ABC, Generic[OptionsT]):
     layer: ClassVar[Layer] = Layer.APPLICATION
     sensor_option: ClassVar[str] = ""  # the option that names the promise type that measures: then its layer counts
     only: ClassVar[Literal["", "test", "anomaly"]] = ""  # the one phase in which the type runs; "": in both
+    period: ClassVar[float] = 60.0  # seconds between two runs; the promise's file may say another
+    timeout: ClassVar[float] = 20.0  # seconds after which a run counts as failed; at most 300; the file may say another
     failures: int = 2  # anomaly: this many failed measurements ...
     window: int = 3  # ... among this many newest ones; at most 1,000; the promise's file may say others
     over: float = 0.0  # ... and not older than so many seconds; 0: however old

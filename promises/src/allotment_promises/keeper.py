@@ -108,8 +108,8 @@ def _say(launcher: socket.socket, line: Mapping[str, object]) -> None:
 
 
 def _timing(promise: Promise, types: PromiseTypes) -> catalogue.Timing:
-    file = promise.file
-    return catalogue.Timing(promise.name, file.period, file.jitter, types.traits(promise).only, file.bang)
+    file, traits = promise.file, types.traits(promise)
+    return catalogue.Timing(promise.name, traits.period, file.jitter, traits.only, file.bang)
 
 
 def _run(history: History, scene: Scene, wanted: Iterable[Promise], launcher: socket.socket) -> None:
@@ -121,7 +121,7 @@ def _run(history: History, scene: Scene, wanted: Iterable[Promise], launcher: so
             looks_back = scene.mode == "anomaly" and traits.window > 1
             past = _past(history, promise, traits.window - 1) if looks_back else ()
             tasks.append(Task(promise, traits, tuple(past)))
-    periods = {task.promise.name: task.promise.period for task in tasks}
+    periods = {task.promise.name: task.traits.period for task in tasks}
 
     def tell(outcomes: Mapping[str, Outcome]) -> None:
         kept, problem = _remember(history, outcomes, periods)

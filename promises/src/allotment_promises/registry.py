@@ -27,6 +27,8 @@ class Traits:
     failures: int
     window: int
     over: float  # seconds
+    period: float  # seconds between two runs in operation
+    timeout: float  # seconds after which a run counts as failed
 
 
 _KINDS: dict[str, type[GenericPromise[Any]]] = {"executable": Executable, "module": Module}
@@ -54,10 +56,10 @@ class PromiseTypes:
         if promise.problem:
             raise AllotmentError(promise.problem.rstrip("."))
         if promise.kind == "executable":
-            options: Any = ExecutableOptions(promise.path, promise.timeout)
+            options: Any = ExecutableOptions(promise.path, self.traits(promise).timeout)
             return Executable(options, partition, promise.name)
         if promise.kind == "module":
-            return Module(ModuleOptions(promise.path, promise.timeout), partition, promise.name)
+            return Module(ModuleOptions(promise.path, self.traits(promise).timeout), partition, promise.name)
         place = FOLDER / promise.path.name
         cls = self._find(promise.file.type, str(place))
         try:
@@ -75,7 +77,10 @@ class PromiseTypes:
         failures = file.failures or cls.failures
         window = max(file.window or cls.window, failures)
         sensor = self._types.get(str(file.options.get(cls.sensor_option, "")))
-        return Traits((sensor or cls).layer, file.only or cls.only, failures, window, file.over or cls.over)
+        return Traits(
+            (sensor or cls).layer, file.only or cls.only, failures, window, file.over or cls.over,
+            file.period or cls.period, file.timeout or cls.timeout,
+        )  # fmt: skip
 
     def _find(self, name: str, place: str) -> type[GenericPromise[Any]]:
         if name in self._types:
@@ -85,6 +90,18 @@ class PromiseTypes:
         hint = nearest(name, tuple(self._types))
         broken = "".join(f"; {text}" for text in self._broken)  # the type may be in one of these
         raise AllotmentError(f"{place}: unknown promise type '{name}'{broken}", hint)
+
+
+def period_of(promise: Promise, plugins: Plugins) -> float:
+    """Return the seconds between two runs of ``promise``, importing no other type than its own."""
+    items = (found.item for found in plugins.contributions("allotment_promise_types"))
+    item = next((item for item in items if item.name == promise.file.type), None)
+    if promise.file.period or item is None or promise.kind != "file":
+        return promise.file.period or GenericPromise.period
+    try:
+        return _load(item).period
+    except Exception:  # other people's code: running the promise says what is wrong
+        return GenericPromise.period
 
 
 def _load(item: PromiseType) -> type[GenericPromise[Any]]:

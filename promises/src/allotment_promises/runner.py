@@ -74,7 +74,7 @@ def run_tasks(tasks: Sequence[Task], scene: Scene, write: Callable[[bytes], None
         while waiting and len(running) < THREADS:
             task = waiting.popleft()
             write(json.dumps({"begun": task.promise.name}).encode() + b"\n")
-            one = _Running(task, time.monotonic() + task.promise.timeout + _GRACE)
+            one = _Running(task, time.monotonic() + task.traits.timeout + _GRACE)
             running[task.promise.name] = one
             threading.Thread(target=run, args=(task, one.target), daemon=True).start()
         left = min(one.deadline for one in running.values()) - time.monotonic()
@@ -141,7 +141,7 @@ def judge(promise: GenericPromise[Any], measured: Measurement, past: Sequence[Me
 
 def hang(task: Task, mode: Mode, target: str = "") -> Outcome:
     """Return the outcome of a promise that did not end in time: a failed measurement, judged as usual."""
-    timeout = task.promise.timeout
+    timeout = task.traits.timeout
     started = time.time() - timeout
     measured = replace(Measurement.failed(f"did not end within {timeout:g} s"), time=started)
     judging = _Hung(None, Path(), task.promise.name)

@@ -93,7 +93,7 @@ def test_its_code_decides_how_often_and_when_it_runs_and_whether_it_bangs(
     path = module("given", FROM_FILE, after="extra_config_dict = {'frequency': '5', 'bang-on-failure': 'false'}")
 
     def facts() -> dict[str, tuple[float, str, bool]]:
-        return {item.name: (item.period, item.file.only, item.file.bang) for item in read(partition)}
+        return {item.name: (item.file.period, item.file.only, item.file.bang) for item in read(partition)}
 
     assert facts()["given"] == (300.0, "", True), "before it has run, by its text"
     assert set(run()) == {"often", "later", "once", "quiet", "given"}

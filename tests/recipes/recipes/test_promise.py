@@ -45,7 +45,7 @@ def test_the_names_of_slapos(make_recipe: Make, tmp_path: Path) -> None:
     )
     assert path == tmp_path / "etc/promise/front-is-up.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert file == PromiseFile("check_url_available", {"url": "http://a/", "verify": "0"}, 300.0, 20.0, 4, 6)
+    assert file == PromiseFile("check_url_available", {"url": "http://a/", "verify": "0"}, 300.0, 0.0, 4, 6)
 
 
 def test_counts_of_failures(make_recipe: Make) -> None:
@@ -108,7 +108,7 @@ def test_a_module_of_ones_own_is_run_by_the_node(partition: Any) -> None:
     with Launcher() as launcher:
         (result,) = launcher.run(partition.folder)
     assert (result.name, result.status, result.message) == ("own", "failed", f"own.py {secret!r}")
-    assert [item.period for item in read(partition.folder)] == [300.0]
+    assert [item.file.period for item in read(partition.folder)] == [300.0]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_module_of_ones_own_is_run_by_the_node(partition: Any) -> None:
         ({"file": "check.py", "window": "3"}, "[part] window: a module that is run as it is decides it itself. Leave it out."),
         ({"promise": "a", "after": "b part"}, "[part] after: a promise does not explain itself. Take part out."),
         ({"promise": "a", "only": "never"}, "[part] only: 'never' is not one of"),
-        ({"promise": "a", "over": "-1"}, "[part] period: over and jitter are seconds, zero or above. Write seconds, like 60."),
+        ({"promise": "a", "over": "-1"}, "[part] period: period, timeout, over and jitter are seconds, zero or above. Write seconds, like 60."),
         ({"module": "a", "class": "Other"}, "[part] class: 'Other' is not RunPromise. Leave it out."),
         ({"module": "a", "output": "etc/plugin/a b.py"}, "[part] output: 'a b' is not a promise's name."),
         ({"module": "a", "config-frequency": "often"}, "[part] config-frequency: 'often' is not a number. Write it like 5."),

@@ -23,8 +23,8 @@ class PromiseFile:
 
     type: str  # name of a promise type
     options: Mapping[str, Json] = field(default_factory=dict)
-    period: float = 60.0  # seconds between two runs
-    timeout: float = 20.0  # seconds after which a run counts as failed
+    period: float = 0.0  # seconds between two runs; 0: as the promise type says
+    timeout: float = 0.0  # seconds after which a run counts as failed; 0: as the promise type says
     failures: int = 0  # in operation it is broken when this many runs failed ...; 0: as the promise type says
     window: int = 0  # ... among this many newest ones; 0: as the promise type says
     over: float = 0.0  # ... that are not older than so many seconds; 0: as the promise type says
@@ -34,7 +34,5 @@ class PromiseFile:
     after: tuple[str, ...] = ()  # promises of the partition that explain this one's failure when they fail too
 
     def __post_init__(self) -> None:
-        if self.period <= 0 or self.timeout <= 0:
-            raise ValueError("period and timeout are seconds above zero")
-        if self.over < 0 or self.jitter < 0:
-            raise ValueError("over and jitter are seconds, zero or above")
+        if min(self.period, self.timeout, self.over, self.jitter) < 0:
+            raise ValueError("period, timeout, over and jitter are seconds, zero or above")

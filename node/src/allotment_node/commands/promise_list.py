@@ -41,7 +41,7 @@ def describe(item: Listed) -> dict[str, Any]:
         "instance": item.document.instance,
         "name": item.name,
         "type": promise.file.type if promise is not None else "service",
-        "period": promise.period if promise is not None else None,
+        "period": _period(item),
         "status": item.status,
         "since": item.since,
         "message": message(item),
@@ -61,8 +61,17 @@ def message(item: Listed) -> str:
     return item.observed.message if item.observed is not None else ""
 
 
+def _period(item: Listed) -> float | None:
+    """Return the seconds between two runs; none of a service."""
+    from allotment.plugins import plugins
+    from allotment_promises.registry import period_of
+
+    return period_of(item.promise, plugins()) if item.promise is not None else None
+
+
 def _row(item: Listed) -> tuple[str, ...]:
     promise = item.promise
-    kind, period = (promise.file.type, f"{promise.period:g} s") if promise is not None else ("service", "")
+    seconds = _period(item)
+    kind, period = promise.file.type if promise is not None else "service", f"{seconds:g} s" if seconds else ""
     first = message(item).partition("\n")[0]
     return item.full_name, kind, period, status(item), ago(item.since) if item.since else "", first

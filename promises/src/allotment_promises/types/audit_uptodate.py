@@ -28,7 +28,7 @@ _PERIODIC = re.compile(r'^APT::Periodic::Unattended-Upgrade "([^"]*)";', re.MULT
 class Options:
     tolerance_days: float = 7.0  # days that lists may be old, and security upgrades and restarts may be due
     unattended: bool = True  # the machine has to upgrade itself, by unattended-upgrades
-    timeout: float = 60.0  # seconds for apt to answer; the promise itself needs a timeout that is longer
+    timeout: float = 60.0  # seconds for each of two answers of apt; the promise itself has a timeout that is longer
 
     def __post_init__(self) -> None:
         check_above_zero(tolerance_days=self.tolerance_days, timeout=self.timeout)
@@ -38,13 +38,14 @@ class AuditUptodate(GenericPromise[Options]):
     """Passes while the lists of packages are recent, the machine upgrades itself and needs no restart for long.
 
     In operation it is also broken when security upgrades have been due for ``tolerance-days``, as far as this
-    promise's own past tells. Run it rarely, with a ``period`` of a day, say: apt is asked what it would do,
-    which takes seconds.
+    promise's own past tells. Apt is asked what it would do, which takes seconds.
 
     Metrics: ``upgrades`` and ``security_upgrades`` that are due.
     """
 
     only = "anomaly"
+    period = 86400.0
+    timeout = 130.0
     failures = 1
     window = 1
 

@@ -27,7 +27,7 @@ class Options:
     checksums: Path | None = None  # list of sha256sum that the files must be as, relative to the partition
     verify: Arguments = Arguments(())  # run in the restored folder; exit code 0 tells that all is well
     folder: Path = Path("tmp")  # where the temporary folder is made, relative to the partition; needs the room
-    timeout: float = 240.0  # seconds for all; the promise itself needs a timeout that is longer
+    timeout: float = 240.0  # seconds for all; the promise itself has a timeout that is longer
 
     def __post_init__(self) -> None:
         if self.checksums is None and not self.verify:
@@ -38,12 +38,14 @@ class Options:
 class CheckBackupRestorable(GenericPromise[Options]):
     """Passes when ``command`` restores the backup and what comes out is as ``checksums`` or ``verify`` say.
 
-    It restores into a temporary folder that is removed afterwards. Run it rarely: with a ``period`` of a day, say.
+    It restores into a temporary folder that is removed afterwards.
 
     Metrics: ``restore_seconds``; ``files`` and ``size``, bytes, that were compared with ``checksums``.
     """
 
     only = "anomaly"
+    period = 86400.0
+    timeout = 300.0
     failures = 1
     window = 1
 

@@ -34,12 +34,13 @@ class MonitorPartitionSpace(GenericPromise[Options]):
 
     It is broken when the growth since the last run is more than ``threshold-ratio`` of the size, and unusual for what
     the last 30 days have shown. The space that files take is counted, each once; other disks that are mounted inside
-    are not. A longer ``period`` than a minute is advisable: each run looks at every file.
+    are not. Each run looks at every file.
 
     Metrics: ``size`` in bytes.
     """
 
     only = "anomaly"
+    period = 3600.0
     failures = 1
     window = 1
 

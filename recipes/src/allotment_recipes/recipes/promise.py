@@ -30,8 +30,8 @@ _ITS_OWN = ("timeout", "failures", "window", "over", "jitter", "only", "bang", "
 class Options:
     promise: str = ""  # the promise type
     name: str = ""  # the promise's name; default: the section's
-    period: float = 60.0  # seconds between two runs
-    timeout: float = 20.0  # seconds after which a run counts as failed
+    period: float = 0.0  # seconds between two runs; 0: as the promise type says, mostly 60
+    timeout: float = 0.0  # seconds after which a run counts as failed; 0: as the promise type says, mostly 20
     failures: int = 0  # in operation it is broken when this many runs failed ...; 0: as the promise type says
     window: int = 0  # ... among this many newest ones; 0: as the promise type says
     over: float = 0.0  # ... that are not older than so many seconds; 0: as the promise type says
