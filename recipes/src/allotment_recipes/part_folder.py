@@ -11,6 +11,7 @@ from typing import Any
 
 from allotment.errors import MachineError
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.cached_part import digest_of, take_cached
 from allotment_recipes.shared_store import Store, remove
 
 
@@ -22,7 +23,7 @@ def filling(recipe: GenericBaseRecipe[Any], location: Path, version: str) -> Ite
     releases one run fills it and the others wait; it is read-only there.
     """
     with telling_disk_errors(recipe, location):
-        if location.parent == recipe.run.store_root:
+        if location.parent in recipe.run.shared_roots:
             with _filling_shared(recipe, location, version) as folder:
                 yield folder
         else:
@@ -43,9 +44,10 @@ def telling_disk_errors(recipe: GenericBaseRecipe[Any], location: Path) -> Itera
 @contextlib.contextmanager
 def _filling_shared(recipe: GenericBaseRecipe[Any], location: Path, version: str) -> Iterator[Path | None]:
     store, started, seconds = Store(location.parent), time.time(), 0.0
-    with store.building(location, f"{recipe.name} of {recipe.folder}", recipe.logger.info) as place:
+    builder, idle = f"{recipe.name} of {recipe.folder}", recipe.run.jobs.idle
+    with store.building(location, builder, recipe.logger.info, idle=idle) as place:
         is_reused = place is None
-        if place is None:
+        if place is None or take_cached(recipe, store, location):
             yield None
         else:
             began = time.monotonic()
@@ -53,6 +55,7 @@ def _filling_shared(recipe: GenericBaseRecipe[Any], location: Path, version: str
             seconds = time.monotonic() - began
             size = sum(path.lstat().st_size for path in Path(f"{location}/").rglob("*"))
             fields = {"part": recipe.name, "version": version, "seconds": round(seconds, 1), "bytes": size}
+            fields["hash"] = digest_of(recipe)
             store.note(location, {**fields, "references": [part.name for part in recipe.referred_parts()]})
     recipe.run.tell_part(recipe.name, version, started, seconds, is_reused=is_reused)
 
@@ -90,7 +93,7 @@ def _beside(location: Path) -> Path:
 
 def removable(recipe: GenericBaseRecipe[Any], location: Path) -> list[Path]:
     """Return what buildout removes with the part: nothing of the store that all releases share."""
-    return [] if location.parent == recipe.run.store_root else [location]
+    return [] if location.parent in recipe.run.shared_roots else [location]
 
 
 def unpack_into(archive: Path, folder: Path, *, strip_top_level: bool) -> None:

@@ -6,9 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from allotment.errors import AllotmentError, nearest
+from allotment.errors import AllotmentError, UnreachableError, nearest
 from allotment.messages.binary_cache import SignedPackedPart
 from allotment.plugins import load, plugins
+
+
+class TooSlowError(UnreachableError):
+    """A cache brings so little that building is quicker; trying again at once would not help."""
 
 
 class BinaryCache(Protocol):

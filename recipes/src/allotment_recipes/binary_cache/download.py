@@ -11,9 +11,9 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import IO, Final
 
-from allotment.errors import AllotmentError, UnreachableError
+from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.binary_cache import PackedPart
-from allotment_recipes.binary_cache.caches import BinaryCache
+from allotment_recipes.binary_cache.caches import BinaryCache, TooSlowError
 from allotment_recipes.progress import Progress
 
 ATTEMPTS: Final = 5  # connections that may be lost, each after it brought something
@@ -60,9 +60,16 @@ def _complete(cache: BinaryCache, packed: PackedPart, file: BufferedRandom) -> N
         digest = hashlib.file_digest(file, "sha256") if before else hashlib.sha256()
         try:
             _bring(cache, packed, file, before, digest)
+        except TooSlowError:
+            raise
         except UnreachableError:
             if attempt == ATTEMPTS or os.fstat(file.fileno()).st_size <= before:
                 raise
+            continue
+        except RefusedError:
+            if not before:
+                raise
+            file.truncate(0)  # it sends no rest of an archive: once more, from nothing
             continue
         if digest.hexdigest() == wanted.sha256:
             return
@@ -77,17 +84,15 @@ def _bring(cache: BinaryCache, packed: PackedPart, file: IO[bytes], size: int, d
     if size == wanted.size:  # killed when all was there
         return
     progress = Progress(packed.part, wanted.size, size)
-    try:
-        for chunk in cache.read(wanted.sha256, size):
-            size += len(chunk)
-            if size > wanted.size:
-                file.truncate(0)
-                raise AllotmentError(f"it sends more than the {wanted.size} bytes that were signed")
-            file.write(chunk)
-            digest.update(chunk)
-            progress.reach(size)
-    finally:
-        file.flush()
+    for chunk in cache.read(wanted.sha256, size):
+        size += len(chunk)
+        if size > wanted.size:
+            file.truncate(0)
+            raise AllotmentError(f"it sends more than the {wanted.size} bytes that were signed")
+        file.write(chunk)
+        file.flush()  # a kill loses nothing of what has come
+        digest.update(chunk)
+        progress.reach(size)
     if size < wanted.size:
         file.truncate(0)
         raise AllotmentError(f"it has {size} bytes, and {wanted.size} were signed")

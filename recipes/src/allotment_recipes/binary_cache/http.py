@@ -5,7 +5,6 @@ import contextlib
 import http.client
 import json
 import socket
-import ssl
 import threading
 import time
 import urllib.parse
@@ -18,12 +17,13 @@ from allotment import __version__
 from allotment.codec import canonical, encode
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
+from allotment_recipes.binary_cache.caches import TooSlowError
 from allotment_recipes.binary_cache.entry import LIMIT
 
 API: Final = "/api/v1"
 CONNECT: Final = 5.0  # seconds until there is a connection
 STALL: Final = 10.0  # seconds without a byte
-ANSWER: Final = 15.0  # seconds until an answer begins, and until a small one has ended
+ANSWER: Final = 10.0  # seconds until an answer begins, and until a small one has ended
 SLOWEST: Final = 20_000  # bytes a second of a download, on average
 MOST_PARTS: Final = 200  # of one question
 _CHUNK: Final = 1 << 18  # bytes
@@ -81,7 +81,7 @@ class HttpCache:
                 size += len(chunk)
                 seconds = time.monotonic() - began
                 if seconds > ANSWER and size < SLOWEST * seconds:
-                    raise UnreachableError(f"it sent {size / seconds / 1000:.1f} kB a second")
+                    raise TooSlowError(f"it sent {size / seconds / 1000:.1f} kB a second")
                 yield chunk
             if answer.length:
                 raise UnreachableError("the connection was lost")
@@ -144,10 +144,12 @@ class HttpCache:
     ) -> Iterator[http.client.HTTPResponse]:  # fmt: skip
         """Give the answer, which has begun in time."""
         connection, target = self._connection(self._base + path)
+        is_late = threading.Event()
         try:
             connection.connect()
             connection.sock.settimeout(STALL if seconds == ANSWER else seconds)
-            watch = threading.Timer(seconds, _cut, [connection.sock])  # one that sends a header a minute is late too
+            # The time limit of a socket is for each read: one that sends a header a second would never be late.
+            watch = threading.Timer(seconds, _cut, [connection.sock, is_late])
             watch.daemon = True
             watch.start()
             try:
@@ -156,12 +158,11 @@ class HttpCache:
             finally:
                 watch.cancel()
             yield answer
-        except TimeoutError as error:
-            raise UnreachableError("it did not answer in time") from error
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, ssl.SSLError):
-                raise UnreachableError(f"it can't be reached: {error.reason or error}") from error
-            raise UnreachableError(f"it can't be reached: {getattr(error, 'strerror', None) or error!r}") from error
+            if is_late.is_set() or isinstance(error, TimeoutError):
+                raise UnreachableError("it did not answer in time") from error
+            reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)  # of ssl first
+            raise UnreachableError(f"it can't be reached: {reason}") from error
         finally:
             connection.close()
 
@@ -195,6 +196,7 @@ class HttpCache:
         raise RefusedError(reason, fix, answer.status)
 
 
-def _cut(handle: socket.socket) -> None:
+def _cut(handle: socket.socket, is_late: threading.Event) -> None:
+    is_late.set()
     with contextlib.suppress(OSError):  # closed meanwhile
         handle.shutdown(socket.SHUT_RDWR)
