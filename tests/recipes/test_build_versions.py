@@ -26,6 +26,7 @@ RECORD = Path(__file__).with_name("build_versions.json")
 FRAMEWORK = frozenset(
     {
         "base",
+        "cached_part",
         "compiler",
         "hermetic.root",
         "hermetic.sandbox",
