@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """S2: `allot build` is killed at random moments and run again, and the store is as if nothing had happened.
 
-Each run begins with an empty store and an empty release. A build of it is killed at a random moment of the time that
+Each run begins with an empty store and an empty release, of parts of which several are at work at the same time. A
+build of it is killed at a random moment of the time that
 an undisturbed one takes: the command alone, its process group, or all that it has started. At that moment no part may
 have its final name that is not whole. Then the build is run again, and when it has ended store and release must hold
 the same names, modes, links and bytes as undisturbed ones, nothing temporary, and no lock that anybody holds.
@@ -34,20 +35,23 @@ from typing import Final
 
 import psutil
 
+from allotment_recipes.graph.events import EVENTS, read
 from allotment_recipes.shared_store import remove
 from allotment_recipes.store import padded_root
 from benchmarks.measure import machine
 
 ROOT: Final = Path(__file__).parents[1]
-RUNS: Final = 20
+RUNS: Final = 50
 QUICK_RUNS: Final = 3
 PATIENCE: Final = 600.0  # seconds for a build, and 10 for a lock to be free
 MANNERS: Final = ("command", "group", "everything")
 TELLS_OF_BUILDS: Final = frozenset(
-    {".log", ".lock", ".built", "build.log", ".installed.cfg", ".parts.jsonl", "manifest.json"}
+    {".log", ".lock", ".built", "build.log", ".installed.cfg", ".parts.jsonl", EVENTS, "manifest.json"}
 )
 
-COMPONENTS: Final = ("zlib", "bzip2")
+TOLD: Final = ("release/.build/inputs.json", "release/.build/unchanged.json")  # when what was built
+COMPONENTS: Final = ("bzip2", "lua", "zlib")
+JOBS: Final = 3
 INSTANCE: Final = """
 [profile]
 recipe = allotment.recipes:template.jinja2
@@ -69,6 +73,7 @@ DESCRIPTION: Final = {
         }
     },
 }
+GRAPH: Final = {"base": (), "left": ("base",), "right": ("base",), "top": ("left", "right")}
 QUICK: Final = {  # the sources of a part that is made in a second
     "Makefile": "PROGRAMS = one two three four\n"
     "all: $(PROGRAMS)\n"
@@ -98,7 +103,7 @@ def write_components(folder: Path) -> Path:
 
 
 def write_quick(folder: Path) -> Path:
-    """Write a release of three small parts, one on top of the other, from an archive that is made here."""
+    """Write a release of four small parts, two of them beside each other, from an archive that is made here."""
     archive = folder / "quick.tar"
     with tarfile.open(archive, "w") as file:
         for name, text in QUICK.items():
@@ -107,11 +112,11 @@ def write_quick(folder: Path) -> Path:
             file.addfile(member, io.BytesIO(text.encode()))
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     section = f"recipe = allotment.recipes:cmmi\nurl = {archive}\nsha256sum = {digest}\nconfigure-command = true\n"
-    text, before = "", ""
-    for name in ("first", "second", "third"):
+    text = ""
+    for name, needed in GRAPH.items():
+        before = " ".join(f"BEFORE_{part}=${{{part}:location}}" for part in needed)
         text += f"[{name}]\n{section}make-options = PREFIX=@@LOCATION@@ {before}\n"
-        before = f"BEFORE=${{{name}:location}}"
-    return write_release(folder, "first second third", f"{text}[buildout]\n")
+    return write_release(folder, " ".join(GRAPH), f"{text}[buildout]\n")
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class Yard:
 
     def start(self) -> "subprocess.Popen[str]":
         words = ["--folder", self.folder, "--sources", self.sources, "--store", self.place / "store"]
+        words += ["--jobs", str(JOBS)]
         command = [sys.executable, "-m", "allotment", "build", self.profile, *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
@@ -145,6 +151,14 @@ class Yard:
             raise RuntimeError(f"the build ended with {process.returncode}:\n{output}")
         return time.monotonic() - began
 
+    def at_work(self) -> int:
+        """Return how many parts were at work at the same time, at most, in the last build."""
+        running, most = 0, 0
+        for event in read(self.folder):
+            running += {"started": 1, "built": -1}.get(event.event, 0)
+            most = max(most, running)
+        return most
+
     def clear(self) -> None:
         for folder in (self.place / "store", self.folder):
             remove(folder)
@@ -156,7 +170,7 @@ class Yard:
             for path in root.iterdir():
                 if path.name not in TELLS_OF_BUILDS:
                     found.update(picture(path, f"{name}/{path.name}"))
-        return found
+        return {name: text for name, text in found.items() if not name.startswith(TOLD)}
 
     def _manifest(self) -> str:
         path = self.folder / "manifest.json"
@@ -221,6 +235,8 @@ class Campaign:
         self._yard.build()
         self._yard.clear()
         self._seconds = self._yard.build()
+        if self._yard.at_work() < 2:
+            raise RuntimeError("no two parts were at work at the same time")
         self._calm = self._yard.picture()
 
     def run(self) -> list[str]:

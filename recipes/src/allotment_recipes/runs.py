@@ -129,6 +129,16 @@ def survey(request: Mapping[str, Any]) -> dict[str, Any]:
                 folder.rmdir()
 
 
+def check(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Build parts of a release that was built again, and return how they differ; the release stays as it is."""
+    from allotment_recipes.hermetic.rebuild import build_again
+
+    folder, shared = Path(request["folder"]), Path(request["store"]) if request.get("store") else None
+    with locked(folder / ".lock"):
+        buildout = _prepared(folder, Path(request["closure"]), shared, request)
+        return {"parts": build_again(buildout, request["parts"])}
+
+
 def _closure_hash(closure: Path) -> str:
     """Return the sha256 of the archive that was unpacked to ``closure``; nothing for profiles of another origin."""
     mark = closure.with_name(".closure-sha256")
@@ -141,6 +151,9 @@ def _ahead(buildout: Buildout, request: Mapping[str, Any]) -> Ahead:
 
 def _sweep(folder: Path, shared: Path | None) -> None:
     """Remove what a build that was killed has left."""
+    for half_written in (*folder.glob(".*.new"), *folder.glob(".build/.*.new")):
+        if half_written.is_file():
+            half_written.unlink()
     for leftover in (folder / "store").glob(".*-*"):
         if leftover.suffix != ".new":
             shutil.rmtree(leftover)
@@ -293,6 +306,7 @@ def _settings(*, development: bool = False, eggs: str = "eggs", parts: str = "pa
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "build": build,
     "survey": survey,
+    "check": check,
     "instance": instance,
     "read": read,
     "lock": lock,

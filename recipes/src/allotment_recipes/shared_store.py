@@ -16,6 +16,7 @@ build at work or one that was killed; a real folder is a whole part.
 
 import contextlib
 import fcntl
+import glob
 import json
 import os
 import re
@@ -118,6 +119,8 @@ class Store:
                 "Move it back, or remove it: what is needed is built anew",
             )
         for folder in self.root.glob(".*.new"):
+            if not folder.is_dir():  # the note of the root, half-written, perhaps at this moment
+                continue
             name = folder.name[1 : -len(".new")]
             with try_lock(self.root / ".lock" / name) as lock:
                 if lock is not None:
@@ -175,9 +178,12 @@ class Store:
             raise
 
     def _clear(self, location: Path) -> None:
-        """Remove the link and the temporary folder; the caller holds the lock."""
+        """Remove the link, the temporary folder and half-written notes; the caller holds the lock."""
         if location.is_symlink():
             location.unlink()
+        for place in (".built", ".sums"):
+            for path in (self.root / place).glob(f".{glob.escape(location.name)}.json.*.new"):
+                path.unlink(missing_ok=True)
         remove(self._temporary(location))
 
     def _temporary(self, location: Path) -> Path:

@@ -2,17 +2,13 @@
 """``allot build``: a software release from its profile, and the manifest that says what it is."""
 
 import json
-import os
 from pathlib import Path
-from typing import NoReturn
 
 import click
 
 from allotment.codec import encode
-from allotment.errors import AllotmentError, nearest
-from allotment_recipes.build_steps import ENVIRONMENT
 from allotment_recipes.engine import BuildEngine
-from allotment_recipes.follow import Follow
+from allotment_recipes.graph.progress import shown
 from allotment_recipes.manifest import build_release
 
 
@@ -24,7 +20,14 @@ from allotment_recipes.manifest import build_release
 )
 @click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
 @click.option("--store", type=click.Path(path_type=Path), help="Of parts that releases share. [default: var/store]")
+@click.option(
+    "--system-store", "systems", type=click.Path(path_type=Path), multiple=True, help="A further store, only read."
+)
+@click.option("--cache", "urls", metavar="URL", multiple=True, help="Binary cache to take parts from; in order.")
+@click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
+@click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")
 @click.option("--shell", "part", metavar="PART", help="Enter the environment in which PART failed to build.")
+@click.option("--plan", "is_plan", is_flag=True, help="Tell what would be built, fetched or reused, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     path: Path | None,
@@ -32,18 +35,41 @@ def command(
     root: Path | None,
     sources: Path | None,
     store: Path | None,
+    systems: tuple[Path, ...],
+    urls: tuple[str, ...],
+    jobs: int | None,
+    keep_going: bool,
     part: str | None,
+    is_plan: bool,
     as_json: bool,
 ) -> None:
     """Build the release of PATH, a software.cfg or its folder, and write manifest.json beside what was built."""
     if path is None and (folder is None or part is None):
         raise click.UsageError("PATH is missing: give a software.cfg or its folder")
-    profile = _profile(path or Path())
+    profile = profile_of(path or Path())
     folder = (folder or Path("var", "build", profile.parent.name)).absolute()
     if part is not None:
-        _shell(part, folder)
+        from allotment_recipes.hermetic.shell import enter
+
+        enter(part, folder, lambda line: click.echo(line, err=True))
+    if urls:
+        from allotment_recipes.binary_cache.keys import trusted_caches
+    if is_plan:
+        from allotment_recipes.explain.planning import tell_plan
+
+        places = (root or tree_root(profile), folder, (sources or Path("var", "sources")).absolute())
+        tell_plan(
+            profile,
+            *places,
+            (store or Path("var", "store")).absolute(),
+            as_json=as_json,
+            stores=systems,
+            caches=trusted_caches(urls) if urls else (),
+            jobs=jobs or 0,
+        )
+        return
     log = folder / "build.log"
-    with BuildEngine() as engine, Follow(log, lambda data: click.echo(data, nl=False, err=True)):
+    with BuildEngine() as engine, shown(folder, log) as say:
         built = build_release(
             profile,
             root or tree_root(profile),
@@ -52,7 +78,11 @@ def command(
             engine,
             log,
             store=(store or Path("var", "store")).absolute(),
-            progress=lambda line: click.echo(line, err=True),
+            stores=systems,
+            caches=trusted_caches(urls) if urls else (),
+            jobs=jobs or 0,
+            keep_going=keep_going,
+            progress=say,
         )
     manifest = built.manifest
     if as_json:
@@ -64,25 +94,9 @@ def command(
     click.echo(f"{folder / 'manifest.json'} ({built.seconds:.1f} s)")
 
 
-def _profile(path: Path) -> Path:
+def profile_of(path: Path) -> Path:
+    """Return the software.cfg that is meant by its path or its folder's."""
     return (path / "software.cfg" if path.is_dir() else path).absolute()
-
-
-def _shell(part: str, folder: Path) -> NoReturn:
-    """Become a shell in the sources of a part, in the environment in which it was built."""
-    note = folder / ".build" / part / ENVIRONMENT
-    try:
-        document = json.loads(note.read_bytes())
-        os.chdir(document["folder"])
-    except FileNotFoundError as error:
-        left = [path.name for path in (folder / ".build").glob("*") if path.exists()]
-        rule = "It stays when a build fails, or with 'keep-compile-dir = true' in its section"
-        raise AllotmentError(
-            f"no build folder of '{part}' is left in {folder}", nearest(part, left) if left else rule
-        ) from error
-    inherited = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    click.echo(f"{Path.cwd()}: leave with exit or Ctrl-D", err=True)
-    os.execve("/bin/sh", ["sh"], {**inherited, **document["environment"], "PS1": f"{part}> "})
 
 
 def tree_root(profile: Path) -> Path:

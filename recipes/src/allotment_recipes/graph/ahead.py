@@ -150,7 +150,8 @@ class Ahead:
         self._adoption = Adoption()
         self._server = Jobserver(self._run.folder / JOBS, self._jobs)
         self._run.jobs = SharedJobs(self._server, lambda is_idle: None)
-        waiting = ({"part": part, "event": "waiting", **self._time(part)} for part in locations)
+        ways = self._schedule.remaining
+        waiting = ({"event": "waiting", "part": part, "path": ways[part], **self._time(part)} for part in locations)
         events.tell_all(self._run, waiting)
 
     def _time(self, part: str) -> dict[str, float]:

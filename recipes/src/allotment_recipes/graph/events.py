@@ -2,8 +2,8 @@
 """The events of a build, one JSON object a line: read while it runs by what shows it, and afterwards by charts.
 
 Each has ``at`` (seconds since the UTC epoch), ``part`` and ``event``: ``waiting``, then ``started``, then one of
-``fetched``, ``built``, ``reused`` and ``failed``; ``seconds`` it took, ``cpu`` seconds, how many are ``expected``, and
-``why`` it failed.
+``fetched``, ``built``, ``reused`` and ``failed``. Of an end there are the ``seconds`` and ``cpu`` seconds, or ``why``
+it failed; before, the seconds ``expected`` of the part, and of the ``path`` to the end of all that waits for it.
 """
 
 import json
@@ -30,6 +30,7 @@ class Event:
     seconds: float = 0.0
     cpu: float = 0.0  # seconds, of all that the part has started
     expected: float | None = None  # seconds that it took the last time
+    path: float | None = None  # seconds from its beginning to the end of all that waits for it, as expected
     why: str = ""
 
 

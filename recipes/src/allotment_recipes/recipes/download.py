@@ -25,6 +25,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """Download a file and check its sha256; ``location`` is its folder, ``target`` its path, ``filename`` its name."""
 
     build_version = 2
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = NOT_INPUTS
 
     def prepare(self) -> None:

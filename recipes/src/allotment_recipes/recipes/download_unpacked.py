@@ -33,6 +33,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 1
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = NOT_INPUTS
 
     def prepare(self) -> None:

@@ -59,6 +59,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 1
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = frozenset(
         {"repository", "branch", "depth", "link", "git-executable", "forbid-download-cache", "shared", "timeout"}
         | {"ignore-ssl-certificate"}

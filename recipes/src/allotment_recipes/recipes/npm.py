@@ -17,6 +17,7 @@ from allotment_recipes.build_environment import HOST_PATH, missing_tools, read_v
 from allotment_recipes.npm_lock import Tarball, fetch_tarballs, read_lock
 from allotment_recipes.part_folder import filling, removable
 from allotment_recipes.time_limits import run_for
+from allotment_recipes.unpack import check
 
 _FILES: Final = ("package.json", "package-lock.json")
 
@@ -42,6 +43,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 1
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = frozenset({"timeout", "shared"})
 
     def prepare(self) -> None:
@@ -99,6 +101,8 @@ class Recipe(GenericBaseRecipe[Options]):
         blobs = BlobStore(self.run.sources)
         try:
             tarballs = fetch_tarballs(read_lock(texts[_FILES[1]], _FILES[1]), blobs)
+            for tarball, sha256 in tarballs.items():
+                check(blobs.path(sha256), tarball.name)
         except AllotmentError as error:
             raise type(error)(f"[{self.name}] {error.what}", error.fix) from error
         with tempfile.TemporaryDirectory(prefix="allotment-npm-") as work:

@@ -41,6 +41,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 2
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     def prepare(self) -> None:

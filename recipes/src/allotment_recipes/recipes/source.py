@@ -35,6 +35,7 @@ class Recipe(GenericBaseRecipe[Options]):
     """
 
     build_version = 1
+    builds_ahead = True
     not_inputs: ClassVar[frozenset[str]] = frozenset(
         {"url", "alternate-url", "md5sum", "debian-source", "python-source", "npm", "shared"}
     )
