@@ -15,21 +15,24 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, cast
 
-from allotment.errors import AllotmentError
+from allotment_recipes.archive_limits import (
+    HEADER_LIMIT,
+    SOURCE,
+    BoundedTar,
+    BoundedZip,
+    Rules,
+    UnpackError,
+    stays_inside,
+)
 from allotment_recipes.xz import MEMORY_LIMIT, XzStream
 
 _CHUNK: Final = 1 << 18  # bytes
-_HEADER_LIMIT: Final = 1 << 20  # bytes of the headers of one member: tarfile has them in memory
-_HEADERS_LIMIT: Final = 1 << 29  # bytes of all headers together: reading them takes time
 _GOAL_LIMIT: Final = 4096  # bytes of what a link says, as for every link on a disk
-_HOPS: Final = 40  # links that lead to links: beyond it the system follows none
-_DIRECTORY_LIMIT: Final = 1 << 26  # bytes of a zip's list of members, which zipfile has in memory
 _MAGIC: Final = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", XzStream))
 _ZIP_PACKINGS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _SHOWN: Final = 200  # letters of a name in an error
@@ -39,24 +42,6 @@ _OTHERS: Final = (
     (b"\x28\xb5\x2f\xfd", "zstd"), (b"LZIP", "lzip"), (b"\x1f\x9d", "compress"), (b"7z\xbc\xaf", "7z"),
     (b"\x5d\0\0", "lzma"), (b"Rar!", "rar"),
 )  # fmt: skip
-
-
-class UnpackError(AllotmentError):
-    """An archive is damaged, or holds what no archive should hold."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What an archive may hold."""
-
-    size: int = 4 << 30  # bytes, of all files together
-    count: int = 200_000  # files, folders and links
-    links: bool = True  # symbolic and hard links that stay inside
-    times: bool = True  # keep each file's time: make compares them, and sources hold generated files
-    odd_names: bool = False  # backslashes and control characters in names, which git keeps
-
-
-SOURCE: Final = Rules()  # an archive of sources, accepted by its hash
 
 
 def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rules = SOURCE, where: str = "") -> None:
@@ -80,6 +65,15 @@ def unpack(archive: Path, target: Path, strip_top_level: bool = True, rules: Rul
         shutil.rmtree(temporary)
 
 
+def check(archive: Path, where: str, rules: Rules = SOURCE) -> None:
+    """Raise when an archive, which another program is to unpack, names what is outside, or holds too much.
+
+    Links are accepted: of those that call this, pip and npm make none.
+    """
+    with archive.open("rb") as file:
+        _extract(file, _Nowhere(where, rules))
+
+
 def safe_name(name: str, where: str, odd: bool = False) -> PurePosixPath:
     """Return a member's name when it is a plain relative path; absolute names, ``..`` and the like are errors.
 
@@ -92,24 +86,61 @@ def safe_name(name: str, where: str, odd: bool = False) -> PurePosixPath:
     return path
 
 
-class _Place:
-    """The folder that is filled. No member is ever written through a link, and no name comes twice."""
+class _Nowhere:
+    """What takes the members of an archive, counts them, and writes nothing."""
 
-    def __init__(self, root: Path, where: str, rules: Rules) -> None:
-        self._root = root
+    def __init__(self, where: str, rules: Rules) -> None:
         self.where = where
         self.rules = rules
         self._size = 0
         self._count = 0
-        self._links: dict[Path, tuple[str, str]] = {}  # -> its name in the archive, and what it says
-        self._times: dict[Path, float] = {}
-        root.mkdir()
 
     def count(self, size: int) -> None:
         """Note one more member of ``size`` bytes, as its header says, before anything of it is written."""
         self._count += 1
         if size < 0 or self._count > self.rules.count or self._size + size > self.rules.size:
-            raise self._too_much()
+            raise self.too_much()
+
+    def add(self, size: int) -> None:
+        """Note bytes that were read: a zip's header may lie."""
+        self._size += size
+        if self._size > self.rules.size:
+            raise self.too_much()
+
+    def folder(self, name: str) -> None:
+        if name.rstrip("/") not in (".", ""):
+            safe_name(name, self.where, self.rules.odd_names)
+
+    def file(self, name: str, stream: IO[bytes], size: int, mode: int, time: float) -> None:
+        safe_name(name, self.where, self.rules.odd_names)
+        while chunk := stream.read(_CHUNK):
+            self.add(len(chunk))
+
+    def symbolic_link(self, name: str, goal: str) -> None:
+        safe_name(name, self.where, self.rules.odd_names)
+
+    hard_link = symbolic_link
+
+    def refused(self, name: str, why: str, fix: str) -> UnpackError:
+        """Return the error of a member."""
+        return UnpackError(f"{self.where}: {name[:_SHOWN]!r} {why}", fix)
+
+    def too_much(self) -> UnpackError:
+        """Return the error of an archive that holds more than it may."""
+        return UnpackError(
+            f"{self.where} holds more than {self.rules.count} files or {self.rules.size} bytes", "Make it smaller"
+        )
+
+
+class _Place(_Nowhere):
+    """The folder that is filled. No member is ever written through a link, and no name comes twice."""
+
+    def __init__(self, root: Path, where: str, rules: Rules) -> None:
+        super().__init__(where, rules)
+        self._root = root
+        self._links: dict[Path, tuple[str, str]] = {}  # -> its name in the archive, and what it says
+        self._times: dict[Path, float] = {}
+        root.mkdir()
 
     def folder(self, name: str) -> None:
         if name.rstrip("/") in (".", ""):
@@ -125,9 +156,7 @@ class _Place:
             written = 0
             while chunk := stream.read(_CHUNK):
                 written += len(chunk)
-                self._size += len(chunk)
-                if self._size > self.rules.size:  # a zip's header may lie
-                    raise self._too_much()
+                self.add(len(chunk))
                 output.write(chunk)
         if written != size:
             raise UnpackError(f"{self.where} ends inside {name[:_SHOWN]!r}", "Fetch it again")
@@ -167,13 +196,10 @@ class _Place:
             os.utime(path, (time, time))
         links = {path.relative_to(top).parts: goal for path, (_, goal) in self._links.items()}
         for path, (name, _) in self._links.items():
-            if not _stays_inside(path.relative_to(top).parts, links):
+            if not stays_inside(path.relative_to(top).parts, links):
                 raise self.refused(name, "is a link that leads out of it", "Nothing of it was unpacked")
         top.chmod(0o755)
         return top
-
-    def refused(self, name: str, why: str, fix: str) -> UnpackError:
-        return UnpackError(f"{self.where}: {name[:_SHOWN]!r} {why}", fix)
 
     def _need_links(self, name: str) -> None:
         if not self.rules.links:
@@ -198,85 +224,8 @@ class _Place:
                 path.mkdir()
         return path / last
 
-    def _too_much(self) -> UnpackError:
-        return UnpackError(
-            f"{self.where} holds more than {self.rules.count} files or {self.rules.size} bytes", "Make it smaller"
-        )
 
-
-def _stays_inside(link: tuple[str, ...], links: Mapping[tuple[str, ...], str]) -> bool:
-    """Whether following a link never leaves the folder, not even to come back by a name that the folder has today.
-
-    No disk is asked: all links are known by their paths, and the folders of a link are none.
-    """
-    place = list(link)
-    todo: list[str] = []
-    hops = 0
-    while True:
-        if (goal := links.get(tuple(place))) is not None:
-            hops += 1
-            if hops > _HOPS or (hops > 1 and not todo):  # nobody gets further, or that link is looked at by itself
-                return True
-            place.pop()
-            todo.extend(reversed(goal.split("/")))
-        if not todo:
-            return True
-        step = todo.pop()
-        if step == ".." and not place:
-            return False
-        if step == "..":
-            place.pop()
-        elif step not in ("", "."):
-            place.append(step)
-
-
-class _Bounded:
-    """A stream of a tar of which headers are read within limits: one of a gigabyte is no header."""
-
-    def __init__(self, stream: IO[bytes], where: str) -> None:
-        self._stream = stream
-        self.where = where
-        self._member = 0  # bytes of headers of the member that is looked for
-        self._all = 0  # and of all before it
-        self.is_header = True  # whether headers are read, and not what a file holds
-
-    def begin_member(self) -> None:
-        """Count the headers of another member."""
-        self._all += self._member
-        self._member = 0
-
-    def read(self, size: int = -1) -> bytes:
-        if self.is_header:
-            self._member += size
-            if size < 0 or self._member > _HEADER_LIMIT or self._all + self._member > _HEADERS_LIMIT:
-                raise UnpackError(f"{self.where} has a header of {size} bytes", "Nothing of it was unpacked")
-        return self._stream.read(size)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._stream.tell()
-
-
-class _BoundedZip:
-    """A zip whose list of members is read only when it is of a size that memory has room for."""
-
-    def __init__(self, stream: IO[bytes], where: str, count: int) -> None:
-        self._stream = stream
-        self._where = where
-        self._count = count
-        self.seek, self.tell, self.seekable = stream.seek, stream.tell, stream.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(_DIRECTORY_LIMIT + 1 if size < 0 else min(size, _DIRECTORY_LIMIT + 1))
-        is_list = len(data) > _HEADER_LIMIT  # of members, or damaged: what files hold is read in smaller pieces
-        if is_list and (len(data) > _DIRECTORY_LIMIT or data.count(b"PK\1\2") > self._count):
-            raise UnpackError(f"{self._where} lists more than {self._count} files", "Make it smaller")
-        return data
-
-
-def _extract(file: IO[bytes], place: _Place) -> None:
+def _extract(file: IO[bytes], place: _Nowhere) -> None:
     where = place.where
     with _damage(where):
         start = file.read(8)
@@ -318,12 +267,12 @@ def _damage(where: str) -> Iterator[None]:
         raise
 
 
-def _extract_tar(stream: IO[bytes], place: _Place, where: str) -> None:
-    bounded = _Bounded(stream, where)
+def _extract_tar(stream: IO[bytes], place: _Nowhere, where: str) -> None:
+    bounded = BoundedTar(stream, where)
     with tarfile.open(fileobj=cast(Any, bounded), mode="r:", errorlevel=2) as archive:
         for member in archive:
             archive.members = []  # type: ignore[attr-defined]  # else each header would stay in memory
-            if sum(len(key) + len(str(value)) for key, value in archive.pax_headers.items()) > _HEADER_LIMIT:
+            if sum(len(key) + len(str(value)) for key, value in archive.pax_headers.items()) > HEADER_LIMIT:
                 raise UnpackError(f"{where} has too much in its headers for all members", "Nothing of it was unpacked")
             place.count(member.size if member.isreg() else 0)
             if member.isdir():
@@ -343,8 +292,8 @@ def _extract_tar(stream: IO[bytes], place: _Place, where: str) -> None:
             bounded.begin_member()
 
 
-def _extract_zip(file: IO[bytes], place: _Place) -> None:
-    with zipfile.ZipFile(cast(Any, _BoundedZip(file, place.where, place.rules.count))) as archive:
+def _extract_zip(file: IO[bytes], place: _Nowhere) -> None:
+    with zipfile.ZipFile(cast(Any, BoundedZip(file, place.where, place.rules.count))) as archive:
         for info in archive.infolist():
             place.count(info.file_size)
             if info.compress_type not in _ZIP_PACKINGS:  # lzma takes as much memory as the archive says

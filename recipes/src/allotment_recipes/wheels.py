@@ -15,8 +15,10 @@ from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes import sources
 from allotment_recipes.recipe_loading import canonical
+from allotment_recipes.unpack import Rules, check
 
 TIMEOUT = 300.0  # seconds, for pip to unpack the wheels
+RULES = Rules()  # of what a wheel may hold
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 
 
@@ -104,6 +106,7 @@ def install(pins: Iterable[Pin], blobs: BlobStore, target: Path, programs: Path)
     with tempfile.TemporaryDirectory(prefix="allotment-wheels-") as folder:
         for wanted in pins:
             digest = fetch_wheel(wanted, blobs)
+            check(blobs.path(digest), wanted.requirement, RULES)
             blobs.copy(digest, Path(folder) / wheel_name(blobs.path(digest), wanted))
         if pins:
             run_pip([item.requirement for item in pins], folder, target)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from tests.recipes.hostile.archives import HOSTILE
 
 from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildResult
@@ -200,10 +201,21 @@ def test_a_wrong_section_is_an_error_that_names_it(project: Project, lines: str,
 
 
 def test_npm_s_own_words_are_told(project: Project) -> None:
-    project.need("one", b"no tarball")
-    error = project.build().error
+    project.need("one", pack("one", "echo broken >&2; exit 3"), hasInstallScript=True)
+    error = project.build("scripts = true").error
     assert error.startswith("[app] npm failed with exit code ")
     assert "\n  | npm error " in error
+
+
+def test_a_tarball_that_reaches_out_or_is_none_is_refused_before_npm_sees_it(project: Project) -> None:
+    for data, problem in (
+        (HOSTILE["name that climbs"](), "'p/../../hostile' is not a relative path inside it"),
+        (b"no tarball", "is not an archive"),
+    ):
+        project.need("one", data)
+        error = project.build().error
+        assert error.startswith("[app] one@1.0.0")
+        assert problem in error
 
 
 ONE = {"version": "1.0.0", "integrity": integrity(b"")}
