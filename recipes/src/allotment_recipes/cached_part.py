@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from allotment_recipes.graph.events import tell
 from allotment_recipes.shared_store import Store
 
 
@@ -32,6 +33,7 @@ def take_cached(recipe: Any, store: Store, location: Path) -> bool:
     if note is None:
         return False
     store.note(location, note)
+    tell(recipe.run, recipe.name, "fetched", seconds=note["fetched"]["seconds"])
     return True
 
 
