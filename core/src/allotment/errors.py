@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The errors that users see: each says what is wrong and how to mend it."""
 
+_LISTED = 100  # names in a hint: what has more is no list that anybody reads
+_COMPARED = 5_000  # names, as a hostile file may have any number of them
+_NAME = 200  # letters of a name that are compared
+
 
 class AllotmentError(Exception):
     """Base of every error that Allotment raises on purpose; the command line prints it and exits with 1.
@@ -51,6 +55,7 @@ def nearest(name: str, valid: "list[str] | tuple[str, ...]") -> str:
 
     if not valid:
         return "None is valid here"
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_NAME], valid[:_COMPARED], n=1, cutoff=0.5)
     hint = f"Did you mean '{close[0]}'? " if close else ""
-    return f"{hint}Valid: {', '.join(sorted(valid))}"
+    more = f" and {len(valid) - _LISTED} more" if len(valid) > _LISTED else ""
+    return f"{hint}Valid: {', '.join(sorted(valid)[:_LISTED])}{more}"

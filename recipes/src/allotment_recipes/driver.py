@@ -24,6 +24,7 @@ from allotment_recipes.option_error import ProfileError
 from allotment_recipes.part_hashes import PartHashes
 from allotment_recipes.profiles import BASE_LOCATION, reading
 from allotment_recipes.reader import limits
+from allotment_recipes.reader.settings import tell_settings
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.references import references
 from allotment_recipes.remote_profiles import RemoteProfiles
@@ -69,6 +70,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                     f"[buildout] extends: {os.path.normpath(str(error.filename))} does not exist",
                     f"Correct it in {profile}, or in what it extends, or add that file",
                 ) from error
+        tell_settings(self)
         if run.instance is not None:
             for name, found in node_sections(run.instance).items():
                 self._raw[name] = {**found, **self._raw.get(name, {})}

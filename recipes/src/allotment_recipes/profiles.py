@@ -11,8 +11,8 @@ from typing import Any, Final
 import zc.buildout.buildout
 
 from allotment_recipes.context import RunContext
-from allotment_recipes.reader import limits
-from allotment_recipes.reader.files import BASE_LOCATION, Reader, opener
+from allotment_recipes.option_error import ProfileError
+from allotment_recipes.reader.files import BASE_LOCATION, Reader, content, opener
 from allotment_recipes.reader.merge import put_above
 from allotment_recipes.remote_profiles import RemoteProfiles
 
@@ -34,6 +34,12 @@ def _duplicate(value: Any) -> Any:
     return value.copy() if isinstance(value, list) else value
 
 
+def _check_versions(sections: Mapping[str, Any]) -> None:
+    name = sections["buildout"]["versions"].value if "versions" in sections["buildout"] else ""
+    if name and name not in sections:
+        raise ProfileError(f"[buildout] versions: the section '{name}' does not exist", "Add it, or take that out")
+
+
 @contextlib.contextmanager
 def reading(files: list[Path], run: RunContext, remote: RemoteProfiles, settings: Mapping[str, str]) -> Iterator[None]:
     """While this is open, every profile is read once and its sections know their folder; local ones go to ``files``.
@@ -42,20 +48,22 @@ def reading(files: list[Path], run: RunContext, remote: RemoteProfiles, settings
     part of ``run`` has written is read as it will be, though nothing is on disk yet, with secrets as tokens again.
     """
 
-    def content(path: Path) -> bytes:
+    def content_of(path: Path) -> bytes:
         if path in run.journal.paths:
             return run.tokens.conceal(run.journal.read(path).decode()).encode()
-        with path.open("rb") as file:
-            return file.read(limits.FILE + 1)
+        return content(path)
 
     def update(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         put_above(below, above)
+        folder = above.get("buildout", {}).get("directory")
+        if folder is not None and folder.source == "COMMAND_LINE_VALUE":  # they come last: all is read
+            _check_versions(below)
         return below
 
     sys.setrecursionlimit(max(sys.getrecursionlimit(), _FRAMES))
     module = zc.buildout.buildout
     kept = module._open, module._update, module.copy
-    module._open = opener(Reader(content, remote, files, settings))
+    module._open = opener(Reader(content_of, remote, files, settings))
     module._update = update
     module.copy = SimpleNamespace(deepcopy=_duplicate)
     try:

@@ -14,7 +14,7 @@ from allotment_recipes.context import RunContext
 from allotment_recipes.journal import Journal
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.reader import limits
-from allotment_recipes.reader.files import Reader
+from allotment_recipes.reader.files import Reader, content
 from allotment_recipes.reader.macros import with_macros
 from allotment_recipes.reader.merge import Section, SectionKey, check_length, put_above
 from allotment_recipes.remote_profiles import RemoteProfiles
@@ -100,7 +100,7 @@ def _read(profile: Path, sources: Path) -> dict[str, Section]:
     remote = RemoteProfiles(SourceLock(folder / LOCK, folder), run)
     below = {"buildout": {name: _key(str(key.value), "DEFAULT_VALUE") for name, key in _defaults()}}
     try:
-        put_above(below, Reader(Path.read_bytes, remote, [], _SET).read(str(folder), profile.name))
+        put_above(below, Reader(content, remote, [], _SET).read(str(folder), profile.name))
     except FileNotFoundError as error:
         raise ProfileError(f"{error.filename} does not exist", f"Correct it in {profile}, or what it names") from error
     put_above(below, {"buildout": {name: _key(text, "COMMAND_LINE_VALUE") for name, text in _SET.items()}})

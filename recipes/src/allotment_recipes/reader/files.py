@@ -6,6 +6,7 @@ import logging
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +169,15 @@ class Reader:
                 return str(sections[section][option].value)
         default = upstream._buildout_default_options.get(option) if section == "buildout" else None
         return None if default is None else str(default.value)
+
+
+def content(path: Path) -> bytes:
+    """Return what a profile holds, no more than is read of one; only a regular file is one."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError("it is no regular file")
+        return file.read(limits.FILE + 1)
 
 
 def opener(reader: Reader) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:

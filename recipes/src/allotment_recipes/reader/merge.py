@@ -91,7 +91,7 @@ def _plain(name: str) -> str:
 
 def _first(name: str, section: Section) -> Section:
     """Return a section that no profile below has: without macros, what it adds to is nothing or a value of its own."""
-    for option in sorted(section) if _MACRO not in section else ():
+    for option in sorted(section) if not _has_macros(name, section) else ():
         if option[-1] in "+-" and _plain(option) not in section:
             found = section[_plain(option)] = section.pop(option)
             if option[-1] == "-":
@@ -102,7 +102,7 @@ def _first(name: str, section: Section) -> Section:
 
 
 def _put_section_above(name: str, below: Section, above: Section) -> None:
-    has_macros = _MACRO in above or _MACRO in below
+    has_macros = _has_macros(name, above) or _has_macros(name, below)
     for option in sorted((option for option in above if option[-1] in "+-"), key=_order):
         change, key = above.pop(option), _plain(option)
         made = above.get(key, below.get(key))
@@ -119,6 +119,10 @@ def _put_section_above(name: str, below: Section, above: Section) -> None:
             below[option] = key
         for sign in "+-" if has_macros else "":  # an assignment ends what was to be done to the macro's value
             below.pop(f"{option} {sign}", None)
+
+
+def _has_macros(name: str, section: Section) -> bool:
+    return _MACRO in section and name != "buildout"  # which takes none
 
 
 def _apply(name: str, option: str, key: Any, sign: str, change: Any) -> None:
