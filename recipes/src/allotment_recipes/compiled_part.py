@@ -125,7 +125,7 @@ class CompiledPart(GenericBaseRecipe[C]):
                 self._check_tools()
                 began = time.monotonic()
                 self.logger.info("building %s", self.location.name)
-                workshop = self._open_workshop(place)
+                workshop = self.open_workshop(place)
                 self.build(workshop, place)
                 self._check(place)
                 seconds = time.monotonic() - began
@@ -151,7 +151,8 @@ class CompiledPart(GenericBaseRecipe[C]):
         except AllotmentError as error:
             raise OptionProblem(option, error.what, error.fix) from error
 
-    def _open_workshop(self, place: Place) -> Workshop:
+    def open_workshop(self, place: Place) -> Workshop:
+        """Unpack the sources, and patch them; return where ``build`` goes on."""
         blobs = BlobStore(self.run.sources)
         folder = place.work / "source"
         self._bring_source(blobs, folder)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +128,17 @@ class BuildEngine:
         if "error" in answer:
             raise AllotmentError(answer["error"].removesuffix("."))
         return answer
+
+    def check(self, request: BuildRequest, parts: Sequence[str], log: Path) -> Sequence[Mapping[str, Any]]:
+        """Build parts of a release that has been built again, by default all that are compiled; return how they differ.
+
+        Each has ``part``, ``location`` and ``differences``: path, what, details.
+        """
+        answer = self._ask("check", {**vars(request), "parts": list(parts)}, request.timeout, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        found: Sequence[Mapping[str, Any]] = answer["parts"]
+        return found
 
     def instance(self, run: InstanceRun, log: Path) -> InstanceResult:
         """Process a partition; a failure is a result and leaves the partition's files as they were."""

@@ -14,6 +14,7 @@ from allotment_recipes.manifest import build_release
 
 @click.command("build")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
+@click.argument("parts", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to install it. [default: var/build/<name>]")
 @click.option(
     "--root", type=click.Path(path_type=Path), help="Tree that holds all it reads. [default: above software/]"
@@ -27,10 +28,12 @@ from allotment_recipes.manifest import build_release
 @click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
 @click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")
 @click.option("--shell", "part", metavar="PART", help="Enter the environment in which PART failed to build.")
+@click.option("--check", "is_check", is_flag=True, help="Build PARTS, or all, again, and show what isn't the same.")
 @click.option("--plan", "is_plan", is_flag=True, help="Tell what would be built, fetched or reused, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     path: Path | None,
+    parts: tuple[str, ...],
     folder: Path | None,
     root: Path | None,
     sources: Path | None,
@@ -40,12 +43,15 @@ def command(
     jobs: int | None,
     keep_going: bool,
     part: str | None,
+    is_check: bool,
     is_plan: bool,
     as_json: bool,
 ) -> None:
     """Build the release of PATH, a software.cfg or its folder, and write manifest.json beside what was built."""
     if path is None and (folder is None or part is None):
         raise click.UsageError("PATH is missing: give a software.cfg or its folder")
+    if parts and not is_check:
+        raise click.UsageError("PARTS are for --check")
     profile = profile_of(path or Path())
     folder = (folder or Path("var", "build", profile.parent.name)).absolute()
     if part is not None:
@@ -84,6 +90,21 @@ def command(
             keep_going=keep_going,
             progress=say,
         )
+        if is_check:
+            from allotment_recipes.hermetic.checking import check, tell
+
+            found = check(
+                built,
+                folder,
+                (sources or Path("var", "sources")),
+                engine,
+                parts,
+                log,
+                store=(store or Path("var", "store")),
+                stores=systems,
+            )
+    if is_check:
+        click.get_current_context().exit(0 if tell(found, as_json=as_json) else 1)
     manifest = built.manifest
     if as_json:
         paths = {"folder": str(folder), "closure": str(built.closure), "log": str(log)}

@@ -17,7 +17,7 @@ from typing import Final
 
 from allotment_recipes.hermetic.root import HOST_FOLDERS, real_programs
 
-COMPILERS: Final = ("c++", "cc", "cpp", "g++", "gcc")
+COMPILERS: Final[Sequence[str]] = ("c++", "cc", "cpp", "g++", "gcc")
 _COMPILER_TOOLS: Final = "c89 c99 gcc-ar gcc-nm gcc-ranlib gcov lto-dump"
 _BINUTILS: Final = """
 addr2line ar as c++filt dwp elfedit gprof ld ld.bfd ld.gold nm objcopy objdump ranlib readelf size strings strip

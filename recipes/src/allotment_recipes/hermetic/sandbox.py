@@ -17,12 +17,13 @@ import os
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from allotment.errors import MachineError
+from allotment.errors import AllotmentError, MachineError
 from allotment_recipes.hermetic import kernel
 from allotment_recipes.hermetic.root import Root, is_of_the_system
 
@@ -92,14 +93,40 @@ def refusal() -> str:
     return ""
 
 
+def call_with_mount(source: Path, target: Path, function: Callable[[], object]) -> None:
+    """Call a function in a child for which, and for all that it starts, ``source`` stands in the place of ``target``.
+
+    AllotmentError is raised with the text of what it raised.
+    """
+    answer, status = _fork(lambda channel: _call(channel, source, target, function))
+    if answer.startswith(_FAILED):
+        raise AllotmentError(answer[1:].decode(errors="replace").removesuffix("."))
+    if not answer.startswith(_ENDED):
+        raise MachineError(f"a process that builds a part has ended with {status}")
+
+
 def _run(arrange: Callable[[], None], execute: Callable[[], NoReturn], timeout: float | None) -> int:
+    answer, status = _fork(lambda channel: _guard(channel, arrange, execute), timeout)
+    if answer.startswith(_ENDED):
+        return int(answer[1:])
+    if answer.startswith(_FAILED):
+        raise MachineError(f"the kernel refuses to confine a build: {answer[1:].decode(errors='replace')}")
+    return status or -signal.SIGKILL  # something has killed the processes between
+
+
+def _fork(child: Callable[[socket.socket], NoReturn], timeout: float | None = None) -> tuple[bytes, int]:
+    """Run ``child`` in a new process that ends with us; return what it told last, and its exit code.
+
+    It tells when it is in a new namespace of users, and waits then until the maps of these are written.
+    """
     kernel.load()
     ours, theirs = socket.socketpair()
     ours.settimeout(timeout)
     with ours:
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _guard(theirs, os.getppid(), arrange, execute)
+            _begin(theirs, parent, child)
         theirs.close()
         try:
             answer = _converse(ours, pid)
@@ -108,11 +135,7 @@ def _run(arrange: Callable[[], None], execute: Callable[[], NoReturn], timeout: 
             raise
         finally:
             _, status = os.waitpid(pid, 0)
-    if answer.startswith(_ENDED):
-        return int(answer[1:])
-    if answer.startswith(_FAILED):
-        raise MachineError(f"the kernel refuses to confine a build: {answer[1:].decode(errors='replace')}")
-    return os.waitstatus_to_exitcode(status) or -signal.SIGKILL  # something has killed the processes between
+    return answer, os.waitstatus_to_exitcode(status)
 
 
 def _converse(ours: socket.socket, pid: int) -> bytes:
@@ -141,10 +164,8 @@ def _write_maps(pid: int) -> None:
     (folder / "gid_map").write_text(f"{os.getegid()} {os.getegid()} 1")
 
 
-def _guard(
-    channel: socket.socket, parent: int, arrange: Callable[[], None], execute: Callable[[], NoReturn]
-) -> NoReturn:
-    """Be the process that leads into the namespaces; never returns, as none of those below."""
+def _begin(channel: socket.socket, parent: int, child: Callable[[socket.socket], NoReturn]) -> NoReturn:
+    """Be a process of our own kind no more; never returns, as none of those below."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -152,20 +173,44 @@ def _guard(
         for number in (signal.SIGINT, signal.SIGQUIT):  # of the terminal: the program has got it too
             signal.signal(number, signal.SIG_IGN)
         kernel.die_with_parent(signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-        kernel.unshare(_NAMESPACES)
-        channel.sendall(_READY)
-        if channel.recv(1) != _GO:
-            os._exit(1)
-        pid = os.fork()
-        if pid == 0:
-            _first(channel, arrange, execute)
-        channel.close()
-        os.waitpid(pid, 0)
-        os._exit(0)
+        if os.getppid() == parent:
+            child(channel)
+        os._exit(1)
     except BaseException as error:  # nothing above this line may go on in this process
         _fail(channel, error)
+
+
+def _enter(channel: socket.socket, namespaces: int) -> None:
+    kernel.unshare(namespaces)
+    channel.sendall(_READY)
+    if channel.recv(1) != _GO:
+        os._exit(1)
+
+
+def _guard(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
+    """Be the process that leads into the namespaces."""
+    _enter(channel, _NAMESPACES)
+    pid = os.fork()
+    if pid == 0:
+        _first(channel, arrange, execute)
+    channel.close()
+    os.waitpid(pid, 0)
+    os._exit(0)
+
+
+def _call(channel: socket.socket, source: Path, target: Path, function: Callable[[], object]) -> NoReturn:
+    _enter(channel, kernel.NEW_USER | kernel.NEW_MOUNTS)
+    kernel.mount("", "/", "", kernel.RECURSIVE | kernel.PRIVATE)
+    kernel.mount(source, target, "", kernel.BIND)
+    try:
+        function()
+    except (AllotmentError, OSError):
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise
+    channel.sendall(_ENDED)
+    os._exit(0)
 
 
 def _first(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
