@@ -100,7 +100,7 @@ class Node:
             return build_release(profile, self.root, folder / "built", sources, engine, log, store=self.folder.store)
 
     def agent(self) -> Agent:
-        engines = RealEngines(self.config, self.folder.store)
+        engines = RealEngines(self.config, self.folder.store, self.folder.root)
         return Agent(self.folder, self.config, Masters([Shelf(self.release)]), engines)
 
     def process_once(self) -> float:

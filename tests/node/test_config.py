@@ -5,7 +5,7 @@ import pytest
 
 from allotment.errors import AllotmentError
 from allotment.options import Lines
-from allotment_node.config import NodeConfig, dump, load, trusted_keys
+from allotment_node.config import NodeConfig, binary_caches, dump, load, trusted_keys
 
 GOOD = 'format = 1\nname = "node-1"\nmasters = ["http://127.0.0.1:1"]\n'
 
@@ -71,3 +71,28 @@ def test_trusted_keys_are_read_with_comments(scratch: Path) -> None:
     (scratch / "keys").unlink()
     with pytest.raises(AllotmentError, match=r"trust: .*/keys can't be read: No such file or directory"):
         trusted_keys(config, scratch)
+
+
+def test_binary_caches_come_with_the_keys_that_are_trusted_for_them(scratch: Path) -> None:
+    key = "ed25519:" + "A" * 43 + "="
+    (scratch / "builders").write_text(f"{key}  # the farm\n")
+    masters, urls = Lines(("http://127.0.0.1:1",)), Lines(("https://cache.example", "parts"))
+    config = NodeConfig("n", masters, binary_caches=urls, cache_trust=Lines(("builders",)))
+    assert binary_caches(config, scratch) == (
+        {"url": "https://cache.example", "keys": [key]},
+        {"url": f"{scratch}/parts", "keys": [key]},
+    )
+    (scratch / "builders").unlink()
+    with pytest.raises(AllotmentError, match=r"cache-trust: .*/builders can't be read: No such file or directory"):
+        binary_caches(config, scratch)
+
+
+def test_a_binary_cache_without_trusted_keys_is_refused(scratch: Path) -> None:
+    (scratch / "node.toml").write_text(
+        'format = 1\nname = "n"\nmasters = ["http://127.0.0.1:1"]\nbinary-caches = ["https://cache.example"]\n'
+    )
+    with pytest.raises(AllotmentError) as error:
+        load(scratch / "node.toml")
+    assert str(error.value) == (
+        f"{scratch}/node.toml: cache-trust: is empty, and binary-caches is not. Name files with trusted keys."
+    )

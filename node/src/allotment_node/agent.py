@@ -69,6 +69,7 @@ class Agent:
             lambda: trusted_keys(config, folder.root),
             engines.verify,
             config.allow_development,
+            map(Path, config.system_stores),
         )
         self.silences = Silences(folder.silences)
         self._silenced: list[Silence] = []  # as last heard of

@@ -32,6 +32,8 @@ class NodeConfig:
     services: Literal["detached", "attached"] = "detached"  # whether services outlive the agent
     supervisor: str = "supervisord"  # name of a process supervisor that a plugin registers
     trust: Lines = Lines(())  # files with public keys, one a line; relative ones are inside the node's folder
+    binary_caches: Lines = Lines(())  # URLs that are asked, in order, for parts that are not in the store yet
+    cache_trust: Lines = Lines(())  # files with public keys, as in trust: of those whose packed parts are taken
     allow_development: bool = False  # whether unsigned releases that are supplied as development are accepted
     limits: Lines = Lines(())  # rlimits of every service, such as "nofile=4096"; they can only be lowered
     workers: int = 4  # partitions processed at the same time
@@ -39,6 +41,7 @@ class NodeConfig:
     instance_timeout: float = 600.0  # seconds for one processing of a partition
     promise_memory: int = 512  # MiB that the promises which run in one process may use
     monitor_folder: str = "state/monitor"  # of the files for monitoring tools; inside the node's folder, or absolute
+    system_stores: Lines = Lines(())  # folders of stores that others fill: whole parts there are used where they are
     settle: float = 20.0  # seconds that promises may take to be kept after a deployment, before it is called red
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class NodeConfig:
         if self.promise_memory < 16:
             raise OptionProblem("promise-memory", f"{self.promise_memory} MiB is too little", "At least 16")
 
+        if self.binary_caches and not self.cache_trust:
+            raise OptionProblem("cache-trust", "is empty, and binary-caches is not", "Name files with trusted keys")
         _ = self.service_limits  # raises on a wrong one
 
     @property
@@ -111,14 +116,25 @@ def dump(config: NodeConfig) -> str:
 
 def trusted_keys(config: NodeConfig, folder: Path) -> tuple[str, ...]:
     """Return the public keys of the trust files; ``#`` opens a comment. Read anew each time: a key may be added."""
+    return _keys("trust", config.trust, folder)
+
+
+def binary_caches(config: NodeConfig, folder: Path) -> tuple[dict[str, Any], ...]:
+    """Return the binary caches with the keys whose parts are taken, as a build wants them."""
+    keys = list(_keys("cache-trust", config.cache_trust, folder))
+    urls = (url if "://" in url else str(folder / url) for url in config.binary_caches)
+    return tuple({"url": url, "keys": keys} for url in urls)
+
+
+def _keys(option: str, names: Lines, folder: Path) -> tuple[str, ...]:
     keys: list[str] = []
-    for name in config.trust:
+    for name in names:
         path = folder / name
         try:
             lines = path.read_text().splitlines()
         except OSError as error:
             raise ConfigError(
-                f"trust: {path} can't be read: {error.strerror}", "Correct the path in node.toml"
+                f"{option}: {path} can't be read: {error.strerror}", "Correct the path in node.toml"
             ) from error
         for number, line in enumerate(lines, 1):
             key = line.partition("#")[0].strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from allotment.messages.manifest import ReleaseManifest, SignedManifest
-from allotment_node.config import NodeConfig
+from allotment_node.config import NodeConfig, binary_caches
 from allotment_node.promises import Result
 from allotment_node.schedule import Mode, Timing
 
@@ -32,8 +32,10 @@ class Engines(Protocol):
 class RealEngines:
     """The engines of ``allotment.recipes`` and ``allotment.promises``, imported at the first use of each."""
 
-    def __init__(self, config: NodeConfig, store: Path | None = None) -> None:
+    def __init__(self, config: NodeConfig, store: Path | None = None, folder: Path = Path()) -> None:
+        """``folder`` is the node's, from which relative paths of the configuration are taken."""
         self._config = config
+        self._folder = folder
         self._store = store  # of the parts that releases share
         self._lock = threading.Lock()
         self._builder: BuildEngine | None = None
@@ -55,6 +57,8 @@ class RealEngines:
             timeout=self._config.build_timeout,
             development=development,
             store=self._store,
+            stores=tuple(map(Path, self._config.system_stores)),
+            caches=binary_caches(self._config, self._folder),
         )
 
     def verify(self, signed: SignedManifest, trusted: Iterable[str]) -> None:

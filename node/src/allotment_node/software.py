@@ -53,6 +53,7 @@ class Software:
         trusted: Callable[[], tuple[str, ...]],
         verify: Callable[[SignedManifest, Iterable[str]], None],
         allow_development: bool,
+        stores: Iterable[Path] = (),
     ) -> None:
         self._folder = folder
         self._masters = masters
@@ -60,6 +61,7 @@ class Software:
         self._trusted = trusted
         self._verify = verify
         self._allow_development = allow_development
+        self._stores = (folder.store, *stores)  # where shared parts are
         self._blobs = BlobStore(folder.blobs)
         self._installed: dict[str, tuple[Path, ReleaseManifest]] = {}
 
@@ -165,11 +167,15 @@ class Software:
         return self._folder.software / f"{manifest.name}-{manifest.sha256[:12]}"
 
     def _shared_parts(self, manifest: ReleaseManifest) -> list[str]:
-        """Return the folders of those parts of a release that are in the store of all releases."""
+        """Return the folders of those parts of a release that are in a store of all releases."""
         from allotment_recipes.store import HASH_DIGITS
 
         ends = {digest[:HASH_DIGITS] for parts in manifest.parts.values() for digest in parts.values()}
-        return sorted(str(path) for path in self._folder.store.glob("*/*") if path.name[-HASH_DIGITS:] in ends)
+        found: dict[str, Path] = {}
+        for path in (path for store in self._stores for path in store.glob("*/*")):
+            if path.name[-HASH_DIGITS:] in ends:
+                found.setdefault(path.name, path)
+        return sorted(map(str, found.values()))
 
     def _is_complete(self, folder: Path, sha256: str) -> bool:
         """Whether a release was installed to the end, and all that it has in the store is still there."""

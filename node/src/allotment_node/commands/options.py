@@ -32,5 +32,6 @@ def locked_agent(folder: Path) -> Iterator[Agent]:
     place = NodeFolder(folder)
     config = place.load_config()
     with place.lock:
-        with Agent(place, config, connect(config.masters, place.token), RealEngines(config, place.store)) as agent:
+        engines = RealEngines(config, place.store, place.root)
+        with Agent(place, config, connect(config.masters, place.token), engines) as agent:
             yield agent
