@@ -128,4 +128,5 @@ def allotment_commands() -> tuple[Command, ...]:
         Command(
             ("profile", "annotate"), f"{commands}.annotate:command", "Each value of a profile, and where it comes from."
         ),
+        Command(("why",), f"{commands}.why:command", "Which change let a part be built, and what needs it."),
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plans and reasons as people read them: first what changed itself, then what follows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from allotment_recipes.explain.differences import Difference
 from allotment_recipes.explain.plan import Plan, PlannedPart
@@ -22,21 +22,22 @@ def plan_lines(plan: Plan, lines_of: Callable[[str], LinesOf]) -> Iterator[str]:
         yield from detail_lines(cause.why, lines_of(cause.part))
     if lasting:
         yield ""
-    for action in ("built", "fetched"):
-        for part in plan.of(action):
-            yield f"{action:<8} {part.name} {part.version:<10} {_expected(part):>9}  {short(part.why)}".rstrip()
+    work = [*plan.of("built"), *plan.of("fetched")]
+    width = max((len(_named(part)) for part in work), default=0)
+    for part in work:
+        yield f"{part.action:<7}  {_named(part):<{width}}  {_expected(part):>7}  {short(part.why)}".rstrip()
     if plan.gone:
         yield f"the profile has no more: {listed(plan.gone)}"
     yield summary(plan)
 
 
-def detail_lines(why: Iterable[Difference], lines_of: LinesOf) -> Iterator[str]:
-    """Yield, indented, the lines of options and files that came and went."""
+def detail_lines(why: Sequence[Difference], lines_of: LinesOf) -> Iterator[str]:
+    """Yield, indented, the lines of options and files that came and went; which ones, where it may be several."""
     for item in why:
         lines = lines_of(item)
-        if lines:
+        if len(why) > 1 and lines:
             yield f"  {item}:"
-            yield from (f"    {line}" for line in lines)
+        yield from (f"{'    ' if len(why) > 1 else '  '}{line}" for line in lines)
 
 
 def summary(plan: Plan) -> str:
@@ -70,6 +71,10 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{seconds / 3600:.1f} h"
+
+
+def _named(part: PlannedPart) -> str:
+    return f"{part.name} {part.version}".rstrip()
 
 
 def _expected(part: PlannedPart) -> str:
