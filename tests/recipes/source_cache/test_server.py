@@ -260,15 +260,14 @@ def test_another_machine_builds_from_what_one_serves(
         (folder / "software/served/software.cfg.json").write_text(json.dumps(DESCRIPTION))
     sources.close()
     repository.rename(tmp_path / "gone")
-    environment = {"ALLOTMENT_SOURCE_SERVERS": machine.url}
     listed = allot(second, "source", "list", "software/served", "--missing")["releases"]["software/served"]
     assert [item["kind"] for item in listed["wanted"]] == ["source", "git"]
-    fetched = allot(second, "source", "fetch", "--all", **environment)["releases"]["software/served"]
+    fetched = allot(second, "source", "fetch", "--all", "--source-server", machine.url)["releases"]["software/served"]
     assert all(item["size"] for item in fetched["wanted"])
     assert fetched["lost"] == ""
     machine.process.send_signal(signal.SIGSTOP)  # nothing is asked of it any more
     try:
-        built = allot(second, "build", "software/served", **environment)
+        built = allot(second, "build", "software/served", ALLOTMENT_SOURCE_SERVERS=machine.url)
     finally:
         machine.process.send_signal(signal.SIGCONT)
     store = Path(built["folder"]) / "store"

@@ -12,6 +12,18 @@ from allotment_recipes.graph.progress import shown
 from allotment_recipes.manifest import build_release
 
 
+def _ask_first(context: click.Context, option: click.Parameter, servers: tuple[str, ...]) -> None:
+    from allotment_recipes.providers.source_server import ask_first
+
+    ask_first(servers)
+
+
+source_server = click.option(
+    "--source-server", multiple=True, metavar="URL", expose_value=False, callback=_ask_first,
+    help="Another machine's source cache to ask first.",
+)  # fmt: skip
+
+
 @click.command("build")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.argument("parts", nargs=-1)
@@ -24,6 +36,7 @@ from allotment_recipes.manifest import build_release
 @click.option(
     "--system-store", "systems", type=click.Path(path_type=Path), multiple=True, help="A further store, only read."
 )
+@source_server
 @click.option("--cache", "urls", metavar="URL", multiple=True, help="Binary cache to take parts from; in order.")
 @click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
 @click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")

@@ -13,7 +13,7 @@ import click
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
-from allotment_recipes.commands.build import tree_root
+from allotment_recipes.commands.build import source_server, tree_root
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
 from allotment_recipes.providers.url import shown
@@ -29,6 +29,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON obj
 @click.command("fetch")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--all", "is_all", is_flag=True, help="Of every release below software/ of this folder.")
+@source_server
 @_root
 @_sources
 @_json

@@ -9,7 +9,7 @@ cache and before all that is upstream. ``off`` in the variable: none is asked.
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +54,12 @@ def _ask_each(bring: Callable[[str], None]) -> None:
     if not reasons:
         raise NotMine("no server is configured")
     raise kind("; ".join(reasons))
+
+
+def ask_first(addresses: Iterable[str]) -> None:
+    """Let this process, and the builds that it starts, ask these servers before those that are configured."""
+    if text := " ".join(addresses):
+        os.environ[VARIABLE] = f"{text} {os.environ.get(VARIABLE, '')}".strip()
 
 
 def servers() -> list[str]:
