@@ -15,6 +15,7 @@ import pytest
 from allotment_recipes.context import PARTS
 from allotment_recipes.engine import BuildEngine, BuildRequest
 from allotment_recipes.explain import inputs
+from allotment_recipes.graph.events import read as read_events
 from allotment_recipes.warm_start import NAME
 
 SAID = "Nothing has changed since the last build."
@@ -128,6 +129,8 @@ def test_a_build_with_nothing_to_do_says_what_the_one_before_said(warm: Warm) ->
     assert [(part["name"], part["version"]) for part in again] == [(part["name"], part["version"]) for part in told]
     assert all(part["is_reused"] for part in again) and len(again) == 2
     assert again[0]["started"] > time.time() - 60
+    events = read_events(warm.release.folder)
+    assert [(event.part, event.event) for event in events] == [("data", "reused"), ("tree", "reused")]
 
 
 def test_a_new_engine_has_nothing_to_do_either(warm: Warm) -> None:

@@ -21,6 +21,7 @@ from allotment_recipes.compiler import compiler
 from allotment_recipes.context import PARTS
 from allotment_recipes.distributions import took_part
 from allotment_recipes.explain import inputs
+from allotment_recipes.graph.events import EVENTS, read
 from allotment_recipes.store import platform_name
 from allotment_recipes.stores import registrations
 
@@ -78,7 +79,7 @@ class WarmStart:
                 return None
             if took_part(note["recipes"]) != result["distributions"]:
                 return None
-            self._tell(note["told"])
+            self._tell(note["told"], note["reused"])
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             return None  # the build that follows makes it anew
         return result
@@ -105,17 +106,22 @@ class WarmStart:
             "paths": {**statuses, **code},
             "recipes": sorted({buildout[name]["recipe"] for name in buildout._parts}),
             "told": [[part["name"], part["version"]] for part in map(json.loads, told)],
+            "reused": [event.part for event in read(self._folder) if event.event == "reused"],
             "result": result,
         }
         self._path.parent.mkdir(exist_ok=True)
         write_bytes(self._path, json.dumps(note).encode(), 0o600, sync=False)
 
-    def _tell(self, told: Iterable[tuple[str, str]]) -> None:
+    def _tell(self, told: Iterable[tuple[str, str]], reused: Iterable[str]) -> None:
         """Tell of each shared part that it is there, as the build would."""
         fields = {"started": self._started, "seconds": 0.0, "is_reused": True}
-        lines = [json.dumps({"name": name, "version": version, **fields}) for name, version in told]
-        if lines:
-            (self._folder / PARTS).write_text("\n".join([*lines, ""]))
+        at = round(self._started, 3)
+        for name, found in (
+            (PARTS, [{"name": name, "version": version, **fields} for name, version in told]),
+            (EVENTS, [{"at": at, "part": part, "event": "reused"} for part in reused]),
+        ):
+            if found:
+                (self._folder / name).write_text("".join(f"{json.dumps(item)}\n" for item in found))
 
 
 def _watched(buildout: Any) -> set[str] | None:
