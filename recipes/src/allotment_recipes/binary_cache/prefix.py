@@ -11,13 +11,13 @@ import bz2
 import gzip
 import io
 import lzma
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, cast
 
+from allotment_recipes.binary_cache.zstd import zstd
 from allotment_recipes.store import ROOT_LENGTH
 
 ANY_ROOT: Final = b"/the-store".ljust(ROOT_LENGTH, b"_")
@@ -39,12 +39,11 @@ class _TooLarge(Exception):
 
 
 def offsets(data: bytes, root: bytes) -> list[int]:
-    """Return where the root occurs in a file; a folder whose name only begins like it is none."""
+    """Return where the root occurs in a file; anything may follow it, as binary formats don't end a text."""
     found = []
     at = data.find(root)
     while at >= 0:
-        if _ends(data[at + len(root) : at + len(root) + 1]):
-            found.append(at)
+        found.append(at)
         at = data.find(root, at + len(root))
     return found
 
@@ -57,10 +56,6 @@ def hidden(path: Path, root: bytes) -> str:
         return _hidden_in(file, start, root, 0) or _encoded(path, root)
 
 
-def _ends(following: bytes) -> bool:
-    return not following or not (following.isalnum() or following in b"_-.")
-
-
 def _hidden_in(stream: IO[bytes], start: bytes, root: bytes, depth: int) -> str:
     """Look into what is compressed; ``start`` is its first bytes, and the stream is at its beginning."""
     try:
@@ -69,17 +64,15 @@ def _hidden_in(stream: IO[bytes], start: bytes, root: bytes, depth: int) -> str:
                 with cast(IO[bytes], opener(stream, "rb")) as inner:
                     return _search(inner, root, depth, f"compressed by {name}")
         if start.startswith(_ZSTD):
-            from allotment_recipes.binary_cache.zstd import zstd
-
             with zstd().ZstdFile(stream) as inner:
                 return _search(inner, root, depth, "compressed by zstd")
         if start.startswith(_ZIP):
             return _search_zip(stream, root, depth)
     except _TooLarge:
         return f"has more than {_LOOKED_AT >> 20} MiB compressed in it, which may name the store"
-    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError):
+    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile):
         return ""  # it only looks like it: test data of some program, or a file that begins alike
-    except zipfile.BadZipFile:
+    except zstd().ZstdError:
         return ""
     return ""
 
@@ -135,8 +128,3 @@ def _encodings(root: bytes) -> Iterator[tuple[str, bytes]]:
     yield "with escaped slashes", root.replace(b"/", b"\\/")
     yield "as part of a URL", root.replace(b"/", b"%2F")
     yield "as part of a URL", root.replace(b"/", b"%2f")
-
-
-def root_bytes(root: Path) -> bytes:
-    """Return a store's root as it stands in files."""
-    return os.fsencode(root)
