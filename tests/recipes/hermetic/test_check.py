@@ -63,19 +63,22 @@ def test_what_differs_is_shown_and_the_exit_code_is_1(
     monkeypatch.setenv("PATH", "/usr/sbin:/sbin")  # without diffoscope
     chance = {
         "when.c": "#include <stdio.h>\nint main(void) { puts(WHEN); return 0; }\n",
+        "today.c": "const char *today = __DATE__ __TIME__;\n",
         "Makefile": 'all:\n\t$(CC) -DWHEN="\\"`od -An -N8 -tx1 /dev/urandom`\\"" -o when when.c\n'
-        "install:\n\tmkdir $(PREFIX)/bin\n\tcp when $(PREFIX)/bin\n"
+        "\tsleep 1\n\t$(CC) -c today.c\n\tenv -u SOURCE_DATE_EPOCH $(CC) -c today.c -o now.o\n"
+        "install:\n\tmkdir $(PREFIX)/bin\n\tcp when $(PREFIX)/bin\n\tcp today.o now.o $(PREFIX)\n"
         "\tod -An -N4 -tu4 /dev/urandom > $(PREFIX)/number\n\tchmod 755 $(PREFIX)/number\n"
         "\ttouch $(PREFIX)/`od -An -N4 -tx4 /dev/urandom | tr -d ' '`\n\tln -s `date +%N` $(PREFIX)/now\n",
     }
     sections = {"plain": yard.archive("plain", PLAIN) + MAKE, "chance": yard.archive("chance", chance) + MAKE}
     assert build(yard, write_tiny, sections) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["plain: the same", "chance: 5 differences"]
+    assert lines[:2] == ["plain: the same", "chance: 6 differences"]
     text = "\n".join(lines)
     assert " is only in the store\n" in text and " is only in the new build\n" in text
     assert "  bin/when differs, " in text and "    - 0000" in text and "    + 0000" in text
     assert "  now leads to " in text
+    assert "  now.o differs, " in text and "  today.o " not in text
     assert "  number differs" in text or "  number has " in text
     assert "    --- store\n    +++ new\n    @@ -1 +1 @@\n    -" in text
 

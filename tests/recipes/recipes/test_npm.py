@@ -2,6 +2,7 @@
 """Recipe npm with the real npm, and packages from a registry of ours on loopback."""
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import http.server
@@ -13,10 +14,12 @@ import tarfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -24,6 +27,7 @@ from tests.recipes.hostile.archives import HOSTILE
 
 from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildResult
+from allotment_recipes.hermetic.sandbox import refusal
 from allotment_recipes.npm_lock import read_lock
 
 pytestmark = pytest.mark.skipif(shutil.which("npm", path="/usr/bin:/bin") is None, reason="needs npm")
@@ -130,6 +134,18 @@ def test_scripts_run_when_they_are_asked_for(project: Project) -> None:
     assert (project.part / "node_modules/one/said").read_text() == "hello\n"
 
 
+def test_a_script_reaches_no_server_and_sees_no_home(project: Project) -> None:
+    address = project.address.removeprefix("http://").replace(":", "/")
+    reach = f"bash -c 'echo > /dev/tcp/{address}' 2> error || ls / > seen"
+    project.need("one", pack("one", reach), hasInstallScript=True)
+    assert project.build("scripts = true").error == ""
+    folder = project.part / "node_modules/one"
+    if refusal():
+        pytest.skip(f"this kernel confines nothing: {refusal()}")
+    assert "Connection refused" in (folder / "error").read_text()
+    assert not {"home", "root", "srv"} & set((folder / "seen").read_text().split())
+
+
 def test_a_changed_lock_is_another_part_and_the_second_run_changes_nothing(project: Project) -> None:
     project.need("one")
     first = project.build()
@@ -146,13 +162,24 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(project: Project, tmp_pa
     project.need("one")
     (tmp_path / "node/bin").mkdir(parents=True)
     program = tmp_path / "node/bin/npm"
-    program.write_text("#!/bin/sh\nmkdir node_modules; touch node_modules/half; kill -9 $PPID; sleep 5\n")
+    program.write_text("#!/bin/sh\nmkdir node_modules; touch node_modules/half; sleep 50\n")
     program.chmod(0o755)
-    assert "signal 9" in project.build(f"node = {tmp_path}/node").error
+    with ThreadPoolExecutor() as pool:
+        built = pool.submit(project.build, f"node = {tmp_path}/node")
+        deadline = time.monotonic() + 30
+        while not list(project.release.folder.glob("store/*/node_modules/half")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (zygote,) = psutil.Process().children()
+        for process in zygote.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert "signal 9" in built.result().error
     assert not list(project.release.folder.glob("store/app-*"))
     asked = len(project.asked)
     assert project.build().error == ""
-    assert list((project.release.folder / "store").iterdir()) == [project.part]
+    assert [path.name for path in (project.release.folder / "store").iterdir() if path.name != ".tools"] == [
+        project.part.name
+    ]
     assert not (project.part / "node_modules/half").exists()
     assert len(project.asked) == asked, "what was fetched before is in the source cache"
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -103,17 +104,22 @@ def _named_link(path: Path, is_confined: bool) -> str:
 
 def _fill(folder: Path, texts: Mapping[str, str], scripts: Mapping[str, str]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix="."))
-    for name, text in texts.items():
-        if name in scripts or not text:
-            (new / name).write_text(scripts.get(name, ""))
-            (new / name).chmod(0o755)
-        else:
-            (new / name).symlink_to(text)
-    new.chmod(0o755)
+    for left in folder.parent.glob(".*-*"):  # by a build that was killed
+        if not Path("/proc", left.name[1:].partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{os.getpid()}-"))
     try:
-        new.rename(folder)
-    except OSError:  # another build was faster
-        for path in new.iterdir():
-            path.unlink()
-        new.rmdir()
+        for name, text in texts.items():
+            if name in scripts or not text:
+                (new / name).write_text(scripts.get(name, ""))
+                (new / name).chmod(0o755)
+            else:
+                (new / name).symlink_to(text)
+        new.chmod(0o755)
+        try:
+            new.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another build was faster
+                raise
+    finally:
+        shutil.rmtree(new, ignore_errors=True)

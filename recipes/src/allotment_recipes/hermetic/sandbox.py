@@ -251,4 +251,4 @@ def _execute(
     for file in keep:
         os.set_inheritable(file, True)
     os.chdir(folder)
-    os.execve(words[0], list(words), dict(environment))
+    os.execvpe(words[0], list(words), dict(environment))

@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from allotment_recipes.hermetic import host_tools
 from allotment_recipes.hermetic.root import HOST_FOLDERS
 from allotment_recipes.hermetic.sandbox import Sandbox, refusal
 from allotment_recipes.python_programs import base_python
+from allotment_recipes.time_limits import run_for
 
 HOST_PATH: Final = ":".join(map(str, HOST_FOLDERS))
 _JOBS: Final = "ALLOTMENT_JOBS"  # variable of the jobserver: a FIFO
@@ -39,6 +41,25 @@ class Surroundings:
                 words, cwd=folder, env=dict(environment), stdin=nothing, stdout=output, stderr=output, pass_fds=keep,
                 check=False,
             ).returncode  # fmt: skip
+
+    def run_for(
+        self, words: Sequence[str], folder: Path, environment: Mapping[str, str], seconds: float
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a program as ``run`` does, for some time at most; keep what it prints."""
+        box = self._seeing(environment)
+        if box is None:
+            return run_for(words, folder, environment, seconds)
+        with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            files = (nothing.fileno(), output.fileno(), errors.fileno())
+            try:
+                code = box.run(words, folder, environment, files, timeout=seconds)
+            except TimeoutError as error:
+                raise subprocess.TimeoutExpired(words, seconds) from error
+            texts = []
+            for file in (output, errors):
+                file.seek(0)
+                texts.append(file.read().decode(errors="replace"))
+        return subprocess.CompletedProcess(words, code, *texts)
 
     def document(self, environment: Mapping[str, str]) -> dict[str, Any] | None:
         """Return the sandbox as JSON data."""

@@ -4,7 +4,7 @@
 import hashlib
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Final
@@ -14,19 +14,22 @@ from allotment.errors import AllotmentError, MachineError
 from allotment.options import OptionProblem, Words
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.build_environment import HOST_PATH, missing_tools, read_variables
+from allotment_recipes.hermetic.surroundings import Surroundings, surround
+from allotment_recipes.hermetic.warning import tell_once
 from allotment_recipes.npm_lock import Tarball, fetch_tarballs, read_lock
 from allotment_recipes.part_folder import filling, removable
-from allotment_recipes.time_limits import run_for
 from allotment_recipes.unpack import check
 
 _FILES: Final = ("package.json", "package-lock.json")
+_PROGRAMS: Final = ("npm", "node:nodejs")
 
 
 @dataclass(frozen=True)
 class Options:
     path: Path  # folder with package.json and package-lock.json, of the profile's tree or another part's
     omit: Words = Words(("dev",))  # kinds of dependencies to leave out: dev, optional, peer
-    scripts: bool = False  # run the scripts that packages bring; nothing keeps them from the network
+    scripts: bool = False  # run the scripts that packages bring
+    host_tools: Words = Words(())  # the machine's programs that these need: program[:Debian package]
     node: Path | None = None  # a part with bin/node and bin/npm; default: the machine's
     environment: str = ""  # variables of npm and of scripts, NAME=value a line
     timeout: float = 600.0  # seconds, for npm
@@ -38,13 +41,13 @@ class Recipe(GenericBaseRecipe[Options]):
     """Install the packages of a lock below ``${section:location}/node_modules``; ``bin`` has their programs.
 
     Each tarball is fetched and verified by the sha512 that the lock has for it, and kept in the source cache; npm then
-    runs offline, and no script of a package runs unless ``scripts`` says so. Such a script has all rights of the build:
-    what it fetches is pinned by nothing. A package from git or a folder is refused.
+    runs offline, and no script of a package runs unless ``scripts`` says so: then as a step of a build, which reaches no
+    network and sees no other folders. A package from git or a folder is refused.
     """
 
     build_version = 1
     builds_ahead = True
-    not_inputs: ClassVar[frozenset[str]] = frozenset({"timeout", "shared"})
+    not_inputs: ClassVar[frozenset[str]] = frozenset({"host-tools", "timeout", "shared"})
 
     def prepare(self) -> None:
         options = self.options
@@ -110,25 +113,26 @@ class Recipe(GenericBaseRecipe[Options]):
             self._run_npm(folder, Path(work), programs)
 
     def _programs(self) -> str:
-        """Return the PATH on which npm and node are."""
+        """Return what is on the PATH before the machine's programs."""
         node = self.options.node
         if node is not None:
             if not (node / "bin/npm").exists():
                 problem = f"{node} has no bin/npm"
                 self.fail(OptionProblem("node", problem, "Refer to a part that has: ${<part>:location}"))
-            return f"{node}/bin:{HOST_PATH}"
-        if lacking := missing_tools(["npm", "node:nodejs"]):
+            return f"{node}/bin:"
+        if lacking := missing_tools([*_PROGRAMS, *self.options.host_tools]):
             names = " and no ".join(lacking)
             fix = f"Install it: apt-get install {' '.join(lacking.values())}"
             raise MachineError(f"[{self.name}] this machine has no {names} in {HOST_PATH}", fix)
-        return HOST_PATH
+        return ""
 
     def _run_npm(self, folder: Path, work: Path, programs: str) -> None:
         command = ["npm", "ci", "--offline", "--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error"]
         command += [f"--cache={work / 'cache'}", *(f"--omit={kind}" for kind in self.options.omit)]
         command += [] if self.options.scripts else ["--ignore-scripts"]
+        around = self._surround(folder, work, _PROGRAMS if not programs else ())
         environment = {
-            "PATH": programs,
+            "PATH": f"{programs}{around.path}",
             "HOME": str(work),
             "TMPDIR": str(work),
             "LC_ALL": "C",
@@ -138,7 +142,7 @@ class Recipe(GenericBaseRecipe[Options]):
             **self.variables,
         }
         try:
-            done = run_for(command, folder, environment, self.options.timeout)
+            done = around.run_for(command, folder, environment, self.options.timeout)
         except subprocess.TimeoutExpired as error:
             raise MachineError(
                 f"[{self.name}] npm took more than {self.options.timeout:.0f} s", "Set a longer timeout"
@@ -147,6 +151,14 @@ class Recipe(GenericBaseRecipe[Options]):
             lines = [line for line in done.stderr.splitlines() if line.strip() and "A complete log" not in line]
             shown = "".join(f"\n  | {line[:300]}" for line in lines[:15])
             raise AllotmentError(f"[{self.name}] npm failed with exit code {done.returncode}:{shown}")
+
+    def _surround(self, folder: Path, work: Path, programs: Sequence[str]) -> Surroundings:
+        visible = [*self.referred_parts(), self.options.node, self.folder, self.run.closure]
+        tools = [*programs, *self.options.host_tools]
+        around = surround(self.store_root(shared=self.options.shared), tools, [folder, work], visible)
+        if around.refusal:
+            tell_once(self.run, self.name, around.refusal, self.logger.warning)
+        return around
 
 
 def _fill_cache(folder: Path, tarballs: Mapping[Tarball, str], blobs: BlobStore) -> None:
