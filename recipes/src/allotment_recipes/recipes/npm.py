@@ -41,8 +41,8 @@ class Recipe(GenericBaseRecipe[Options]):
     """Install the packages of a lock below ``${section:location}/node_modules``; ``bin`` has their programs.
 
     Each tarball is fetched and verified by the sha512 that the lock has for it, and kept in the source cache; npm then
-    runs offline, and no script of a package runs unless ``scripts`` says so: then as a step of a build, which reaches no
-    network and sees no other folders. A package from git or a folder is refused.
+    runs offline, and no script of a package runs unless ``scripts`` says so: then as a step of a build, which reaches
+    no network and sees no other folders. A package from git or a folder is refused.
     """
 
     build_version = 1
