@@ -2,6 +2,11 @@
 """The record of installed parts: tenants' parameters stand in it, and their services can write it."""
 
 import os
+import random
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from allotment.errors import AllotmentError
 from allotment_recipes.installed_parts import PATHS, DamagedError, read, text_of
 
 PROFILE = """\
@@ -121,3 +127,103 @@ def test_a_note_of_an_unfinished_run_that_a_service_wrote_removes_nothing_of_oth
     result = partition.run(EMPTY)
     assert (result.outcome, result.error) == ("done", "")
     assert outside.read_text() == "data"
+
+
+KILLED = """\
+[buildout]
+parts = a0 a1 a2 f0 f1 f2 f3 f4 f5
+{builds}
+{files}
+"""
+BUILT = """\
+[a{number}]
+recipe = allotment.recipes:cmmi
+url = {archive.url}
+sha256sum = {archive.sha256}
+version = {version}
+configure-command = true
+make-binary = true
+post-install = mkdir @@LOCATION@@/share && sleep 0.05 && echo {version} > @@LOCATION@@/share/name
+shared = false
+"""
+WRITTEN = """\
+[f{number}]
+recipe = allotment.recipes:template.jinja2
+inline = {version} {{{{ place }}}}
+output = ${{buildout:directory}}/etc/f{number}-{version}
+context = raw place ${{a{part}:location}}
+"""
+
+
+def test_what_a_killed_build_has_left_goes_when_nobody_makes_it_any_more(release: Any, sources: Any) -> None:
+    """Parts of the release's own and files: the build that is killed has other versions than those before and after."""
+    from allotment_recipes.engine import BuildEngine
+    from allotment_recipes.testing.fake_sources import archive
+
+    source = sources.add(archive({"README": ""}, "a-1"), "a-1.tar.gz")
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    draw = random.Random(seed)
+
+    def write(version: int) -> None:
+        builds = "".join(BUILT.format(number=number, version=version, archive=source) for number in range(3))
+        files = "".join(WRITTEN.format(number=number, version=version, part=number % 3) for number in range(6))
+        release.write_profile(KILLED.format(builds=builds, files=files))
+
+    kills = 0
+    with BuildEngine() as after:
+        for version in range(1, 13, 2):
+            write(version)
+            with BuildEngine() as engine:
+                release.engine = engine
+                engine.read(release.profile, release.folder, release.sources, release.log)  # it is warm from here on
+                kills += _killed_build(release, engine, draw.uniform(0.05, 0.7))
+            write(version + draw.randrange(2))  # it goes on, or is another one
+            release.engine = after
+            result = release.build()
+            while "another run is at work" in result.error:  # the last process of it is about to end
+                time.sleep(0.05)
+                result = release.build()
+            assert result.ok, result.error
+            _check_killed(release.folder, re.findall(r"version = (\d+)", release.profile.read_text())[0])
+    assert kills >= 2  # the others had ended before
+
+
+def _check_killed(folder: Path, version: str) -> None:
+    """What is there is recorded and of this version, and nothing else is there."""
+    recorded = dict(read(folder / ".installed.cfg"))
+    assert recorded.keys() == {"a0", "a1", "a2", *(f"f{number}" for number in range(6))}
+    assert {path.name for path in (folder / "etc").iterdir()} == {f"f{n}-{version}" for n in range(6)}
+    for number in range(6):
+        place = Path(recorded[f"a{number % 3}"][PATHS])
+        assert (folder / f"etc/f{number}-{version}").read_text() == f"{version} {place}"
+        assert (place / "share/name").read_text() == f"{version}\n"
+    left = {path.name for path in (folder / "store").iterdir() if path.name[0] != "."}
+    assert left == {Path(recorded[f"a{number}"][PATHS]).name for number in range(3)}
+
+
+def test_a_file_that_no_part_owns_stays_after_a_killed_build(release: Any) -> None:
+    once = "recipe = allotment.recipes:template.jinja2\ninline = x\noutput = data\nonce = done\n"
+    note = release.folder / ".build" / "written"
+    note.parent.mkdir(parents=True)
+    (release.folder / "other").write_text("of a killed build")
+    outside = release.folder.parent / "outside"
+    outside.write_text("not of the release")
+    note.write_text(f"{release.folder}/data\n{release.folder}/other\n{outside}\n{release.folder}/oth")
+    assert release.build(f"[buildout]\nparts = once\n[once]\n{once}").ok
+    assert release.build().ok
+    assert (release.folder / "data").read_text() == "x" and outside.exists()
+    assert not (release.folder / "other").exists() and not note.exists()
+
+
+def _killed_build(release: Any, engine: Any, after: float) -> bool:
+    """Kill a build's process; whether it was at work."""
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(release.build)
+        time.sleep(after)
+        os.kill(engine._connection._process.pid, signal.SIGKILL)
+        try:
+            building.result(30)
+        except AllotmentError:
+            return True
+        return False

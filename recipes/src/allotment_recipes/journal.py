@@ -34,6 +34,7 @@ class Journal:
         self._read: set[Path] = set()  # as they were before this run
         self._actions: list[Callable[[], object]] = []
         self.before_flush: Callable[[], None] = lambda: None  # lets a run note what it is about to write
+        self.before_new: Callable[[Path], None] = lambda path: None  # the same of a build, for each new file or link
 
     def write(self, path: Path, data: bytes, mode: int, section: str, profile: str = "") -> None:
         """Enter a file; two sections that write the same path are an error.
@@ -66,6 +67,8 @@ class Journal:
         self._entries[path] = entry
         self._removals.discard(path)
         if self.immediate and (change := compare(path, entry, self.scrub)) is not None:
+            if change.kind == "new" and path not in self._kept:
+                self.before_new(path)
             self._put(path, entry, change)
 
     def remove(self, path: Path) -> None:

@@ -31,6 +31,7 @@ from allotment_recipes.free_space import FULL
 from allotment_recipes.graph.ahead import Ahead
 from allotment_recipes.graph.events import EVENTS
 from allotment_recipes.journal import Journal, Unfinished
+from allotment_recipes.leftovers import Leftovers
 from allotment_recipes.named_files import named_files
 from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
@@ -52,9 +53,11 @@ def run(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
     except (AllotmentError, zc.buildout.UserError) as error:
         return {"error": str(error)}
     except OSError as error:
+        what = f"{error.filename or type(error).__name__}: {error.strerror or error}"
+        if error.errno in FULL:
+            return {"error": f"{what}. Make space and build again: what is whole is kept.", "cause": "machine"}
         traceback.print_exc()
-        cause = {"cause": "machine"} if error.errno in FULL else {}
-        return {"error": f"{error.filename or type(error).__name__}: {error.strerror or error}", **cause}
+        return {"error": what}
     except Exception as error:  # a recipe may fail in any way: said in one line here, in full in the log
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"}
@@ -80,6 +83,7 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
         return known
     buildout = _prepared(folder, closure, shared, request)
     now, is_done = inputs.entries(buildout), False
+    leftovers = Leftovers(folder, buildout.run.journal)
     recipes = [buildout[name]["recipe"] for name in buildout._parts]
     try:
         stores.register(buildout)
@@ -92,6 +96,7 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
         if buildout._installed:
             buildout.save()
         inputs.record(folder, now, _closure_hash(closure), is_done=is_done)
+    leftovers.clear(buildout.recorded())
     parts = {name: part["hash"] for name, part in now.items()}
     result = {"parts": parts, "distributions": took_part(recipes)}
     warm.note(buildout, result)
