@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from allotment.errors import AllotmentError, MachineError
 from allotment_recipes.recipe_loading import canonical
@@ -49,12 +49,17 @@ def resolve(eggs: Iterable[str], versions: Mapping[str, str]) -> Wheels:
             raise AllotmentError(f"pip finds no wheels: {said.strip()}")
         found = json.loads(Path(folder, "report").read_bytes())
     return {
-        canonical(item["metadata"]["name"]): (
-            item["metadata"]["version"],
-            item["download_info"]["archive_info"]["hashes"]["sha256"],
-        )
-        for item in found["install"]
+        canonical(item["metadata"]["name"]): (item["metadata"]["version"], _hash_of(item)) for item in found["install"]
     }
+
+
+def _hash_of(item: Mapping[str, Any]) -> str:
+    """Return the sha256 of what pip would install; an index may have told another hash, or none."""
+    hashes = item["download_info"].get("archive_info", {}).get("hashes", {})
+    if "sha256" not in hashes:
+        name = f"{item['metadata']['name']} {item['metadata']['version']}"
+        raise AllotmentError(f"the index tells no sha256 of {name}", "Use an index that does")
+    return str(hashes["sha256"])
 
 
 def sdist(egg: str, version: str) -> str:
