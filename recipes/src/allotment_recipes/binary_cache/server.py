@@ -190,7 +190,11 @@ class _Uploads:
         with self._locked(sha256) as file:
             if file is None or file.seek(0, 2) != start:
                 raise RefusedError("other bytes are expected here", "Ask for the offset", 409)
-            await self._append(request, file, end - start)
+            try:
+                await self._append(request, file, end - start)
+            except RefusedError:
+                file.truncate(start)  # a lost connection is no such error: what has come then is kept
+                raise
             if end < total:
                 return {"offset": end}
             return await run_in_threadpool(self._finish, signed, file)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pushing what is built, by the commands, to a folder, to a server and to S3; and building from there."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+from tests.recipes.binary_cache.conftest import Served, Yard
+
+from allotment.errors import AllotmentError, UnreachableError
+from allotment_recipes.binary_cache import keys
+from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
+
+
+def allot(yard: Yard, *arguments: object) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "XDG_CONFIG_HOME": str(yard.place / "config")}
+    command = [sys.executable, "-m", "allotment", *map(str, arguments)]
+    return subprocess.run(
+        command, env=environment, cwd=yard.place, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of a real server that speaks S3; its URL."""
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    variables = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket="parts")
+    yield "s3://parts/some/folder"
+    server.stop()
+
+
+def check_cache(yard: Yard, cache: BinaryCache) -> None:
+    """Push a store twice, look at what is there, and read it."""
+    assert cache.names("", 10) == [] or cache.names("", 10) == ()
+    assert {result.state for result in yard.push("store", cache)} == {"added"}
+    assert {result.state for result in yard.push("store", cache)} == {"there"}
+    names = sorted(yard.parts.values())
+    assert list(cache.names("", 10)) == names
+    assert list(cache.names(names[0], 10)) == names[1:]
+    assert list(cache.names("", 1)) == names[:1]
+    found = cache.entries([*names, "missing-1-00"])
+    assert sorted(found) == names
+    for data in found.values():
+        archive = json.loads(data)["packed"]["archive"]
+        whole = b"".join(cache.read(archive["sha256"]))
+        assert len(whole) == archive["size"] == cache.size(archive["sha256"])
+        assert b"".join(cache.read(archive["sha256"], 7)) == whole[7:]
+        assert b"".join(cache.read(archive["sha256"], 7, 99)) == whole[7:99]
+    assert cache.size("0" * 64) is None
+
+
+def test_a_folder_keeps_parts(built: Yard) -> None:
+    check_cache(built, open_cache(f"file://{built.place}/cache"))
+    built.build("other", [str(built.place / "cache")])
+    assert built.log.count("fetched") == 2 and built.greets("other")
+
+
+def test_a_server_keeps_parts(built: Yard, served: Served) -> None:
+    check_cache(built, served.open())
+    built.build("other", [served.url])
+    assert built.log.count("fetched") == 2 and built.greets("other")
+
+
+def test_a_bucket_keeps_parts(built: Yard, bucket: str) -> None:
+    check_cache(built, open_cache(bucket))
+    with pytest.raises(UnreachableError):
+        list(open_cache("s3://missing/x").read("0" * 64))
+
+
+def test_a_server_keeps_parts_in_a_bucket(built: Yard, served: Served, bucket: str) -> None:
+    served.kill()
+    served.start("--keep", bucket)
+    check_cache(built, served.open())
+    built.build("other", [served.url])
+    assert built.log.count("fetched") == 2 and built.greets("other")
+    names = boto3.client("s3").list_objects_v2(Bucket="parts")["Contents"]
+    assert {item["Key"].rsplit("/", 2)[0] for item in names} == {"some/folder", "some/folder/archives"}
+
+
+def test_a_bucket_that_is_away_is_told(built: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(UnreachableError, match="s3://parts/x: "):
+        open_cache("s3://parts/x").entries(["part-1-00"])
+
+
+def test_the_commands_share_what_is_built(built: Yard, served: Served) -> None:
+    token = served.folder / "token"
+    first = allot(built, "cache", "push", "--cache", served.url, "--store", "store", "--token-file", token)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("2 added; ") and f"added    {built.parts['greeter']}, " in first.stderr
+    again = allot(built, "cache", "push", "--cache", served.url, "--store", "store", "--token-file", token, "--json")
+    assert {part["state"] for part in json.loads(again.stdout)["parts"]} == {"there"}
+    listed = json.loads(allot(built, "cache", "list", served.url, "--json").stdout)
+    assert [(part["part"], part["fits"]) for part in listed["parts"]] == [
+        (name, "any store") for name in sorted(built.parts.values())
+    ]
+    assert built.parts["greeter"] in allot(built, "cache", "list", served.url).stdout
+    page = json.loads(allot(built, "cache", "list", served.url, "--limit", "1", "--json").stdout)
+    assert page["next"] == sorted(built.parts.values())[0] and len(page["parts"]) == 1
+
+
+def test_a_release_is_pushed_with_all_that_its_parts_refer_to(built: Yard) -> None:
+    release = built.place / "release1"
+    manifest = {
+        "format": 1, "name": "x", "profile": "software.cfg", "closure": {"sha256": "0" * 64, "size": 1},
+        "software_types": {}, "licences": [], "distributions": [],
+    }  # fmt: skip
+    from allotment_recipes.store import platform_name
+
+    note = json.loads((built.root("store") / f".built/{built.parts['greeter']}.json").read_bytes())
+    manifest["parts"] = {platform_name(): {"greeter": note["hash"]}}
+    (release / "manifest.json").write_text(json.dumps(manifest))
+    done = allot(built, "cache", "push", release, "--cache", "folder", "--store", "store", "--json")
+    assert done.returncode == 0, done.stderr
+    states = {part["part"]: part["state"] for part in json.loads(done.stdout)["parts"]}
+    assert states == dict.fromkeys(built.parts.values(), "added")
+
+
+def test_nothing_to_push_is_an_error(built: Yard) -> None:
+    done = allot(built, "cache", "push", "--cache", "folder", "--store", "empty")
+    assert done.returncode == 1 and "has no part of a release to push. Build one, or give its --store." in done.stderr
+    done = allot(built, "cache", "push", built.place / "profiles", "--cache", "folder", "--store", "store")
+    assert done.returncode == 1 and "profiles holds no built release" in done.stderr
+
+
+def test_a_part_whose_hash_nobody_noted_is_left_out(built: Yard) -> None:
+    path = built.root("store") / f".built/{built.parts['greeting']}.json"
+    note = {key: value for key, value in json.loads(path.read_bytes()).items() if key != "hash"}
+    path.write_text(json.dumps(note))
+    results = {result.part: result for result in built.push("store", open_cache(str(built.place / "c")))}
+    assert results[built.parts["greeting"]].state == "refused" and results[built.parts["greeter"]].state == "added"
+    assert "its whole hash is not known" in results[built.parts["greeting"]].reason
+
+
+# Keys
+
+
+def key_command(yard: Yard, *arguments: object) -> dict[str, Any]:
+    done = allot(yard, "cache", "key", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_keys_are_trusted_and_no_longer(yard: Yard) -> None:
+    other = "ed25519:" + "A" * 43 + "="
+    assert key_command(yard) == {
+        "public": yard.key.public, "trusted": [], "folder": str(yard.place / "config/allotment")
+    }  # fmt: skip
+    assert key_command(yard, "--trust", other, "--trust", other)["trusted"] == [other]
+    path = yard.place / "config/allotment/trusted-keys"
+    path.write_text(f"# builders\n{path.read_text()}")
+    assert key_command(yard, "--trust", other)["trusted"] == [other]
+    assert f"trusted:   {other}" in allot(yard, "cache", "key").stdout
+    assert key_command(yard, "--distrust", other)["trusted"] == []
+    assert path.read_text() == "# builders\n"
+
+
+@pytest.mark.parametrize("arguments", [["--trust", "rsa:AAAA"], ["--trust", "ed25519:AAAA"], ["--distrust", "x"]])
+def test_what_is_no_key_is_refused(yard: Yard, arguments: Sequence[str]) -> None:
+    done = allot(yard, "cache", "key", *arguments)
+    assert done.returncode == 1 and done.stderr.startswith("error: ")
+
+
+def test_a_wrong_line_in_the_list_of_keys_is_named(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# mine\nnonsense\n")
+    with pytest.raises(AllotmentError, match="keys line 2 is not an Ed25519 key"):
+        keys.read_keys(tmp_path / "keys")
+    assert keys.read_keys(tmp_path / "missing") == ()
+
+
+def test_the_configuration_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which the specification says to pass over
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert keys.configuration() == tmp_path / ".config/allotment"
+    with pytest.raises(AllotmentError, match="no key is trusted"):
+        keys.trusted_caches(["https://cache.example"])
+    public = keys.own_key().public
+    assert keys.trusted_caches(["https://cache.example"]) == [{"url": "https://cache.example", "keys": [public]}]
+    assert (tmp_path / ".config/allotment/cache.key").stat().st_mode & 0o777 == 0o600
