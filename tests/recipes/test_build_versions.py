@@ -127,9 +127,11 @@ def test_a_change_without_a_bump_is_found_and_a_bump_or_a_waiver_settles_it() ->
 
 def test_the_hash_follows_what_a_recipe_imports_and_no_comment() -> None:
     text, imported = code_of("allotment_recipes.recipes.cmmi")
-    assert "allotment_recipes.compiled_part" in imported
+    assert "allotment_recipes.source_build" in imported
+    options, below = code_of("allotment_recipes.source_build")
+    assert "allotment_recipes.compiled_part" in below
     assert "allotment_recipes.build_environment" in code_of("allotment_recipes.compiled_part")[1]
     assert "allotment_recipes.shared_store" not in imported
-    assert "class Recipe(CompiledPart[Options]):\n    build_version = " in text
+    assert "class Recipe(SourceBuild[Options]):\n    build_version = " in text
     assert "SPDX" not in text
-    assert 'sha256sum: str = ""\n    url: str = ""\n' in text, "the comments that document options are cut off"
+    assert 'sha256sum: str = ""\n    url: str = ""\n' in options, "the comments that document options are cut off"

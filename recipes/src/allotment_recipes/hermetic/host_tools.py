@@ -59,7 +59,8 @@ def prepare(root: Path, declared: Sequence[str], *, is_confined: bool) -> Path:
     It has the same path each time: configure scripts write down where they found programs. The compilers are small
     scripts in it: flags that only they add are nowhere written down.
     """
-    found = {name: path for name in sorted(HOST_TOOLS | set(declared)) if (path := find(name))}
+    names = HOST_TOOLS | {Path(name).name for name in declared}
+    found = {name: path for name in sorted(names) if (path := find(name))}
     texts = {name: "" if is_confined and is_whole(path) else _link(path, is_confined) for name, path in found.items()}
     compilers = {name: _named_link(found[name], is_confined) for name in COMPILERS if name in found}
     scripts = {
