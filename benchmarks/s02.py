@@ -78,7 +78,7 @@ QUICK: Final = {  # the sources of a part that is made in a second
     "Makefile": "PROGRAMS = one two three four\n"
     "all: $(PROGRAMS)\n"
     "install: all\n\tmkdir -p $(PREFIX)/bin\n"
-    "\tfor name in $(PROGRAMS); do cp $$name $(PREFIX)/bin/; ln -s $$name $(PREFIX)/bin/$$name-too; done\n",
+    "\tfor name in $(PROGRAMS); do cp $$name $(PREFIX)/bin/ && ln -s $$name $(PREFIX)/bin/$$name-too || exit; done\n",
     **{f"{name}.c": f"int main(void) {{ return {len(name)}; }}\n" for name in ("one", "two", "three", "four")},
 }
 

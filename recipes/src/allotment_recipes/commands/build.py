@@ -8,6 +8,7 @@ import click
 
 from allotment.codec import encode
 from allotment_recipes.engine import BuildEngine
+from allotment_recipes.graph.chart import charted
 from allotment_recipes.graph.progress import shown
 from allotment_recipes.manifest import build_release
 
@@ -40,6 +41,7 @@ source_server = click.option(
 @click.option("--cache", "urls", metavar="URL", multiple=True, help="Binary cache to take parts from; in order.")
 @click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
 @click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")
+@click.option("--chart", type=click.Path(path_type=Path), help="Draw which part was at work when, as SVG.")
 @click.option("--shell", "part", metavar="PART", help="Enter the environment in which PART failed to build.")
 @click.option("--check", "is_check", is_flag=True, help="Build PARTS, or all, again, and show what isn't the same.")
 @click.option("--plan", "is_plan", is_flag=True, help="Tell what would be built, fetched or reused, and why.")
@@ -55,6 +57,7 @@ def command(
     urls: tuple[str, ...],
     jobs: int | None,
     keep_going: bool,
+    chart: Path | None,
     part: str | None,
     is_check: bool,
     is_plan: bool,
@@ -88,7 +91,7 @@ def command(
         )
         return
     log = folder / "build.log"
-    with BuildEngine() as engine, shown(folder, log) as say:
+    with BuildEngine() as engine, charted(chart, folder), shown(folder, log) as say:
         built = build_release(
             profile,
             root or tree_root(profile),

@@ -212,6 +212,7 @@ class Ahead:
         assert self._server is not None
         buildout = self._buildout
         buildout.ahead = None
+        self._run.is_child = True
         buildout.only_reads(part)
         self._run.jobs = SharedJobs(self._server, lambda is_idle: voice.say(is_idle=is_idle))
         options = buildout[part]
@@ -231,10 +232,8 @@ class Ahead:
             self._fail(child.part, child.failure)
             return
         self._run.built_ahead.add(child.part)
-        if child.ended:
-            self._run.ended[child.part] = child.ended
-        else:
-            events.tell(self._run, child.part, "built", seconds=round(child.seconds, 1), cpu=round(child.cpu, 1))
+        seconds, cpu = round(child.seconds, 2), round(child.cpu, 2)
+        events.tell(self._run, child.part, child.ended or "built", seconds=seconds, cpu=cpu)
         self._finish(child.part)
 
     def _killed(self, child: Child) -> Failure:
@@ -256,7 +255,8 @@ class Ahead:
         store = getattr(self._buildout[child.part].recipe, "store", None)
         place = self._locations[child.part]
         if store is not None and store.log(place).is_file():
-            child.log.symlink_to(os.path.relpath(store.log(place), child.log.parent))
+            with contextlib.suppress(OSError):  # as where the disk is full, which is told already
+                child.log.symlink_to(os.path.relpath(store.log(place), child.log.parent))
 
     def _finish(self, part: str) -> None:
         self._done.add(part)

@@ -28,7 +28,7 @@ class Child:
     log: Path
     began: float = field(default_factory=time.monotonic)
     is_idle: bool = False  # it waits for another process, and has given its token back
-    ended: str = ""  # the event by which it has told its end itself
+    ended: str = ""  # the event that its end is, if it is no ordinary one
     is_done: bool = False
     failure: Failure | None = None
     seconds: float = 0.0
@@ -83,7 +83,7 @@ class Voice:
 
 
 def fork(part: str, log: Path, work: Callable[[Voice], str]) -> Child:
-    """Do ``work`` in a child; it returns the event by which the end was told, or nothing.
+    """Do ``work`` in a child; it returns the event that the end is, or nothing.
 
     What programs print goes to ``log``, what is logged to where it goes here.
     """

@@ -35,7 +35,11 @@ class Event:
 
 
 def tell(run: "RunContext", part: str, event: str, **more: Any) -> None:
-    """Write an event of a build; an instance's run has none. What ended is noted in ``run.ended``."""
+    """Write an event of a build; an instance's run has none.
+
+    The end of a part is noted in ``run.ended``. In a child it is only that: its parent tells it when the child has
+    ended, with the seconds that it took.
+    """
     tell_all(run, [{"part": part, "event": event, **more}])
 
 
@@ -46,9 +50,11 @@ def tell_all(run: "RunContext", events: Iterable[Mapping[str, Any]]) -> None:
     at = round(time.time(), 3)
     lines = []
     for event in events:
-        lines.append(json.dumps({"at": at, **event}) + "\n")
         if event["event"] in FINAL:
             run.ended[event["part"]] = event["event"]
+            if run.is_child:
+                continue
+        lines.append(json.dumps({"at": at, **event}) + "\n")
     with (run.folder / EVENTS).open("ab", buffering=0) as file:
         file.write("".join(lines).encode())
 

@@ -34,8 +34,9 @@ def describe(error: BaseException) -> Failure:
         return Failure(str(error).removesuffix("."))
     traceback.print_exception(error)
     if isinstance(error, OSError):
-        text = f"{error.filename or type(error).__name__}: {error.strerror or error}"
-        return Failure(text, is_machine=error.errno in FULL)
+        is_full = error.errno in FULL
+        fix = "Make space and build again: what is whole is kept" if is_full else ""
+        return Failure(f"{error.filename or type(error).__name__}: {error.strerror or error}", fix, is_full)
     return Failure(f"{type(error).__name__}: {error}")
 
 

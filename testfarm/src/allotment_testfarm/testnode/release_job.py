@@ -16,6 +16,8 @@ from allotment.secret import find, mark
 from allotment_recipes.context import PARTS
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
+from allotment_recipes.graph.events import EVENTS
+from allotment_recipes.graph.progress import Progress
 from allotment_recipes.manifest import BuiltRelease, build_release
 from allotment_testfarm.jobs import InfrastructureError, JobContext
 from allotment_testfarm.programs import ProgramError
@@ -66,7 +68,12 @@ def _build(context: JobContext) -> BuiltRelease:
     log = context.scratch / "build.log"
     log.touch()
     release = context.scratch / "release"
-    with closing(BuildEngine()) as engine, Follow(log, _print), Follow(release / PARTS, PartLines(context).add):
+    with (
+        closing(BuildEngine()) as engine,
+        Follow(log, _print),
+        Follow(release / PARTS, PartLines(context).add),
+        Follow(release / EVENTS, Progress(lambda line: _print(f"{line}\n".encode())).add),
+    ):
         return build_release(
             context.source / context.job.profile,
             context.source,
