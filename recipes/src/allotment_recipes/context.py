@@ -47,7 +47,6 @@ class RunContext:
     ended: dict[str, str] = field(default_factory=dict)  # part -> the event that it ended with, in a build
     built_ahead: set[str] = field(default_factory=set)  # parts that a child of this run has built, and told of
     is_child: bool = False  # this process builds one part, and its parent tells the end of it
-    is_child: bool = False  # this process builds one part, and its parent tells the end of it
     subprofiles: "list[Subprofile]" = field(default_factory=list)  # those that parts of this run have run
 
     def __post_init__(self) -> None:
