@@ -34,8 +34,9 @@ from hypothesis import strategies as some
 from tests.recipes.hostile.archives import HOSTILE
 
 from allotment.errors import AllotmentError
+from allotment_recipes.archive_limits import Rules, UnpackError
 from allotment_recipes.engine import BuildEngine
-from allotment_recipes.unpack import Rules, UnpackError, unpack
+from allotment_recipes.unpack import unpack
 from benchmarks.measure import machine
 
 ROOT: Final = Path(__file__).parents[1]

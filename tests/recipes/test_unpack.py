@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from allotment_recipes.unpack import Rules, UnpackError, unpack
+from allotment_recipes.archive_limits import Rules, UnpackError
+from allotment_recipes.unpack import unpack
 
 FILE = b"content\n"
 Member = tuple[str, Any]  # name, and content or {attribute of TarInfo: value}

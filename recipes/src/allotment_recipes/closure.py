@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from allotment.errors import AllotmentError
-from allotment_recipes.unpack import Rules, UnpackError
+from allotment_recipes.archive_limits import Rules, UnpackError
 from allotment_recipes.unpack import safe_name as safe_member
 from allotment_recipes.unpack import unpack as unpack_archive
 

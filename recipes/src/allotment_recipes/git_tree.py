@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from allotment.errors import AllotmentError
-from allotment_recipes.unpack import Rules, unpack
+from allotment_recipes.archive_limits import Rules
+from allotment_recipes.unpack import unpack
 
 RULES: Final = Rules(odd_names=True)
 

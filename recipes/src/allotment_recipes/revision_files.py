@@ -3,7 +3,8 @@
 
 from pathlib import Path
 
-from allotment_recipes.unpack import Rules, unpack
+from allotment_recipes.archive_limits import Rules
+from allotment_recipes.unpack import unpack
 
 _RULES = Rules(size=2 << 30, times=False, odd_names=True)
 

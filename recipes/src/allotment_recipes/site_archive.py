@@ -15,9 +15,10 @@ from typing import Final
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
+from allotment_recipes.archive_limits import Rules
 from allotment_recipes.providers import url as url_provider
 from allotment_recipes.sources import Source
-from allotment_recipes.unpack import Rules, unpack
+from allotment_recipes.unpack import unpack
 
 PAUSES: Final = (1.0, 5.0, 20.0, 60.0, 300.0, 900.0)  # seconds between attempts
 LIMIT: Final = 1 << 30  # bytes of the archive, and of all its files together

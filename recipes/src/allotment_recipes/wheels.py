@@ -14,8 +14,9 @@ from pathlib import Path
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes import sources
+from allotment_recipes.archive_limits import Rules
 from allotment_recipes.recipe_loading import canonical
-from allotment_recipes.unpack import Rules, check
+from allotment_recipes.unpack import check
 
 TIMEOUT = 300.0  # seconds, for pip to unpack the wheels
 RULES = Rules()  # of what a wheel may hold

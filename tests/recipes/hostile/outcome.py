@@ -10,7 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from allotment_recipes.unpack import Rules, UnpackError, unpack
+from allotment_recipes.archive_limits import Rules, UnpackError
+from allotment_recipes.unpack import unpack
 
 MEMORY = 640 << 20  # bytes of addresses, Python and its libraries among them
 SECONDS = 40

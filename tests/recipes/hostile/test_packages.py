@@ -15,9 +15,10 @@ from tests.recipes.hostile.archives import FILE, HOSTILE, MEGABYTE, zipped
 
 from allotment.blobs import BlobStore
 from allotment_recipes import wheels
+from allotment_recipes.archive_limits import Rules, UnpackError
 from allotment_recipes.recipes.gitclone import Recipe
 from allotment_recipes.testing.fake_sources import archive
-from allotment_recipes.unpack import Rules, UnpackError, check
+from allotment_recipes.unpack import check
 from allotment_recipes.wheels import Pin, install
 
 METADATA = b"Metadata-Version: 2.1\nName: bad\nVersion: 1.0\n"

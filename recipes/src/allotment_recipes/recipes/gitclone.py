@@ -15,6 +15,7 @@ from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem
 from allotment_recipes import sources
+from allotment_recipes.archive_limits import UnpackError
 from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.git_repository import REMOTE, Git, GitError, check_address, check_branch
 from allotment_recipes.git_tree import pack_tree, settle, unpack_tree
@@ -23,7 +24,6 @@ from allotment_recipes.providers.url import shown
 from allotment_recipes.shared_store import remove
 from allotment_recipes.source_cache import notes
 from allotment_recipes.source_options import elsewhere, file_name
-from allotment_recipes.unpack import UnpackError
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
