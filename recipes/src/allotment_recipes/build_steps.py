@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands that build a part, one after the other, with one log; and what a person needs when one fails."""
 
+import errno
 import json
+import os
 import re
 import resource
 import time
@@ -12,6 +14,7 @@ from typing import Any
 
 from allotment.atomic import write_bytes
 from allotment.errors import AllotmentError
+from allotment_recipes.free_space import FullDiskError, is_full
 from allotment_recipes.graph.jobs import Jobs
 from allotment_recipes.hermetic.host_tools import undeclared
 from allotment_recipes.hermetic.surroundings import Surroundings
@@ -24,6 +27,7 @@ _NOT_FOUND = 127  # a shell's exit code
 _LAST = 5  # lines of the log's end that are always shown
 _MOST = 15  # lines shown at most
 _READ = 1 << 18  # bytes of the log's end that are looked at
+_MAKE_SPACE = "Make space and build again: what is whole is kept"
 ENVIRONMENT = "environment.json"  # in the work folder; `allot build --shell` reads it
 
 
@@ -83,19 +87,27 @@ class Workshop:
         self.phases.append(_phase(step, time.monotonic() - began, used))
         if code != 0:
             raise self._failure(step, command, code)
+        if is_full(self.work):
+            raise FullDiskError(
+                f"[{self.part}] {step} has ended well, but {self.work}: {os.strerror(errno.ENOSPC)}, and a loop in a "
+                "Makefile may hide what it could not write",
+                _MAKE_SPACE,
+            )
 
-    def _failure(self, step: str, command: str, code: int) -> StepError:
+    def _failure(self, step: str, command: str, code: int) -> AllotmentError:
         ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         lines = last_relevant_lines(self.log)
         shown = "".join(f"\n  | {line}" for line in lines)
         fix = "A program is missing: install it and name it in host-tools" if code == _NOT_FOUND else ""
         if names := undeclared(lines, self.surroundings.programs):
             fix = f"This machine has {' and '.join(names)}, but the section must say so: host-tools = {' '.join(names)}"
-        return StepError(
+        what = (
             f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}\n  folder: {self.folder}\n"
-            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}",
-            fix,
+            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}"
         )
+        if is_full(self.work):
+            return FullDiskError(f"{what}\n  {self.work}: {os.strerror(errno.ENOSPC)}", _MAKE_SPACE)
+        return StepError(what, fix)
 
 
 def _phase(step: str, seconds: float, before: resource.struct_rusage) -> dict[str, Any]:

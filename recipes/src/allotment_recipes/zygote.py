@@ -233,7 +233,8 @@ def _work(request: Mapping[str, Any], results: int) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     result = json.dumps(runs.run(request["kind"], request)).encode()
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # the log's disk is full, which the result tells
+        sys.stdout.flush()
     _write(results, result)
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ parts = {parts} profile
 {common}make-options = KIND=lib PREFIX=@@LOCATION@@
 [two]
 {common}make-options = KIND=program PREFIX=@@LOCATION@@ ONE=${{one:location}}
+{extra}
 [profile]
 recipe = allotment.recipes:template.jinja2
 url = ${{:_profile_base_location_}}/instance.cfg.in
@@ -97,7 +99,8 @@ class Town:
 
     place: Path
 
-    def release(self, name: str) -> Path:
+    def release(self, name: str, extra: str = "") -> Path:
+        """Write a release; ``extra`` lines go into the section ``two``."""
         folder = self.place / "software" / name
         folder.mkdir(parents=True, exist_ok=True)
         archive = self.place / "sources.tar"
@@ -109,7 +112,7 @@ class Town:
                     file.addfile(member, io.BytesIO(text.encode()))
         digest = hashlib.sha256(archive.read_bytes()).hexdigest()
         common = f"recipe = allotment.recipes:cmmi\nurl = {archive}\nsha256sum = {digest}\nconfigure-command = true\n"
-        (folder / "software.cfg").write_text(PROFILE.format(parts=name, common=common))
+        (folder / "software.cfg").write_text(PROFILE.format(parts=name, common=common, extra=extra))
         (folder / "instance.cfg.in").write_text("[buildout]\nparts =\n# {{ part }}\n")
         (folder / "any.json").write_text('{"type": "object"}')
         document = {"format": 1, "name": name, "licences": ["Apache-2.0"], "types": {"default": KIND}}
@@ -217,6 +220,22 @@ def test_two_users_build_the_same_at_once_over_one_system_store(town: Town) -> N
     assert names[0] == names[1]
     for desk in (root, nobody):
         assert json.loads(desk.run("store", "verify", "--store", "store", "--json"))["damaged"] == {}
+
+
+def test_a_collection_in_the_middle_of_a_build_takes_nothing_that_it_needs(town: Town) -> None:
+    desk = town.desk("user")
+    with desk.start("build", town.release("two", "pre-build = sleep 3"), "--store", "store", "--folder", "r") as build:
+        deadline = time.monotonic() + 60
+        while not list(desk.root().glob(".two-*.new")):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        desk.run("store", "gc", "--store", "store")
+        assert build.poll() is None, "it is still at work"
+        assert desk.parts() == ["one", "two"], "of which the second is not whole yet"
+        _, told = build.communicate(timeout=110)
+    assert build.returncode == 0, told
+    (program,) = desk.root().glob("two-*/bin/two")
+    assert subprocess.run([program], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("which", ["missing", "own", "moved"])

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""S4 for builds: the disk is full in the middle of `allot build`, which says so and goes on when there is space again.
+
+Store and release are on a small disk of their own, mounted in namespaces: any user may do that. Each run begins with
+both empty. A build of it meets a full disk: from the start, with a random amount of space left, or as soon as its first
+part is being unpacked, compiled, installed, sealed or noted. It must end with an error that names the full disk and has
+no traceback, and no part may have its final name that is not whole. Then there is space again, the build is run once
+more, and store and release must hold the same names, modes, links and bytes as undisturbed ones.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from allotment_recipes.store import padded_root
+from benchmarks import s02
+from benchmarks.measure import machine
+
+QUICK_SIZE: Final = 4 << 20  # bytes of the disk
+SIZE: Final = 96 << 20
+ROUNDS: Final = 3  # runs of each stage
+TRIES: Final = 8  # builds in which a stage may pass before the disk is full
+FULL: Final = os.strerror(28)  # No space left on device
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A small file system at ``place``, for a process in namespaces of its own."""
+
+    place: Path
+    holder: int  # pid of that process
+
+    @property
+    def inside(self) -> list[str]:
+        """The words before a command that is to see it."""
+        return ["nsenter", "--target", str(self.holder), "--user", "--mount", "--preserve-credentials"]
+
+    @property
+    def outside(self) -> Path:
+        """Where everybody else sees it."""
+        return Path(f"/proc/{self.holder}/root{self.place}")
+
+    @property
+    def free(self) -> int:
+        space = os.statvfs(self.outside)
+        return space.f_bavail * space.f_frsize
+
+    def fill(self, left: int = 0) -> None:
+        """Leave so many bytes of it."""
+        with (self.outside / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while (size := self.free - left) > 0:
+                file.write(bytes(min(size, 1 << 20)))
+
+    def relieve(self) -> None:
+        """Give back what :meth:`fill` took."""
+        (self.outside / "ballast").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, size: int) -> Iterator[Disk]:
+    """Mount it for as long as the block runs."""
+    place.mkdir()
+    mount = f"mount -t tmpfs -o size={size} tmpfs {place} && echo mounted && exec cat"
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        if holder.stdout.readline() != "mounted\n":
+            raise RuntimeError("no disk can be mounted in a user namespace here")
+        yield Disk(place, holder.pid)
+        holder.communicate()  # it ends with its standard input
+
+
+@dataclass(frozen=True)
+class Yard(s02.Yard):
+    """One store and one release on the small disk; ``place`` is where it is seen from outside."""
+
+    disk: Disk
+
+    @property
+    def store(self) -> Path:
+        return self.place / padded_root(self.disk.place / "store").relative_to(self.disk.place)
+
+    def start(self) -> "subprocess.Popen[str]":
+        inside = self.disk.place
+        words = ["--folder", inside / "release", "--sources", self.sources, "--store", inside / "store"]
+        command = [*self.disk.inside, sys.executable, "-m", "allotment", "build", self.profile, *map(str, words)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    def work(self) -> Iterator[Path]:
+        """Yield what the parts at work have in their work folders."""
+        with contextlib.suppress(OSError):
+            yield from self.store.glob(".work/*/source/*")
+
+    def new(self) -> Iterator[Path]:
+        """Yield the parts that are being installed."""
+        with contextlib.suppress(OSError):
+            yield from self.store.glob(".*.new")
+
+
+def _is_installing(yard: Yard) -> bool:
+    with contextlib.suppress(OSError):
+        return any(any(folder.iterdir()) for folder in yard.new())
+    return False
+
+
+def _is_sealing(yard: Yard) -> bool:
+    with contextlib.suppress(OSError):
+        return any(not path.stat().st_mode & 0o200 for folder in yard.new() for path in folder.glob("*"))
+    return False
+
+
+STAGES: Final[Mapping[str, Callable[[Yard], bool]]] = {
+    "unpacking": lambda yard: any(yard.work()),
+    "compiling": lambda yard: any(path.suffix in (".o", ".lo") or path.name == "one" for path in yard.work()),
+    "installing": _is_installing,
+    "noting": lambda yard: any(yard.store.glob(".built/*")),
+    "sealing": _is_sealing,
+}
+
+
+class Campaign:
+    """Builds that meet a full disk; each that does not tell it, or does not end as an undisturbed one, is lost."""
+
+    def __init__(self, yard: Yard, chance: random.Random) -> None:
+        self._yard = yard
+        self._disk = yard.disk
+        self._chance = chance
+        self._needed = 0  # bytes of store and release
+        self._calm: dict[str, str] = {}
+
+    def prepare(self) -> None:
+        """Fetch the sources, and look at what an undisturbed build gives."""
+        free = self._disk.free
+        self._yard.build()
+        self._needed = free - self._disk.free
+        self._yard.clear()
+        self._yard.build()
+        self._calm = self._yard.picture()
+
+    def run(self, stage: str) -> list[str]:
+        """Let one build meet a full disk at a stage, and run it again with space; return all that is wrong."""
+        output, code = self._disturb(stage)
+        wrong = [f"half a part is there: {name}" for name in self._halves()]
+        if code == 0:
+            wrong.append("the build met no full disk")
+        elif FULL not in output.splitlines()[-1] and FULL not in _error(output):
+            wrong.append(f"the error does not name the full disk:\n{_error(output)}")
+        if "Traceback" in output:
+            wrong.append(f"the build has a traceback:\n{output}")
+        self._disk.relieve()
+        try:
+            self._yard.build()
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            return [*wrong, str(error)]
+        after = self._yard.picture()
+        return wrong + [
+            f"{name}: {after.get(name, 'is not there')}, undisturbed: {self._calm.get(name, 'is not there')}"
+            for name in sorted({*after, *self._calm})
+            if after.get(name) != self._calm.get(name)
+        ]
+
+    def _disturb(self, stage: str) -> tuple[str, int]:
+        """Return what the build told, and how it ended; one that has ended before the disk was full does not count."""
+        output, code = "", 0
+        for _ in range(TRIES):
+            self._disk.relieve()
+            self._yard.clear()
+            if stage == "start":
+                self._disk.fill()
+            elif stage == "amount":
+                self._disk.fill(self._chance.randrange(self._needed))
+            with self._yard.start() as process:
+                if stage in STAGES:
+                    while process.poll() is None and not STAGES[stage](self._yard):
+                        time.sleep(0.0005)
+                    self._disk.fill()
+                output, _ = process.communicate(timeout=s02.PATIENCE)
+                code = process.returncode
+            if code != 0:
+                break
+        return output, code
+
+    def _halves(self) -> list[str]:
+        """Return what differs from the undisturbed in the parts that have their final names."""
+        wrong = []
+        for part in self._yard.store.glob("[!.]*"):
+            if not part.is_symlink():
+                head = f"store/{part.name}"
+                calm = {name: text for name, text in self._calm.items() if name == head or name.startswith(f"{head}/")}
+                wrong += [part.name] if s02.picture(part, head) != calm else []
+        return wrong
+
+
+def _error(output: str) -> str:
+    return output[output.rfind("\nerror: ") :].strip()
+
+
+def main() -> int:
+    """Print one JSON object, or one line and what was lost; exit with 1 when anything was."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.s04")
+    parser.add_argument("--json", action="store_true", help="one object on one line")
+    parser.add_argument("--quick", action="store_true", help="each stage once, with parts that are made in a second")
+    parser.add_argument("--rounds", type=int, help=f"runs of each stage; default: {ROUNDS}")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32), help="of the amounts")
+    options = parser.parse_args()
+    rounds = options.rounds or (1 if options.quick else ROUNDS)
+    sys.stderr.write(f"seed {options.seed}\n")
+    stages = [*STAGES, "start", "amount"] * rounds
+    lost = 0
+    with tempfile.TemporaryDirectory(prefix="s04-") as name:
+        place = Path(name).resolve()
+        profile = (s02.write_quick if options.quick else s02.write_components)(place)
+        sources = place / "sources"
+        if not options.quick:
+            shutil.copytree(s02.ROOT / "var/sources", sources)
+        with small_disk(place / "disk", QUICK_SIZE if options.quick else SIZE) as disk:
+            campaign = Campaign(Yard(disk.outside, profile, sources, disk), random.Random(options.seed))
+            campaign.prepare()
+            for stage in stages:
+                wrong = campaign.run(stage)
+                sys.stderr.write(f"full while {stage}: {'lost' if wrong else 'nothing lost'}\n")
+                if wrong:
+                    lost += 1
+                    sys.stderr.write("  " + "\n  ".join(wrong) + "\n")
+    holds = lost == 0
+    result = {"id": "S4", "runs": len(stages), "lost": lost, "holds": holds, "seed": options.seed, "machine": machine()}
+    line = f"S4   {len(stages)} builds on a full disk, {lost} lost  {'holds' if holds else 'MISSED'}"
+    print(json.dumps(result) if options.json else line)
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
