@@ -128,10 +128,11 @@ class Ahead:
         """Kill what is still at work, and remove what told of the job budget."""
         for child in self._children.values():
             child.kill()
-        self._children.clear()
         if self._adoption is not None:
-            self._adoption.kill_strays(())
+            if self._children:
+                self._adoption.kill_strays(())
             self._adoption.close()
+        self._children.clear()
         if self._server is not None:
             self._server.close()
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -96,12 +96,12 @@ def fork(part: str, log: Path, work: Callable[[Voice], str]) -> Child:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _work(parent, Voice(writer), log, work)
+        _work(part, parent, Voice(writer), log, work)
     os.close(writer)
     return Child(part, pid, reader, log)
 
 
-def _work(parent: int, voice: Voice, log: Path, work: Callable[[Voice], str]) -> NoReturn:
+def _work(part: str, parent: int, voice: Voice, log: Path, work: Callable[[Voice], str]) -> NoReturn:
     status = 1
     try:
         die_with(parent)
@@ -109,7 +109,9 @@ def _work(parent: int, voice: Voice, log: Path, work: Callable[[Voice], str]) ->
         try:
             voice.say(ended=work(voice), is_done=True)
         except Exception as error:  # a recipe may fail in any way: the parent tells it
-            voice.say(failure=asdict(describe(error)))
+            failure = describe(error)
+            named = failure if failure.what.startswith("[") else replace(failure, what=f"[{part}] {failure.what}")
+            voice.say(failure=asdict(named))
         status = 0
     except BaseException:
         sys.excepthook(*sys.exc_info())
