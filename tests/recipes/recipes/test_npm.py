@@ -173,7 +173,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(project: Project, tmp_pa
         for process in zygote.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        assert "SIGKILL" in built.result().error
+        assert "signal 9" in built.result().error
     assert not list(project.release.folder.glob("store/app-*"))
     asked = len(project.asked)
     assert project.build().error == ""
