@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -252,6 +253,28 @@ def test_another_machine_is_another_build(warm: Warm, key: str) -> None:
     (note if key in note else note["asked"])[key] = changed
     path.write_text(json.dumps(note))
     assert not warm.build()
+
+
+def test_a_working_copy_follows_its_branch(warm: Warm, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+
+    def commit(text: str) -> None:
+        (repository / "name").write_text(text)
+        author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+        for words in (["add", "name"], [*author, "commit", "--quiet", "--message", text]):
+            subprocess.run(["git", "-C", str(repository), *words], check=True)
+
+    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", str(repository)], check=True)
+    commit("one")
+    section = f"[clone]\nrecipe = allotment.recipes:gitclone\nrepository = {repository}\nbranch = main\n"
+    profile = warm.release.profile
+    profile.write_text(profile.read_text().replace("parts = data", "parts = clone data") + section)
+    for text in ("one", "two"):
+        commit(f"{text} more")
+        for _ in range(3):
+            assert not warm.build(development=True)
+            time.sleep(0.1)
+        assert (warm.release.folder / "parts/clone/name").read_text() == f"{text} more"
 
 
 RECIPE = """\

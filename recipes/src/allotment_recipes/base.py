@@ -54,7 +54,8 @@ class GenericBaseRecipe(Generic[O]):
         self.logger = logging.getLogger(name)
         self.options = self._parse()
         try:
-            self.prepare()
+            with _told(upstream=self.is_upstream):
+                self.prepare()
         except OptionProblem as problem:
             self.fail(problem)
         if self.is_upstream:  # it takes paths as texts only; our driver makes them so
@@ -77,8 +78,10 @@ class GenericBaseRecipe(Generic[O]):
 
         A build in which all of them are as they were is not run again. None: this part always may have.
         """
-        location = getattr(self, "location", None)
-        return [location] if getattr(self, "builds_ahead", False) and location is not None else None
+        from allotment_recipes.graph.ahead import location_ahead
+
+        location = location_ahead(self)  # not a folder that may be filled with other things, such as a working copy
+        return None if location is None else [location]
 
     @classmethod
     def kept(cls, options: Mapping[str, str]) -> list[str]:
@@ -237,7 +240,21 @@ def prepare_options(recipe: object) -> None:
 
 
 def _as_texts(step: Callable[[], list[Path]]) -> list[str]:
-    return [str(path) for path in step()]
+    with _told(upstream=True):
+        return [str(path) for path in step()]
+
+
+@contextlib.contextmanager
+def _told(*, upstream: bool) -> Iterator[None]:
+    """Make errors such as upstream's own command tells, without where in our code they were found."""
+    try:
+        yield
+    except AllotmentError as error:
+        if not upstream:
+            raise
+        from allotment_recipes.option_error import ProfileError
+
+        raise error if isinstance(error, ProfileError) else ProfileError(error.what, error.fix) from error
 
 
 @functools.cache
