@@ -276,16 +276,18 @@ def test_two_runs_in_one_partition_do_not_meet(own: Any) -> None:
 def test_an_instance_does_not_see_the_way_to_the_network(own: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_INDEX_URL", "http://user:word@127.0.0.1/")
     monkeypatch.setenv("https_proxy", "http://user:word@127.0.0.1/")
+    monkeypatch.setenv("ALLOTMENT_SOURCE_SERVERS", "http://127.0.0.1:1/")
     own.run(
         """\
         [buildout]
         parts = t
         [t]
         recipe = allotment.recipes:template.jinja2
-        inline = {{ os.environ | list | sort | join(" ") }}
+        inline = {{ os.environ | list | sort | join(" ") }} servers: {{ os.environ.ALLOTMENT_SOURCE_SERVERS }}
         output = etc/t
         context = import os os
         """
     )
+    assert own.text("etc/t").strip().endswith(" servers: off"), "no source server is asked"
     assert "PIP_INDEX_URL" not in own.text("etc/t")
     assert "https_proxy" not in own.text("etc/t")
