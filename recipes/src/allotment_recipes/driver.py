@@ -5,7 +5,9 @@ tests/recipes/test_upstream_contract.py names every internal of zc.buildout that
 """
 
 import functools
+import importlib.metadata
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -273,13 +275,13 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         options = self["buildout"]
         names = [name for name in options.get("extensions", "").split() if not name.startswith("slapos.")]
         options["extensions"] = "\n".join(names)
-        try:
-            super()._load_extensions()
-        except AssertionError as error:  # upstream's answer to what an offline run can't install
-            raise ProfileError(
-                f"[buildout] extensions: {' or '.join(names)} can't be loaded: {error}",
-                "Install it where buildout runs, or take it out",
-            ) from error
+        for name in names:  # upstream would ask an index for what is not there, also in an offline run
+            try:
+                importlib.metadata.distribution(re.split(r"[\[<>=!~;]", name)[0] or name)
+            except (importlib.metadata.PackageNotFoundError, ValueError) as error:
+                problem = f"[buildout] extensions: {name} can't be loaded: it is not installed"
+                raise ProfileError(problem, "Install it where buildout runs, or take it out") from error
+        super()._load_extensions()
 
     def _compute_part_signatures(self, parts: Iterable[str]) -> None:
         for part in parts:

@@ -60,6 +60,15 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
                 self.buildout.lock.note(self.name, {**self._theirs, **self._data})
             self._show_theirs()
 
+    def _recipe_class(self) -> type[Any]:
+        """Return the recipe's class, also while the recipe is being made, or before."""
+        if hasattr(self, "recipe"):
+            return type(self.recipe)
+        spec = self["recipe"]
+        alias = recipe_loading.alias(spec)
+        found: type[Any] = recipe_loading.load(self.name, f"{DISTRIBUTION}:{alias.chosen(self)}" if alias else spec)
+        return found
+
     def _translate(self, alias: Alias, spec: str, recipe_class: type[Any]) -> None:
         """Let the recipe find its own options only; unknown ones are variables, as in any buildout."""
         self._written = {**self._raw, **{alias.renamed.get(option, option): text for option, text in self._raw.items()}}
@@ -206,8 +215,8 @@ class Options(upstream.Options):  # type: ignore[misc]  # zc.buildout has no typ
             value = self._theirs.get(option) if value is None else value
         if value is None and option == _SECTION_NAME:  # upstream would take the name of whoever refers to it
             return self.name
-        if value is None and option == SIGNATURE and hasattr(self, "recipe"):
-            value = recipe_signature(type(self.recipe))
+        if value is None and option == SIGNATURE and self._raw.get("recipe"):
+            value = recipe_signature(self._recipe_class())
         return default if value is None else value
 
     def keys(self) -> list[str]:

@@ -5,7 +5,6 @@ That parser copies an option once for each of its lines, and runs what a section
 """
 
 import io
-import logging
 import re
 import textwrap
 from collections.abc import Callable
@@ -17,7 +16,6 @@ import zc.buildout.configparser as upstream
 from allotment_recipes.reader.limits import HEADER
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_logger = logging.getLogger(__name__)
 
 
 class ParseError(Exception):
@@ -40,46 +38,68 @@ def parse(text: str, holds: Callable[[str], bool]) -> ProfileText:
     """Read the text of a profile; ``holds`` judges the condition of a section, or raises ``ValueError``."""
     if "\0" in text:
         raise ParseError(text.count("\n", 0, text.index("\0")) + 1, "it has a NUL character")
-    found = ProfileText()
-    chunks: dict[str, dict[str, list[str]]] = {}
-    section: dict[str, list[str]] | None = None
-    name = option = ""
-    is_wanted, is_block = True, False
+    parser = _Parser(holds)
     for number, line in enumerate(io.StringIO(text), 1):
-        if line[0] in "#;":
-            continue
-        if line[0].isspace() and option:
-            if is_wanted and section is not None:
-                line = line.rstrip() if is_block else line.strip()
-                if line or is_block:
-                    section[option].append(line)
-            continue
+        if line[0] not in "#;":
+            parser.take(number, line)
+    return parser.found()
+
+
+class _Parser:
+    """Takes lines that are no comments, in order; it is in the section and in the option that began last."""
+
+    def __init__(self, holds: Callable[[str], bool]) -> None:
+        self._holds = holds
+        self._sections: dict[str, dict[str, list[str]]] = {}  # each option as its lines
+        self._lines: dict[tuple[str, str], int] = {}
+        self._section: dict[str, list[str]] | None = None
+        self._name = self._option = ""
+        self._is_wanted, self._is_block = True, False
+
+    def take(self, number: int, line: str) -> None:
+        """Read one line."""
+        if line[0].isspace() and self._option:
+            self._go_on(line)
+            return
         header = _header(number, line) if line[0] == "[" else None
         if header is not None:
-            name, condition = header
-            is_wanted = _holds(number, condition, holds)
-            if is_wanted:
-                section, option = chunks.setdefault(name, {}), ""
-            continue
-        if section is None and is_wanted:
-            if not line.strip():
-                continue
-            raise ParseError(number, f"{line.strip()[:80]!r} stands before the first section")
+            self._begin_section(number, *header)
+        elif self._section is None and self._is_wanted:
+            if line.strip():
+                raise ParseError(number, f"{line.strip()[:80]!r} stands before the first section")
+        else:
+            self._begin_option(number, line)
+
+    def found(self) -> ProfileText:
+        """Return all that was read."""
+        sections = {name: {key: _joined(lines) for key, lines in own.items()} for name, own in self._sections.items()}
+        return ProfileText(sections, self._lines)
+
+    def _go_on(self, line: str) -> None:
+        """Read a line that belongs to the option before it."""
+        if self._is_wanted and self._section is not None:
+            line = line.rstrip() if self._is_block else line.strip()
+            if line or self._is_block:
+                self._section[self._option].append(line)
+
+    def _begin_section(self, number: int, name: str, condition: str) -> None:
+        self._is_wanted = _holds(number, condition, self._holds)
+        if self._is_wanted:
+            self._name, self._option = name, ""
+            self._section = self._sections.setdefault(name, {})
+
+    def _begin_option(self, number: int, line: str) -> None:
         if line[:2] == "=>":
             line = f"<part-dependencies> = {line[2:]}"
         start = upstream.option_start(line)
         if start is None:
-            if option or line.strip():
+            if self._option or line.strip():
                 raise ParseError(number, f"{line.strip()[:80]!r} is no section, no option and no more of one")
-            continue
-        if not is_wanted or section is None:
-            continue
-        option, value = _plain(number, start["name"].rstrip()), start["value"].strip()
-        is_block = not value
-        found.lines.setdefault((name, option), number)
-        _assign(section, option, value)
-    found.sections = {name: {key: _joined(lines) for key, lines in made.items()} for name, made in chunks.items()}
-    return found
+        elif self._is_wanted and self._section is not None:
+            self._option, value = _plain(number, start["name"].rstrip()), start["value"].strip()
+            self._is_block = not value
+            self._lines.setdefault((self._name, self._option), number)
+            _assign(self._section, self._option, value)
 
 
 def _header(number: int, line: str) -> tuple[str, str] | None:
