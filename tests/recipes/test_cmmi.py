@@ -541,7 +541,7 @@ def test_a_program_that_names_the_folder_it_is_built_in_is_refused(yard: Yard) -
     source = {**LIBRARY, "answer.c": "const char *data = DATA;\n", "Makefile.in": makefile}
     error = yard.build({"answer": yard.archive("answer", source)}).error
     assert re.search(
-        r"  lib/libanswer\.so\.1 names \S*/\.answer-1\.0-\w+\.new, which goes away: hand @@LOCATION@@", error
+        r"  lib/libanswer\.so\.1 names \S*/\.work/answer-1\.0-\w+/part, which goes away: hand @@LOCATION@@", error
     )
 
 

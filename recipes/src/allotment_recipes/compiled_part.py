@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What recipes that compile have in common: a pinned source, a clean environment, the store, and checks at the end."""
 
+import contextlib
 import shlex
 import shutil
 import stat
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -125,14 +126,29 @@ class CompiledPart(GenericBaseRecipe[C]):
                 self._check_tools()
                 began = time.monotonic()
                 self.logger.info("building %s", self.location.name)
-                workshop = self.open_workshop(place)
-                self.build(workshop, place)
-                self._check(place)
+                with self._inside_work(place):
+                    workshop = self.open_workshop(place)
+                    self.build(workshop, place)
+                    self._check(place)
                 seconds = time.monotonic() - began
                 self._note(seconds, workshop.phases)
             check_promises(self.name, self.promises)  # before the part has its name
         self.run.tell_part(self.name, self.version, started, seconds, is_reused=place is None)
         return [] if self.store.root in self.run.shared_roots else [self.location]
+
+    @contextlib.contextmanager
+    def _inside_work(self, place: Place) -> Iterator[None]:
+        """Let the part be made below its work folder: files are linked and renamed only within one mount."""
+        folder, inside = self.location.resolve(), place.work / "part"
+        inside.mkdir()
+        self._lead_to(inside)
+        yield
+        inside.rename(folder)
+        self._lead_to(folder)
+
+    def _lead_to(self, folder: Path) -> None:
+        self.location.unlink()
+        self.location.symlink_to(folder.relative_to(self.location.parent))
 
     def watched(self) -> list[Path]:
         """Return the part's folder, and what it promises."""

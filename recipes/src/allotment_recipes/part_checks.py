@@ -139,6 +139,7 @@ def _problems(path: Path, part: _Part) -> Iterator[str]:
         return
     if part.location.is_symlink() and names_folder(data, part.location.resolve()):  # as `pwd -P` says
         yield f"{name} names {part.location.resolve()}, which goes away: hand @@LOCATION@@ on as it is written"
+        return
     for trace in _named(data, part.built_in):
         yield f"{name} names {trace}, where it was built: have it built by a relative path, or remove the file"
 

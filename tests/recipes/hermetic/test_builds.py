@@ -3,10 +3,14 @@
 
 import http.server
 import json
+import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +106,37 @@ def test_shell_has_the_sandbox_of_the_build(yard: Any) -> None:
     for told in ("perl: not found", "cannot access '/home'", "'/etc/new': Read-only file system"):
         assert told in done.stderr
     assert done.returncode == 7
+
+
+@confined
+def test_an_interrupt_ends_what_runs_in_the_shell_and_not_the_shell(yard: Any) -> None:
+    yard.build({"use": yard.archive("use", makefile("false")) + MAKE})
+    command = [sys.executable, "-m", "allotment", "build", "--shell", "use", "--folder", str(yard.place / "built")]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+
+    def until(text: bytes) -> bytes:
+        seen = b""
+        deadline = time.monotonic() + 30
+        while text not in seen and time.monotonic() < deadline and select.select([terminal], [], [], 30)[0]:
+            seen += os.read(terminal, 1024)
+        return seen
+
+    try:
+        assert b"use> " in until(b"use> ")
+        os.write(terminal, b"sleep 20; echo woken\n")
+        until(b"woken\r\n")
+        time.sleep(0.3)
+        os.write(terminal, b"\x03")
+        assert b"use> " in until(b"use> ")
+        os.write(terminal, b"echo still he''re\n")
+        assert b"still here" in until(b"still here\r\n")
+        os.write(terminal, b"exit 3\n")
+    finally:
+        _, status = os.waitpid(pid, 0)
+        os.close(terminal)
+    assert os.WIFEXITED(status)
 
 
 def test_where_the_kernel_refuses_the_build_says_so_once_and_goes_on(yard: Any) -> None:

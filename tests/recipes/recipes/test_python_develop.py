@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe python.develop: checkouts that are written here."""
 
+import contextlib
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import virtualenv
 
@@ -109,9 +113,19 @@ def test_setuptools_develops_a_distribution(checkout: Checkout) -> None:
 
 def test_a_run_that_is_killed_leaves_nothing_in_the_way(checkout: Checkout, tmp_path: Path) -> None:
     assert checkout.build().error == ""
-    (checkout.folder / "own.py").write_text("import os, time; os.kill(os.getpgrp(), 9); time.sleep(5)\n")
+    begun = checkout.folder / "begun"
+    (checkout.folder / "own.py").write_text("import time; open('begun', 'w').close(); time.sleep(50)\n")
     (checkout.folder / "pyproject.toml").write_text(PROJECT + "# changed\n")
-    assert "signal 9" in checkout.build().error
+    with ThreadPoolExecutor() as pool:
+        built = pool.submit(checkout.build)
+        deadline = time.monotonic() + 30
+        while not begun.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (zygote,) = psutil.Process().children()
+        for process in zygote.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert "signal 9" in built.result().error
     assert checkout.run("mine") == "first\n", "what was there before"
     (checkout.made / ".made-from").unlink()  # as when it is killed while it removes the old one for a changed section
     (checkout.folder / "own.py").write_text(BACKEND)

@@ -70,7 +70,9 @@ class Sandbox:
     def _root(self) -> Root:
         """Look for all paths now: links lead elsewhere when the root is another one."""
         found: dict[Path, tuple[Path, bool]] = {}
-        for paths, may_write in ((self.visible, False), (self.writable, True)):
+        folders = [path.resolve() for path in self.writable]
+        writable = [path for path in self.writable if not any(place in path.resolve().parents for place in folders)]
+        for paths, may_write in ((self.visible, False), (writable, True)):
             for path in paths:
                 real = path.resolve()
                 if real.exists() and (may_write or not is_of_the_system(real)):

@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -30,4 +31,6 @@ def enter(part: str, folder: Path, say: Callable[[str], None]) -> NoReturn:
     sandbox = sandbox_of(document.get("sandbox"))
     if sandbox is None:
         os.execve("/bin/sh", ["sh"], environment)
+    for number in (signal.SIGINT, signal.SIGQUIT):  # from the terminal: they are for what runs in the shell
+        signal.signal(number, signal.SIG_IGN)
     os._exit(sandbox.run(["/bin/sh"], Path.cwd(), environment, (0, 1, 2), is_interactive=True) & 0xFF)

@@ -94,7 +94,10 @@ def surround(
     ``root`` is the store's. A tool may have its Debian package behind a colon. One that ``runs_python`` starts the
     interpreter that runs us, and modules of ours.
     """
-    tools, seen = [tool.partition(":")[0] for tool in tools], [root, *(path for path in visible if path is not None)]
+    tools, seen = (
+        [name for tool in tools if (name := _name(tool))],
+        [root, *(path for path in visible if path is not None)],
+    )
     if runs_python:
         tools.append(Path(base_python()).name)
         seen += [Path(sys.base_prefix), Path(base_python()), Path(__file__).parents[1]]
@@ -105,6 +108,12 @@ def surround(
     whole = [path for name in sorted(set(tools)) if (path := host_tools.find(name)) and host_tools.is_whole(path)]
     box = Sandbox(tuple(writable), tuple(dict.fromkeys(seen)), folder, whole)
     return Surroundings(HOST_PATH, folder, box, "")
+
+
+def _name(tool: str) -> str:
+    """Return the name of a program; what has a path of another folder is no program of the machine."""
+    path = Path(tool.partition(":")[0])
+    return path.name if len(path.parts) == 1 or path.parent in HOST_FOLDERS else ""
 
 
 def sandbox_of(document: Mapping[str, Any] | None) -> Sandbox | None:
