@@ -101,7 +101,7 @@ class View:
                 fix = "Append '#sha256=' and its sha256, or run 'allot lock' and commit allot.lock"
                 self.problems.append(Problem(path, number, "checksum", what, fix))
         else:
-            self._read(path.parent / name, name, number)
+            self._read(path.parent / re.sub(r"#(sha256|md5)=[0-9A-Fa-f]*$", "", name), name, number)
 
     def _is_recorded(self, url: str) -> bool:
         """Whether ``allot.lock`` beside the profile has the sha256 of a profile that is extended by its URL."""

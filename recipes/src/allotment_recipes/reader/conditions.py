@@ -10,6 +10,7 @@ import os
 import platform
 import re
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -66,7 +67,9 @@ def holds(condition: str) -> bool:
         try:
             return bool(Marker(condition).evaluate())
         except InvalidMarker:
-            tree = ast.parse(condition.strip(), mode="eval")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of escapes and the like: nobody can act on them here
+                tree = ast.parse(condition.strip(), mode="eval")
             return bool(_value(tree.body))
     except (UndefinedComparison, UndefinedEnvironmentName) as error:
         raise ValueError(f"can't be judged: {error}") from error
