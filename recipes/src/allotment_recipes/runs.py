@@ -28,7 +28,7 @@ from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
 from allotment_recipes.explain import inputs
 from allotment_recipes.free_space import FULL
-from allotment_recipes.graph.ahead import Ahead
+from allotment_recipes.graph.ahead import JOBS, Ahead
 from allotment_recipes.graph.events import EVENTS
 from allotment_recipes.journal import Journal, Unfinished
 from allotment_recipes.leftovers import Leftovers
@@ -37,7 +37,7 @@ from allotment_recipes.option_error import ProfileError
 from allotment_recipes.prefetch import prefetch
 from allotment_recipes.providers.source_server import VARIABLE as SOURCE_SERVERS
 from allotment_recipes.recipes.python_scripts import base_python
-from allotment_recipes.shared_store import Store
+from allotment_recipes.shared_store import Store, remove
 from allotment_recipes.store import padded_root
 from allotment_recipes.subprofiles import uninstall_subprofiles, waiting_of_subprofiles
 from allotment_recipes.tokens import Tokens, load_key
@@ -156,6 +156,7 @@ def _ahead(buildout: Buildout, request: Mapping[str, Any]) -> Ahead:
 
 def _sweep(folder: Path, shared: Path | None) -> None:
     """Remove what a build that was killed has left."""
+    remove(folder / JOBS)
     for half_written in (*folder.glob(".*.new"), *folder.glob(".build/.*.new")):
         if half_written.is_file():
             half_written.unlink()

@@ -3,6 +3,7 @@
 
 import contextlib
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -169,6 +170,16 @@ def test_nothing_is_at_work_when_the_run_itself_is_killed(graph: Graph) -> None:
         thread.join(30)
     gone, alive = psutil.wait_procs(children, timeout=5)
     assert (len(gone), alive) == (2, [])
+
+
+def test_what_told_of_the_jobs_of_a_killed_build_goes_also_when_nothing_is_to_be_built(graph: Graph) -> None:
+    graph.write({"one": ""})
+    assert graph.build().ok
+    left = graph.place / "built/.jobs"
+    left.mkdir()
+    os.mkfifo(left / "fifo")
+    assert graph.build().ok
+    assert not left.exists()
 
 
 def test_two_builds_of_one_job_that_need_the_same_parts_in_another_order_both_end(graph: Graph) -> None:
