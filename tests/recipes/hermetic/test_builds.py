@@ -136,7 +136,7 @@ def test_an_interrupt_ends_what_runs_in_the_shell_and_not_the_shell(yard: Any) -
     finally:
         _, status = os.waitpid(pid, 0)
         os.close(terminal)
-    assert os.WIFEXITED(status)
+    assert os.waitstatus_to_exitcode(status) == 3
 
 
 def test_where_the_kernel_refuses_the_build_says_so_once_and_goes_on(yard: Any) -> None:

@@ -63,6 +63,11 @@ class Sandbox:
         def execute() -> NoReturn:
             if not is_interactive:
                 os.setsid()  # and of our process group, to which it could send signals
+            elif os.isatty(files[0]):  # a shell goes back to the group it began in, which must have a number here
+                os.setpgrp()
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                os.tcsetpgrp(files[0], os.getpgrp())
+                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
             _execute(words, folder, environment, files, keep)
 
         return _run(root.enter, execute, timeout)
