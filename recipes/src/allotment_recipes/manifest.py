@@ -18,7 +18,7 @@ from allotment.messages.manifest import Blob, Distribution, ReleaseManifest
 from allotment_recipes import closure as closures
 from allotment_recipes.compiler import compiler
 from allotment_recipes.engine import BuildEngine, BuildRequest, BuildResult
-from allotment_recipes.release import describe, software_types
+from allotment_recipes.release import ReleaseDescription, describe, software_types
 from allotment_recipes.store import platform_name
 
 TIMEOUT = 3600.0  # seconds for a whole build
@@ -67,14 +67,7 @@ def build_release(
     does not depend on a part that fails is built.
     """
     profile, root, folder = profile.resolve(), root.resolve(), folder.resolve()
-    if not profile.is_file():
-        raise AllotmentError(f"{profile} does not exist", "Give the path of a software.cfg, or of its folder")
-    description = describe(profile)
-    if description.name != profile.parent.name:  # the farm knows it by its folder, masters by this
-        raise AllotmentError(
-            f"{profile}.json: name is {description.name!r} and its folder is {profile.parent.name!r}",
-            f'Write "name": "{profile.parent.name}", or rename the folder',
-        )
+    description = _described(profile)
     types = software_types(profile, description)
     with _disk_errors(folder, sources):
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +98,18 @@ def build_release(
         _check_profiles(manifest, folder)
         write_bytes(folder / "manifest.json", dumps(manifest))
         return BuiltRelease(manifest, path, result.seconds)
+
+
+def _described(profile: Path) -> ReleaseDescription:
+    if not profile.is_file():
+        raise AllotmentError(f"{profile} does not exist", "Give the path of a software.cfg, or of its folder")
+    description = describe(profile)
+    if description.name != profile.parent.name:  # the farm knows it by its folder, masters by this
+        raise AllotmentError(
+            f"{profile}.json: name is {description.name!r} and its folder is {profile.parent.name!r}",
+            f'Write "name": "{profile.parent.name}", or rename the folder',
+        )
+    return description
 
 
 def install_release(
