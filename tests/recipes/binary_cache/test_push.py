@@ -198,3 +198,18 @@ def test_the_configuration_is_where_the_user_wants_it(tmp_path: Path, monkeypatc
     public = keys.own_key().public
     assert keys.trusted_caches(["https://cache.example"]) == [{"url": "https://cache.example", "keys": [public]}]
     assert (tmp_path / ".config/allotment/cache.key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("missing", "use", "reason"),
+    [
+        ("cryptography", "import allotment_recipes.binary_cache.keys", "binary caches need cryptography"),
+        ("backports", "from allotment_recipes.binary_cache.zstd import zstd; zstd()", "binary caches need Zstandard"),
+        ("obstore", "from allotment_recipes.binary_cache.s3 import S3Cache; S3Cache('s3://x')", "s3://x needs obstore"),
+    ],
+)
+def test_a_package_that_is_not_installed_is_named_with_the_extra(missing: str, use: str, reason: str) -> None:
+    code = f"import sys\nsys.modules[{missing!r}] = None\n{use}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert f"{reason}" in done.stderr and "Install allotment.recipes[" in done.stderr
+    assert "AllotmentError" in done.stderr.splitlines()[-1]

@@ -142,8 +142,11 @@ class _Unpacking:
     def _write(self, path: bytes, member: Member, offsets: Any) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, member.mode | 0o200)
         try:
-            for piece in self.stream.pieces(member.size):
-                _write_all(handle, piece)
+            if member.size <= _CHUNK:
+                _write_all(handle, self.stream.take(member.size))
+            else:
+                for piece in self.stream.pieces(member.size):
+                    _write_all(handle, piece)
             self.stream.take(members.padding(member.size))
             for offset in offsets:
                 found = os.pread(handle, len(ANY_ROOT) + _LONGEST_NAME, offset)
