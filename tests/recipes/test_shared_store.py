@@ -111,20 +111,34 @@ def leftovers(root: Path) -> list[Path]:
 
 
 def kill_all(process: "subprocess.Popen[str]") -> None:
-    """Kill the builder, its zygote and the run at once; what the run has started is left alive."""
+    """Kill the builder, its zygote, the run and its children at once; what these have started is left alive."""
     zygotes = psutil.Process(process.pid).children()
     runs = [run for zygote in zygotes for run in zygote.children()]
-    for victim in (*zygotes, *runs, psutil.Process(process.pid)):
+    parts = [part for run in runs for part in run.children()]
+    for victim in (*zygotes, *runs, *parts, psutil.Process(process.pid)):
         victim.suspend()
-    for victim in (*zygotes, *runs, psutil.Process(process.pid)):
+    for victim in (*zygotes, *runs, *parts, psutil.Process(process.pid)):
         victim.kill()
     process.wait(10)
+
+
+# As on a machine that grants no namespaces: the steps of a build may write anywhere, and what they start stays.
+BARE = ("unshare", "--user", "--map-root-user", "sh", "-c")
+UNCONFINED = (*BARE, 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh")
+
+
+@pytest.fixture
+def unconfined(yard: Yard) -> Yard:
+    if subprocess.run([*UNCONFINED, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("needs a user namespace")
+    return replace(yard, inside=UNCONFINED)
 
 
 HOLD = "\npre-build = echo x >> {place}/built; touch {place}/started; while [ ! -e {place}/go ]; do sleep 0.02; done"
 
 
-def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(yard: Yard) -> None:
+def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(unconfined: Yard) -> None:
+    yard = unconfined
     yard.write(HOLD.format(place=yard.place))
     with yard.start("one") as one:
         wait((yard.place / "started").exists)
@@ -139,7 +153,8 @@ def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(yard: Yard) 
     assert (yard.place / "built").read_text() == "x\n", "it was built once"
 
 
-def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> None:
+def test_nobody_builds_over_what_a_killed_run_has_left_running(unconfined: Yard) -> None:
+    yard = unconfined
     yard.write(HOLD.format(place=yard.place))
     with yard.start("one") as one:
         wait((yard.place / "started").exists)
@@ -153,10 +168,11 @@ def test_nobody_builds_over_what_a_killed_run_has_left_running(yard: Yard) -> No
     assert leftovers(yard.root()) == []
 
 
-def test_who_waits_for_a_program_that_outlived_its_build_is_told_so(yard: Yard) -> None:
+def test_who_waits_for_a_program_that_outlived_its_build_is_told_so(unconfined: Yard) -> None:
+    yard = unconfined
     leave = f"setsid sh -c 'touch {yard.place}/left; while [ ! -e {yard.place}/go ]; do sleep 0.02; done' &"
     is_left = f"while [ ! -e {yard.place}/left ]; do sleep 0.02; done"  # before, it is ended with the build
-    yard.write(f"\npre-build = test -e {yard.place}/second || {{ {leave} {is_left}; exit 3; }}")
+    yard.write(f"\nhost-tools = setsid\npre-build = test -e {yard.place}/second || {{ {leave} {is_left}; exit 3; }}")
     assert "pre-build failed with exit code 3" in yard.build("one")
     (yard.place / "second").touch()
     with yard.start("two") as two:

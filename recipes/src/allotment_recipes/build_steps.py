@@ -101,13 +101,11 @@ class Workshop:
         fix = "A program is missing: install it and name it in host-tools" if code == _NOT_FOUND else ""
         if names := undeclared(lines, self.surroundings.programs):
             fix = f"This machine has {' and '.join(names)}, but the section must say so: host-tools = {' '.join(names)}"
-        what = (
-            f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}\n  folder: {self.folder}\n"
-            f"  to try by hand: allot build --shell {self.part} --folder {self.release}{shown}"
-        )
+        what = f"[{self.part}] {step} {ended}: {_shortened(command)}\n  log: {self.log}"
         if is_full(self.work):
-            return FullDiskError(f"{what}\n  {self.work}: {os.strerror(errno.ENOSPC)}", _MAKE_SPACE)
-        return StepError(what, fix)
+            return FullDiskError(f"{what}{shown}\n  {self.work}: {os.strerror(errno.ENOSPC)}", _MAKE_SPACE)
+        by_hand = f"to try by hand: allot build --shell {self.part} --folder {self.release}"
+        return StepError(f"{what}\n  folder: {self.folder}\n  {by_hand}{shown}", fix)
 
 
 def _phase(step: str, seconds: float, before: resource.struct_rusage) -> dict[str, Any]:

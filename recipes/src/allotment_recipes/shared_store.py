@@ -29,6 +29,7 @@ from typing import Any, TypeAlias
 
 from allotment.atomic import sync_file_system, write_bytes
 from allotment.errors import AllotmentError, MachineError
+from allotment_recipes.free_space import is_full
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Store:
         """Give the place to build a part in, or None when it is there already, perhaps since another built it now.
 
         ``builder`` is what others read who wait for us; we wait within ``idle``. The work folder stays when the block
-        raises.
+        raises, unless the disk is full.
         """
         if self.holds(location) and not self.lacks_others(location):
             yield None
@@ -175,6 +176,8 @@ class Store:
             _sync_folder(self.root)
         except BaseException:
             self._clear(location)
+            if is_full(self.root):
+                remove(work)  # it may be what has filled the disk, and the next build could not even begin
             raise
 
     def _clear(self, location: Path) -> None:
