@@ -202,6 +202,24 @@ def test_a_part_that_has_gone_from_the_store_is_told(planned: Release) -> None:
     assert found["top"][0] == "reused"
 
 
+def test_what_a_binary_cache_has_is_fetched(planned: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    planned.build()
+    planned.run("cache", "push", "--cache", "cache", "--store", "var/store")
+    planned.run("cache", "key", "--trust", json.loads(planned.run("cache", "key", "--json"))["public"])
+    planned.change("software.cfg", "parts = top", "parts = more top")
+    planned.change("software.cfg", "[profile]\n", "[more]\n<= part\nversion = 3\n\n[profile]\n")
+    words = ("build", "software/planned", "--plan", "--cache", "cache", "--store", "var/other")
+    found = texts(json.loads(planned.run(*words, "--json")))
+    assert {part: action for part, (action, _) in found.items()} == {
+        **dict.fromkeys(["lib", "middle", "top", "other"], "fetched"), "more": "built", "profile": "reused"
+    }  # fmt: skip
+    text = planned.run(*words)
+    assert text.splitlines()[0].startswith("built    more 3")
+    assert text.splitlines()[-1].startswith("1 built, 4 fetched, 1 reused")
+    assert not (tmp_path / "var/other").exists()
+
+
 def test_new_and_removed_parts_are_told(planned: Release) -> None:
     planned.build()
     planned.change("software.cfg", "parts = top other profile", "parts = top more profile\n")

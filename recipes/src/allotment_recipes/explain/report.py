@@ -8,11 +8,12 @@ from allotment_recipes.explain.plan import Plan, PlannedPart
 
 LinesOf = Callable[[Difference], list[str]]
 _NAMES = 12  # of parts that are listed in one line
+_PLAIN = ("new", "missing")  # what says of a part itself enough
 
 
 def plan_lines(plan: Plan, lines_of: Callable[[str], LinesOf]) -> Iterator[str]:
     """Yield what becomes of each part and why; ``lines_of`` gives, for a part, how a file of it differs."""
-    lasting = [cause for cause in plan.causes if not all(item.kind == "new" for item in cause.why)]
+    lasting = [cause for cause in plan.causes if not all(item.kind in _PLAIN for item in cause.why)]
     for cause in lasting:
         follow = ""
         if cause.followers:
