@@ -2,7 +2,9 @@
 """``allot build``: a software release from its profile, and the manifest that says what it is."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,7 +12,7 @@ from allotment.codec import encode
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.graph.chart import charted
 from allotment_recipes.graph.progress import shown
-from allotment_recipes.manifest import build_release
+from allotment_recipes.manifest import BuiltRelease, build_release
 
 
 def _ask_first(context: click.Context, option: click.Parameter, servers: tuple[str, ...]) -> None:
@@ -74,53 +76,38 @@ def command(
         from allotment_recipes.hermetic.shell import enter
 
         enter(part, folder, lambda line: click.echo(line, err=True))
-    if urls:
-        from allotment_recipes.binary_cache.keys import trusted_caches
+    root, caches, jobs = root or tree_root(profile), _caches(urls), jobs or 0
+    sources, store = (sources or Path("var", "sources")).absolute(), (store or Path("var", "store")).absolute()
     if is_plan:
         from allotment_recipes.explain.planning import tell_plan
 
-        places = (root or tree_root(profile), folder, (sources or Path("var", "sources")).absolute())
-        tell_plan(
-            profile,
-            *places,
-            (store or Path("var", "store")).absolute(),
-            as_json=as_json,
-            stores=systems,
-            caches=trusted_caches(urls) if urls else (),
-            jobs=jobs or 0,
-        )
+        places = (profile, root, folder, sources, store)
+        tell_plan(*places, as_json=as_json, stores=systems, caches=caches, jobs=jobs)
         return
     log = folder / "build.log"
     with BuildEngine() as engine, charted(chart, folder), shown(folder, log) as say:
         built = build_release(
-            profile,
-            root or tree_root(profile),
-            folder,
-            (sources or Path("var", "sources")).absolute(),
-            engine,
-            log,
-            store=(store or Path("var", "store")).absolute(),
-            stores=systems,
-            caches=trusted_caches(urls) if urls else (),
-            jobs=jobs or 0,
-            keep_going=keep_going,
-            progress=say,
-        )
+            profile, root, folder, sources, engine, log,
+            store=store, stores=systems, caches=caches, jobs=jobs, keep_going=keep_going, progress=say,
+        )  # fmt: skip
         if is_check:
             from allotment_recipes.hermetic.checking import check, tell
 
-            found = check(
-                built,
-                folder,
-                (sources or Path("var", "sources")),
-                engine,
-                parts,
-                log,
-                store=(store or Path("var", "store")),
-                stores=systems,
-            )
+            found = check(built, folder, sources, engine, parts, log, store=store, stores=systems)
     if is_check:
         click.get_current_context().exit(0 if tell(found, as_json=as_json) else 1)
+    _tell(built, folder, log, as_json=as_json)
+
+
+def _caches(urls: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
+    if not urls:
+        return ()
+    from allotment_recipes.binary_cache.keys import trusted_caches
+
+    return trusted_caches(urls)
+
+
+def _tell(built: BuiltRelease, folder: Path, log: Path, *, as_json: bool) -> None:
     manifest = built.manifest
     if as_json:
         paths = {"folder": str(folder), "closure": str(built.closure), "log": str(log)}
