@@ -17,6 +17,7 @@ GROUPS: dict[tuple[str, ...], str] = {
     ("farm",): "The test farm: run it, join it as a test node, look at it.",
     ("master",): "The master: requests, allocation, desired state.",
     ("hash",): "Checksums of the files beside profiles: are they right, make them right.",
+    ("profile",): "What profiles say, and where it stands.",
     ("new",): "Begin a recipe, promise, component or release with files and a test that work.",
     ("node",): "The agent of one machine.",
     ("release",): "Try a software release at your desk.",
