@@ -68,6 +68,39 @@ def test_a_release_whose_folder_is_gone_keeps_nothing(yard: Any) -> None:
     assert list((yard.root / roots.FOLDER).iterdir()) == []
 
 
+def test_a_release_that_was_moved_and_has_a_link_in_its_place_keeps_its_parts(yard: Any) -> None:
+    folder = yard.release("one", yard.part("app"))
+    folder.rename(yard.place / "larger disk")
+    folder.symlink_to(yard.place / "larger disk")
+    assert collect(yard.root).parts == ()
+    (yard.place / "larger disk").rename(yard.place / "away")
+    assert collect(yard.root).parts == (), "where the link leads is perhaps not mounted"
+    folder.unlink()
+    assert [name.partition("-")[0] for name, _ in collect(yard.root).parts] == ["app"]
+
+
+def test_a_release_on_a_disk_that_is_not_mounted_keeps_its_parts(yard: Any) -> None:
+    yard.part("app")
+    disk = yard.place / "disk"
+    disk.mkdir()
+    code = f"""\
+from pathlib import Path
+from allotment_recipes.stores import roots
+folder = Path({str(disk)!r}, "release")
+folder.mkdir()
+roots.enter(Path({str(yard.root)!r}), folder, [{f"app-1-{b'app'.hex():0>32}"!r}], adds=True)
+"""
+    script = 'mount -t tmpfs none "$1" && exec "$2" -c "$3"'
+    subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", disk, sys.executable, code],
+        check=True,
+    )
+    assert not (disk / "release").exists()
+    assert collect(yard.root).parts == ()
+    disk.rmdir()
+    assert collect(yard.root).parts == (), "some remove the place too when a disk is taken out"
+
+
 def test_references_that_are_declared_count_and_those_in_the_bytes_too(yard: Any) -> None:
     source, lib = yard.part("source"), yard.part("lib")
     yard.release("one", yard.part("app", lib, declared=[source.name]))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roots: what parts are kept for. Releases register themselves before they are built; programs at work count too.
 
-A release that is built or installed has a file in ``<root>/.roots/``, good as long as its folder is there. The folder's
-lock is shared by those who register and alone for who collects: parts go only while nobody learns that they are there.
+A release that is built or installed has a file in ``<root>/.roots/``, good as long as its folder, or a link in its place,
+is there, and as long as the disk on which it was is not mounted. The lock of ``.roots`` is shared by those who register
+and alone for who collects: parts go only while nobody learns that they are there.
 """
 
 import contextlib
@@ -83,8 +84,8 @@ def enter(root: Path, release: Path, names: Iterable[str], *, adds: bool) -> Non
         if adds:
             with contextlib.suppress(MachineError):  # it is damaged, and whole again after this
                 before = _read(path)
-                wanted |= before.parts if before is not None else frozenset()
-        document = {"format": 1, "folder": str(release), "parts": sorted(wanted)}
+                wanted |= before[0].parts if before is not None else frozenset()
+        document = {"format": 1, "folder": str(release), "disk": _disk(release), "parts": sorted(wanted)}
         write_bytes(path, json.dumps(document, indent=1).encode() + b"\n")
         for name in wanted:
             with contextlib.suppress(OSError):  # it is not built yet, or another user's
@@ -179,16 +180,19 @@ def _read_all(root: Path) -> Iterator[tuple[Path, Root, bool]]:
     for path in sorted((root / FOLDER).glob("[!.]*.json")):
         found = _read(path)
         if found is not None:
-            yield path, found, _is_there(found.name)
+            release, disk = found
+            yield path, release, _is_there(release.name) or not Path(disk).is_mount()
 
 
-def _read(path: Path) -> Root | None:
+def _read(path: Path) -> tuple[Root, str] | None:
+    """Return a release, and where the disk that its folder is on was mounted."""
     try:
         data = read_limited(path, _LIMIT)
         if data is None:
             return None
         document = json.loads(data)
-        return Root("release", str(document["folder"]), frozenset(map(str, document["parts"])))
+        release = Root("release", str(document["folder"]), frozenset(map(str, document["parts"])))
+        return release, str(document.get("disk", "/"))
     except (AllotmentError, ValueError, KeyError, TypeError) as error:
         raise MachineError(
             f"{path} is damaged, and nobody knows what it keeps: {error}",
@@ -197,13 +201,19 @@ def _read(path: Path) -> Root | None:
 
 
 def _is_there(folder: str) -> bool:
-    """Whether a folder exists; one that can't be looked at may."""
+    """Whether a folder exists; one that can't be looked at may, and so may what a link leads to."""
     try:
-        return stat.S_ISDIR(os.lstat(folder).st_mode)
+        mode = os.lstat(folder).st_mode
+        return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
+
+
+def _disk(folder: Path) -> str:
+    """Return where the disk is mounted that a folder is on."""
+    return next(str(place) for place in (folder, *folder.parents) if place.is_mount())
 
 
 def _asked_for(root: Path, name: str) -> float:
