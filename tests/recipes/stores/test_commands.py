@@ -78,6 +78,23 @@ def test_repair_leaves_what_somebody_builds(yard: Any) -> None:
     assert yard.names == ["app"]
 
 
+def test_a_killed_collection_is_no_obstacle_to_repair(yard: Any) -> None:
+    app = yard.part("app")
+    app.rename(yard.root / f".{app.name}.gone")
+    assert yard.part("app") == app, "it was built anew since"
+    assert repair(yard.root, [app.name]) == [app.name]
+    assert list(yard.root.glob(f"*{app.name}*")) == []
+
+
+def test_what_a_collection_takes_meanwhile_is_no_damage(yard: Any) -> None:
+    first, second = yard.part("a"), yard.part("b")
+    found = verify(yard.root)
+    assert next(found).name == first.name
+    second.rename(yard.root / f".{second.name}.gone")
+    assert list(found) == []
+    assert repair(yard.root, [second.name]) == []
+
+
 def test_why_lists_every_root_and_the_way_to_the_part(yard: Any) -> None:
     lib = yard.part("lib")
     middle = yard.part("middle", lib)

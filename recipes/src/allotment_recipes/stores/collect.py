@@ -48,7 +48,7 @@ def collect(
         kept = _kept(graph, root, older_than)
         return _summary(root, graph, kept)
     with store_of_user(root):
-        left = _finish(root, say)
+        left = finish(root, say)
         Store(root).sweep()
         with roots.locked(root, alone=True):
             graph.look_again()
@@ -78,7 +78,7 @@ def check_collectable(root: Path) -> None:
 
 
 def set_aside(root: Path, name: str) -> bool:
-    """Take a part's name from it; False when somebody builds it. ``_finish`` removes its bytes."""
+    """Take a part's name from it; False when somebody builds it. ``remove_aside`` removes its bytes."""
     with _all_locks(root, name) as is_ours:
         if is_ours:
             (root / name).rename(root / f".{name}{GONE}")
@@ -122,7 +122,7 @@ def _summary(root: Path, graph: Graph, kept: set[str]) -> Collected:
     return Collected(parts, left, len(graph.parts(root)) - len(garbage))
 
 
-def _finish(root: Path, say: Callable[[str], None]) -> int:
+def finish(root: Path, say: Callable[[str], None] = lambda line: None) -> int:
     """Remove what a killed collection has set aside; return the bytes."""
     found = sorted(root.glob(f".*{GONE}"))
     if found:

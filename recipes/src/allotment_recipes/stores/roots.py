@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roots: what parts are kept for. Releases register themselves before they are built; programs at work count too.
 
-A release that is built or installed has a file in ``<root>/.roots/``, good as long as its folder, or a link in its place,
-is there, and as long as the disk on which it was is not mounted. The lock of ``.roots`` is shared by those who register
-and alone for who collects: parts go only while nobody learns that they are there.
+A release that is built or installed has a file in ``<root>/.roots/``, good as long as its folder is there, or a link in
+its place, and as long as the disk on which it was is not mounted. The folder's lock is shared by those who register and
+alone for who collects: parts go only while nobody learns that they are there.
 """
 
 import contextlib

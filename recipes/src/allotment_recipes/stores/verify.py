@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from allotment_recipes.shared_store import is_whole
 from allotment_recipes.stores import contents, roots
-from allotment_recipes.stores.collect import remove_aside, set_aside, store_of_user
+from allotment_recipes.stores.collect import finish, remove_aside, set_aside, store_of_user
 from allotment_recipes.stores.keeping import part_names
 from allotment_recipes.stores.notes import read_note
 
@@ -31,15 +32,18 @@ def verify(root: Path, say: Callable[[str], None] = lambda line: None) -> Iterat
         if time.monotonic() - told > _INTERVAL:
             told = time.monotonic()
             say(f"{number} of {len(names)}: {name}")
-        yield _verify(root, name)
+        found = _verify(root, name)
+        if not found.problems or is_whole(root / name):  # else a collection has taken it meanwhile
+            yield found
 
 
 def repair(root: Path, names: list[str]) -> list[str]:
     """Remove parts, which the next build makes or fetches anew; return those that are gone."""
     with store_of_user(root):
+        finish(root)
         (root / roots.FOLDER).mkdir(exist_ok=True)
         with roots.locked(root, alone=True):
-            moved = [name for name in names if set_aside(root, name)]
+            moved = [name for name in names if is_whole(root / name) and set_aside(root, name)]
         for name in moved:
             remove_aside(root, name)
     return moved
