@@ -62,6 +62,11 @@ def test_help_lists_commands_and_groups(allot: Allot) -> None:
     assert [line.split() for line in result.stdout.splitlines() if "Fails." in line] == [["fail", "Fails."]]
 
 
+def test_each_group_of_ours_says_what_it_is_for(allot: Allot) -> None:
+    assert "Commands of" not in allot("--help").stdout
+    assert "Commands of" not in allot("store", "--help").stdout
+
+
 def test_version_is_printed(allot: Allot) -> None:
     result = allot("--version")
     assert (result.returncode, result.stdout) == (0, "allot, version 0.1\n")

@@ -14,15 +14,18 @@ from allotment.plugins import Plugins, load, plugins
 
 # Words that only group others: what --help says of them.
 GROUPS: dict[tuple[str, ...], str] = {
+    ("cache",): "Parts that were built elsewhere: serve, give and list them.",
     ("farm",): "The test farm: run it, join it as a test node, look at it.",
     ("master",): "The master: requests, allocation, desired state.",
     ("hash",): "Checksums of the files beside profiles: are they right, make them right.",
     ("profile",): "What profiles say, and where it stands.",
     ("new",): "Begin a recipe, promise, component or release with files and a test that work.",
     ("node",): "The agent of one machine.",
+    ("promise",): "Whether instances do what they should: how it stands and stood, and why.",
     ("release",): "Try a software release at your desk.",
     ("source",): "What releases are built from: fetch, pin, list and serve it.",
     ("service",): "The instances you have requested.",
+    ("store",): "Built parts: what takes the space, what keeps it, whether it is sound; remove the rest.",
 }
 
 
