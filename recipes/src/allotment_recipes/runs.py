@@ -292,7 +292,9 @@ def sources(request: Mapping[str, Any]) -> dict[str, Any]:
 
     folder, blobs = Path(request["folder"]), BlobStore(Path(request["sources"]))
     context = RunContext(folder, Journal(immediate=True), blobs.folder, Tokens(b""), Path(request["closure"]))
-    buildout = Buildout(Path(request["profile"]), context, _settings())
+    settings = _settings()
+    (folder / settings["eggs-directory"]).mkdir(parents=True, exist_ok=True)  # else buildout tells the user of it
+    buildout = Buildout(Path(request["profile"]), context, settings)
     buildout.prepare_parts()
     found = list(wanted.wanted_of(buildout[name].recipe for name in buildout._parts))
     error = wanted.fetch(found, blobs) if request["fetch"] else ""

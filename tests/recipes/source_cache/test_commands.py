@@ -69,6 +69,7 @@ path = ${{:_profile_base_location_}}
     )
     before = allot(tmp_path, "list", "software/some", "--missing", "--json")
     wanted = json.loads(before.stdout)["releases"]["software/some"]["wanted"]
+    assert before.stderr == ""
     assert [(item["part"], item["kind"]) for item in wanted] == [
         ("good", "source"), ("bad", "source"), ("app", "source"), ("app", "patch"), ("packages", "npm"),
     ]  # fmt: skip
