@@ -114,6 +114,14 @@ def test_ranges(serve: Callable[[str], Machine], asked: str, status: int, first:
     assert (other.status, whole) == (200, DATA)
 
 
+def test_of_no_bytes_there_is_no_part(serve: Callable[[str], Machine]) -> None:
+    machine = serve("a")
+    empty = machine.blobs.write([])
+    assert machine.get(f"/{empty}")[1] == b""
+    answer, data = machine.get(f"/{empty}", Range="bytes=5-")
+    assert (answer.status, answer.headers["Content-Range"], data) == (416, "bytes */0", b"")
+
+
 def test_a_silent_client_keeps_nobody_waiting(serve: Callable[[str], Machine]) -> None:
     machine = serve("a")
     machine.blobs.write([DATA])

@@ -46,7 +46,7 @@ class SourceServer(http.server.ThreadingHTTPServer):
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
-            raise AllotmentError(f"{host} port {port}: {os.strerror(error.errno or 0)}", "Choose another") from error
+            raise AllotmentError(f"{host} port {port}: {error.strerror or error}", "Choose another") from error
         name = f"[{host}]" if ":" in host else host
         self.url = f"{'https' if self._context else 'http'}://{name}:{self.server_address[1]}"
 
@@ -106,7 +106,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 self._head(HTTPStatus.NOT_MODIFIED, sha256)
                 return
             first, last = self._range(size, sha256)
-            if first > last and size:
+            if first > last and first > 0:  # of no bytes at all the whole is sent
                 self._head(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, sha256, 0, f"bytes */{size}")
             elif last - first + 1 < size:
                 self._head(HTTPStatus.PARTIAL_CONTENT, sha256, last - first + 1, f"bytes {first}-{last}/{size}")
