@@ -195,7 +195,17 @@ def test_keys_of_strangers_are_not_trusted(built: Yard, tmp_path: Path) -> None:
     assert f"building {part}" in built.log and built.greets("other")
 
 
-@pytest.mark.parametrize("scheme", ["gopher://x", "http:///nowhere", "file://other-host/cache"])
+@pytest.mark.parametrize(
+    "scheme",
+    [
+        "gopher://x",
+        "http:///nowhere",
+        "http://127.0.0.1:99999",
+        "http://[::1",
+        "file://other-host/cache",
+        "/dev/null/cache",
+    ],
+)
 def test_an_address_that_is_none_is_told_and_all_is_built(built: Yard, scheme: str) -> None:
     built.build("other", [scheme])
     assert f"{scheme} is left alone for this build" in built.log and built.greets("other")

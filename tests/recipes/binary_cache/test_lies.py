@@ -141,6 +141,12 @@ def test_what_is_no_entry(built: Yard, liar: Liar, lie: Any, reason: str) -> Non
     assert reason in built.log
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_entry_that_json_does_not_know(built: Yard, liar: Liar, number: float) -> None:
+    liar.entry = lambda part, data: {**data, "packed": {**data["packed"], "seconds": number}}
+    check_refused(built, liar, "")
+
+
 def test_an_entry_that_is_too_large(built: Yard, liar: Liar) -> None:
     part = built.parts["greeter"]
     key = {"key": "k" * 70000, "value": ""}
@@ -324,7 +330,7 @@ def test_a_signed_archive_that_leads_out_of_the_part(built: Yard, liar: Liar) ->
     liar.archive = lambda right: data
     liar.entry = lambda part, entry_data: signed(built.key, entry_data, archive=blob)
     liar.cache = _Any(liar.cache)
-    check_refused(built, liar, "the archive is refused: '../escaped' is not a name inside it")
+    check_refused(built, liar, "the archive is refused: '../escaped' is not a name inside it")  # nor is it kept
     assert not list(built.place.rglob("escaped"))
 
 

@@ -243,7 +243,8 @@ def test_what_only_looks_compressed_does_not_stop_anything(part: Part, start: by
 
 
 def packed(*items: tuple[Member, bytes], table: Any = None, end: bytes = members.END) -> bytes:
-    text = json.dumps(table or {"format": 1, "offsets": [], "hashed": []}).encode()
+    table = table or {"format": 1, "offsets": [], "hashed": []}
+    text = table if isinstance(table, bytes) else json.dumps(table).encode()
     data = b""
     for member, content in ((Member(pack.TABLE, members.FILE, 0o444, len(text)), text), *items):
         data += members.header(member) + content + bytes(members.padding(len(content)))
@@ -263,6 +264,7 @@ def odd(kind: bytes) -> bytes:
 
 
 X, Y = file(b"x", b"abc"), file(b"y")
+AT = file(b"x", prefix.ANY_ROOT)
 FOLDER = (Member(b"d", members.FOLDER), b"")
 OUT = (Member(b"d", members.LINK, link=b"/etc"), b"")
 REFUSED: dict[str, tuple[bytes, str]] = {
@@ -287,6 +289,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "format": (with_table(format=2), "its table has the format 2"),
     "table": (with_table(offsets=[[0, [-1]]]), "table of offsets can't be read"),
     "offset": (with_table(X, Y, offsets=[[0, [1]]]), "'x' does not name the store at 1"),
+    "offset far away": (with_table(X, Y, offsets=[[0, [1 << 70]]]), "'x' does not name the store at"),
+    "offsets twice": (with_table(AT, Y, offsets=[[0, [0, 0]]]), "'x' does not name the store at 0"),
+    "deep table": (packed(table=b"[" * 100000), "table of offsets can't be read"),
+    "size below nothing": (packed((Member(b"x", members.FILE, 0o444, -512), b"")), "it is no archive of ours"),
     "offset of none": (with_table(X, Y, offsets=[[7, [1]]]), "holds other things"),
     "offset of a folder": (with_table(FOLDER, Y, offsets=[[0, [1]]]), "is no file and has offsets"),
     "hash of none": (with_table(X, Y, hashed=[[4, 5]]), "names what it has not"),
@@ -305,8 +311,9 @@ def test_an_archive_that_nobody_of_ours_packed_is_refused(tmp_path: Path, kind: 
     data, reason = REFUSED[kind]
     folder = tmp_path / "root" / "part"
     folder.mkdir(parents=True)
+    size = 3 if b"abc" in data else len(prefix.ANY_ROOT) if prefix.ANY_ROOT in data else 0
     with pytest.raises(unpacking.UnpackedError) as error:
-        unpacking.unpack(io.BytesIO(zstd.compress(data)), folder, folder.parent, 3 if b"abc" in data else 0, 2, {})
+        unpacking.unpack(io.BytesIO(zstd.compress(data)), folder, folder.parent, size, 2, {})
     assert reason in error.value.what
     assert {path.name for path in tmp_path.iterdir()} == {"root"} and not any((tmp_path / "root").glob("[!p]*"))
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.recipes.binary_cache.conftest import Served, Yard
 from allotment.errors import AllotmentError, UnreachableError
 from allotment_recipes.binary_cache import keys
 from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
+from allotment_recipes.shared_store import remove
 
 
 def allot(yard: Yard, *arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -44,6 +46,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv(name, value)
     boto3.client("s3").create_bucket(Bucket="parts")
     yield "s3://parts/some/folder"
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()  # all its servers share their buckets
     server.stop()
 
 
@@ -150,6 +153,35 @@ def test_a_part_whose_hash_nobody_noted_is_left_out(built: Yard) -> None:
     results = {result.part: result for result in built.push("store", open_cache(str(built.place / "c")))}
     assert results[built.parts["greeting"]].state == "refused" and results[built.parts["greeter"]].state == "added"
     assert "its whole hash is not known" in results[built.parts["greeting"]].reason
+
+
+def test_an_archive_that_was_lost_is_built_by_who_wants_it_and_pushed_again(built: Yard) -> None:
+    cache = open_cache(built.folder_cache())
+    for path in built.place.glob("cache/archives/*/*"):
+        path.unlink()
+    built.build("other", [str(built.place / "cache")])
+    assert built.log.count("is refused: ") == built.log.count("is not there any more") == 2 and built.greets("other")
+    assert {result.bytes > 0 for result in built.push("store", cache)} == {True}
+    built.build("another", [str(built.place / "cache")])
+    assert built.log.count("fetched") == 2 and built.greets("another")
+
+
+def test_a_part_that_names_another_store_is_not_pushed(built: Yard) -> None:
+    remove(built.root("store") / built.parts["greeter"])
+    built.build("other", stores=(str(built.place / "store"),))
+    assert [path.name for path in built.root("other").glob("gree*")] == [built.parts["greeter"]]
+    (result,) = built.push("other", open_cache(str(built.place / "c")))
+    name = built.root("store") / built.parts["greeting"]
+    assert result.state == "refused" and result.reason.startswith(f"it names a part of another store, {name}, ")
+
+
+def test_a_disk_that_takes_nothing_is_told(built: Yard) -> None:
+    done = allot(built, "cache", "push", "--cache", "/dev/full/cache", "--store", "store")
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
+    (built.place / "cache").mkdir()
+    (built.place / "cache/archives").touch()
+    done = allot(built, "cache", "push", "--cache", "cache", "--store", "store")
+    assert done.returncode == 1 and " can't be pushed: " in done.stderr.splitlines()[-1], done.stderr
 
 
 # Keys

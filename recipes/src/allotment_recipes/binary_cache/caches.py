@@ -44,7 +44,10 @@ class BinaryCache(Protocol):
 
 def open_cache(url: str, token: str = "") -> BinaryCache:
     """Return the cache at a URL, whose scheme says of which kind it is; a path is a folder."""
-    scheme = urllib.parse.urlsplit(url).scheme or "file"
+    try:
+        scheme = urllib.parse.urlsplit(url).scheme or "file"
+    except ValueError as error:
+        raise AllotmentError(f"{url!r} is no binary cache: {error}", "Write it like https://host/folder") from error
     kinds = {item.name: item for item in plugins().items("allotment_binary_caches")}
     if scheme not in kinds:
         raise AllotmentError(f"{url!r} is no binary cache: its scheme is not known", nearest(scheme, tuple(kinds)))

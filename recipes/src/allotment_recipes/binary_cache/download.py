@@ -32,9 +32,11 @@ def downloaded(cache: BinaryCache, packed: PackedPart, folder: Path) -> Iterator
     path = folder / packed.archive.sha256
     with _alone(path) as file:
         _complete(cache, packed, file)
-        file.seek(0)
-        yield file
-        path.unlink(missing_ok=True)
+        try:
+            file.seek(0)
+            yield file
+        finally:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Final
 
 from allotment.blobs import BlobStore
 from allotment.codec import dumps
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
 
 PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,250}")  # the folder of a part in a store
@@ -31,13 +31,14 @@ class FolderCache:
 
     def entries(self, parts: Sequence[str]) -> Mapping[str, bytes]:
         found = {}
-        for part in filter(PART.fullmatch, parts):
-            with contextlib.suppress(FileNotFoundError):
-                found[part] = self._entry(part).read_bytes()
+        with _telling():
+            for part in filter(PART.fullmatch, parts):
+                with contextlib.suppress(FileNotFoundError):
+                    found[part] = self._entry(part).read_bytes()
         return found
 
     def names(self, after: str, limit: int) -> Sequence[str]:
-        with contextlib.suppress(FileNotFoundError):
+        with _telling(), contextlib.suppress(FileNotFoundError):
             found = (path.stem for path in (self.folder / "entries").glob("[!.]*.json"))
             return sorted(name for name in found if name > after)[:limit]
         return ()
@@ -47,9 +48,9 @@ class FolderCache:
         return path.stat().st_size if path.is_file() else None
 
     def read(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        with self._archives.path(sha256).open("rb") as file:
+        path, left = self._archives.path(sha256), -1 if end is None else end - start
+        with _telling(), path.open("rb") as file:
             file.seek(start)
-            left = -1 if end is None else end - start
             while left and (chunk := file.read(min(_CHUNK, left) if left > 0 else _CHUNK)):
                 left -= len(chunk) if left > 0 else 0
                 yield chunk
@@ -78,3 +79,14 @@ class FolderCache:
         if not PART.fullmatch(part):
             raise AllotmentError(f"{part!r} is not the name of a part", "Write it as its folder is called in the store")
         return self.folder / "entries" / f"{part}.json"
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """Say what can't be read; a build goes on without it then."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AllotmentError(f"{error.filename} is not there any more", "Push the part again") from error
+    except OSError as error:
+        raise UnreachableError(f"it can't be read: {error.filename}: {error.strerror}") from error

@@ -39,7 +39,10 @@ class HttpCache:
         if not parts.hostname or parts.query or parts.fragment:
             raise AllotmentError(f"{url!r} is not the address of a binary cache", "Write it like https://host/folder")
         self._parts = parts
-        self._host, self._port = parts.hostname, parts.port
+        try:
+            self._host, self._port = parts.hostname, parts.port
+        except ValueError as error:
+            raise AllotmentError(f"{url!r} has a wrong port: {error}", "Write it like https://host:8443") from error
         self._base = parts.path.rstrip("/")
         self._headers = {"User-Agent": f"allotment/{__version__}", "Host": parts.netloc.rpartition("@")[2]}
         if token:
@@ -53,7 +56,7 @@ class HttpCache:
             answered = document.get("entries")
             if not isinstance(answered, dict):
                 raise AllotmentError("it is no binary cache: it answers something else")
-            found.update({part: canonical(answered[part]) for part in some if part in answered})
+            found.update({part: _text(answered[part]) for part in some if part in answered})
         return found
 
     def names(self, after: str, limit: int) -> Sequence[str]:
@@ -194,6 +197,14 @@ class HttpCache:
         if answer.status >= 500 or answer.status == http.HTTPStatus.TOO_MANY_REQUESTS:
             raise UnreachableError(reason, fix)
         raise RefusedError(reason, fix, answer.status)
+
+
+def _text(found: Any) -> bytes:
+    """Return what was answered of a part as JSON, which does not know all that Python reads as such."""
+    try:
+        return canonical(found)
+    except (ValueError, RecursionError):
+        return b""  # refused as what it is: no entry
 
 
 def _cut(handle: socket.socket, is_late: threading.Event) -> None:

@@ -121,7 +121,6 @@ def _block(name: bytes, kind: bytes, mode: int, size: int, time: int, link: byte
 
 
 def _number(text: bytes) -> int:
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise MemberError("it is no archive of ours") from None
+    if text.strip(b"01234567") or not text:  # int() takes signs, which sizes that lead backwards have
+        raise MemberError("it is no archive of ours")
+    return int(text, 8)

@@ -20,6 +20,7 @@ from allotment_recipes.binary_cache.pack import pack
 from allotment_recipes.shared_store import is_whole
 from allotment_recipes.signing import SigningKey
 from allotment_recipes.store import HASH_DIGITS, platform_name
+from allotment_recipes.stores.notes import references_of
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,9 @@ def push(
 ) -> list[Pushed]:
     """Pack, sign and send what the cache has not yet; ``told`` hears of each part as it is done."""
     wanted = list(parts)
-    there = cache.entries(wanted)
-    results = [Pushed(part, "there") for part in wanted if part in there]
-    for result in results:
-        told(result)
-    lacking = [part for part in wanted if part not in there]
+    there, results = cache.entries(wanted), []
     with tempfile.TemporaryDirectory(prefix="allot-push-") as folder, ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(_push, cache, root, part, key, Path(folder)) for part in lacking]
+        running = [pool.submit(_push, cache, root, part, key, Path(folder), there.get(part)) for part in wanted]
         try:
             for future in as_completed(running):
                 results.append(future.result())
@@ -88,11 +85,15 @@ def push(
     return sorted(results, key=lambda result: result.part)
 
 
-def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path) -> Pushed:
+def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path, there: bytes | None) -> Pushed:
+    if there is not None and _is_kept(cache, part, there):
+        return Pushed(part, "there")
     note = _note(root, part)
     digest = str(note.get("hash", ""))
     if not digest:
         return Pushed(part, "refused", "it was built before binary caches: its whole hash is not known")
+    if others := references_of(root, part).paths:
+        return Pushed(part, "refused", f"it names a part of another store, {min(others)}, which is not where it goes")
     archive = folder / f"{part}.tar.zst"
     try:
         packed = pack(root / part, root, archive)
@@ -109,9 +110,20 @@ def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Pa
             key,
         )  # fmt: skip
         is_new = cache.add(signed, archive, lambda done: None)
+    except OSError as error:
+        where = error.filename or tempfile.gettempdir()
+        raise AllotmentError(
+            f"{part} can't be pushed: {where}: {error.strerror}", "Mend that and push again"
+        ) from error
     finally:
         archive.unlink(missing_ok=True)
     return Pushed(part, "added" if is_new else "there", "", size, len(packed.fixed))
+
+
+def _is_kept(cache: BinaryCache, part: str, there: bytes) -> bool:
+    """Tell whether the archive is there too, as its entry says."""
+    blob = entry.read(there, part).packed.archive
+    return cache.size(blob.sha256) == blob.size
 
 
 def _note(root: Path, part: str) -> Mapping[str, Any]:

@@ -120,7 +120,7 @@ class _Unpacking:
                 raise MemberError(f"its table has the format {table['format']!r}, this version reads {pack.FORMAT}")
             offsets = {_number(index): [_number(at) for at in found] for index, found in table["offsets"]}
             return offsets, [(_number(compiled), _number(source)) for compiled, source in table["hashed"]]
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise MemberError("its table of offsets can't be read") from error
 
     def _make(self, member: Member, offsets: Any) -> None:
@@ -149,7 +149,7 @@ class _Unpacking:
                     _write_all(handle, piece)
             self.stream.take(members.padding(member.size))
             for offset in offsets:
-                found = os.pread(handle, len(ANY_ROOT) + _LONGEST_NAME, offset)
+                found = os.pread(handle, len(ANY_ROOT) + _LONGEST_NAME, min(offset, member.size))
                 if not found.startswith(ANY_ROOT):
                     raise MemberError(f"{members.shown(member.name)!r} does not name the store at {offset}")
                 os.pwrite(handle, self._root_before(found[len(ANY_ROOT) :]), offset)
