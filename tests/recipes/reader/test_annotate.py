@@ -67,6 +67,13 @@ def test_what_joins_a_macros_value_is_a_step_of_its_own(profile: Path) -> None:
     assert found.steps == (Step("=", "one\ntwo", stack, 7, "macro"), Step("+=", "three", str(profile), 11))
 
 
+def test_what_is_taken_from_a_macros_value_is_gone(profile: Path) -> None:
+    profile.write_text(f"{SOFTWARE}flags -=\n  one\n")
+    found = value(profile, "zlib:flags")
+    assert found.written == found.resolved == "two\nthree"
+    assert [(step.operation, step.value) for step in found.steps] == [("=", "one\ntwo"), ("+=", "three"), ("-=", "one")]
+
+
 def test_what_the_run_sets_and_what_is_a_default_are_named(profile: Path) -> None:
     offline = value(profile, "buildout:offline")
     assert offline.written == "true"

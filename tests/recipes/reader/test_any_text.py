@@ -26,7 +26,7 @@ from allotment_recipes.tokens import Tokens
 from allotment_recipes.typed_options import loads
 
 PIECES = st.sampled_from(
-    ["[", "]", "[a]", "[buildout]", "[b:linux]", "[c:1<2]", "\n", "\n  ", "\r", "=", "k", " +=", " -=", "<", "<=", "a", "b",
+    ["[", "]", "[a]", "[buildout]", "[b:linux]", "[c:1<2]", "\n", "\n  ", "\r", "=", "k", " +=", " -=", "\n+=", "\n-=", "<", "<=", "a", "b",
      "${a:k}", "${:k}", "${", "}", "$$", ":", "#", ";", "extends", "extends = a.cfg", "parts = a", "versions = x", "=>",
      "recipe = allotment.recipes:mkdirectory", "\x00", "\x1b", "é", "!py!", "!json!", "1", " ", "\t", "directory = /", "\ufeff",
      "log-level = x", "offline = x", "socket-timeout = x", "find-links = x", "eggs-directory = ${a:k}", "installed ="]
@@ -38,7 +38,7 @@ OPTIONS = [
     "show-picked-versions = true", "extensions = none", "develop = x", "extends-cache = x", "log-format = %(x)s", "index = x",
     "[a]", "k = ${b:k}", "[b]", "k = 1", "<= b", "recipe = allotment.recipes:mkdirectory", "[versions]", "zc.buildout = 1",
     "<= x", "k += 1", "recipe = none", "verbosity = x", "extends-cache = ${a:k}", "eggs-directory-version = /", "parts = a a b",
-    "optional-extends = a.cfg no.cfg", "extended-by = x", "recipe =", "[x]", "buildout = 1", "shared-part-list = x",
+    "optional-extends = a.cfg no.cfg", "extended-by = x", "recipe =", "[x]", "buildout = 1", "+= x", "-= x", "+-= x", "shared-part-list = x",
 ]  # fmt: skip
 PROFILES = st.lists(st.sampled_from(OPTIONS), max_size=10).map(lambda lines: "\n".join(["[buildout]", *lines, ""]))
 TEXTS = PROFILES | st.lists(PIECES, max_size=30).map("".join) | st.text(max_size=60)

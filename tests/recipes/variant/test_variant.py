@@ -253,6 +253,13 @@ def test_a_condition_of_the_first_section(both: Both) -> None:
     with pytest.raises(zc.buildout.configparser.Error, match="no section headers"):
         zc.buildout.configparser.parse(io.StringIO(first), "first.cfg", upstream._default_globals)
     assert both("[buildout]\nextends = first.cfg\n[b]\nk = 2\n", "b:k", first=first)[1] == "2"
+    assert both("[buildout]\nextends = first.cfg\n[b]\nk = 2\n", "b:k", first="[a:python2]\nk =\n  1\n")[1] == "2"
+
+
+def test_a_condition_behind_an_empty_section(both: Both) -> None:
+    there, here = both("[buildout]\n[c]\n[a:python2]\nk =\n  1\n[b]\nk = 2\n", "b:k")
+    assert there.startswith("error: ")
+    assert here == "2"
 
 
 def test_suffixes_of_versions(both: Both) -> None:

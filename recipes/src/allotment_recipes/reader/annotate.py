@@ -57,7 +57,7 @@ def annotate(profile: Path, sources: Path) -> list[Value]:
     What is extended by a URL is brought into ``sources``, a blob folder.
     """
     data = _read(profile, sources)
-    raw = {section: {name: str(key.value) for name, key in options.items()} for section, options in data.items()}
+    raw = {section: {name: key.value for name, key in options.items()} for section, options in data.items()}
 
     def advice(section: str) -> str:
         return nearest(section, tuple(raw))

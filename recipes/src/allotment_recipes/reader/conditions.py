@@ -29,11 +29,13 @@ _VALUES: Final[Mapping[str, Any]] = {
     "os.sep": os.sep,
     "os.environ": os.environ,
 }
-_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
-    **{f"platform.{name}": getattr(platform, name) for name in (
+_PLATFORM: Final[Mapping[str, Callable[[], Any]]] = {  # some would open the file that an argument names
+    f"platform.{name}": getattr(platform, name) for name in (
         "architecture", "libc_ver", "machine", "node", "platform", "processor", "python_implementation",
         "python_version", "python_version_tuple", "release", "system", "uname", "version",
-    )},
+    )
+}  # fmt: skip
+_FUNCTIONS: Final[Mapping[str, Callable[..., Any]]] = {
     **{f"os.path.{name}": getattr(os.path, name) for name in ("exists", "isdir", "isfile", "join", "basename")},
     "os.uname": os.uname,
     "os.getenv": os.getenv,
@@ -57,8 +59,9 @@ _COMPARISONS: Final[Mapping[type, Callable[[Any, Any], Any]]] = {
     ast.NotIn: lambda one, other: one not in other,
 }
 _BITS: Final = 64  # largest exponent: 2**32 and the like tell word sizes
-_TEXT: Final = 300  # characters that a regular expression may look at, and have
-_REPEATS: Final = 3  # in one of them, none within another: more could take for ever
+_TEXT: Final = 150  # characters that a regular expression may look at, and have
+_REPEATS: Final = 2  # in one of them, none of a group: more could take for ever
+_CHOICES: Final = 5  # in one of them: each may double the time
 
 
 def holds(condition: str) -> bool:
@@ -143,6 +146,10 @@ def _sum(left: Any, operation: ast.operator, right: Any) -> Any:
 
 def _called(function: ast.expr, arguments: list[Any]) -> Any:
     name = ast.unparse(function)
+    if name in _PLATFORM:
+        if arguments:
+            raise ValueError(f"gives {name} arguments, which conditions can't")
+        return _PLATFORM[name]()
     if name in _FUNCTIONS:
         return _FUNCTIONS[name](*arguments)
     if name in _REGULAR:
@@ -154,12 +161,13 @@ def _called(function: ast.expr, arguments: list[Any]) -> Any:
 
 def _matched(name: str, pattern: str, text: str) -> Any:
     """Look for a regular expression that can't take long."""
-    repeats = re.findall(r"(?<!\\)[*+{]", pattern)
+    if len(pattern) > _TEXT or len(text) > _TEXT:
+        raise ValueError(f"has a regular expression, or a text for it, of more than {_TEXT} characters")
+    plain = re.sub(r"\\.", "", pattern, flags=re.DOTALL)  # nothing is escaped in it
     if (
-        len(pattern) > _TEXT
-        or len(text) > _TEXT
-        or len(repeats) > _REPEATS
-        or re.search(r"[*+}]\s*\)\s*[*+{]", pattern)
+        len(re.findall(r"[*+{]", plain)) > _REPEATS
+        or len(re.findall(r"(?<!\()\?|\|", plain)) > _CHOICES
+        or re.search(r"\)[*+{]|\(\?[a-z]*x", plain)  # of a group, perhaps behind a space
     ):
         raise ValueError("has a regular expression that could take too long")
     return getattr(re, name.partition(".")[2])(pattern, text)

@@ -58,7 +58,7 @@ class _Parser:
 
     def take(self, number: int, line: str) -> None:
         """Read one line."""
-        if line[0].isspace() and self._option:
+        if line[0].isspace() and (self._option or not self._is_wanted):
             self._go_on(line)
             return
         header = _header(number, line) if line[0] == "[" else None
@@ -97,6 +97,8 @@ class _Parser:
                 raise ParseError(number, f"{line.strip()[:80]!r} is no section, no option and no more of one")
         elif self._is_wanted and self._section is not None:
             self._option, value = _plain(number, start["name"].rstrip()), start["value"].strip()
+            if not self._option.strip(" +-"):
+                raise ParseError(number, f"{line.strip()[:80]!r} has no option's name")
             self._is_block = not value
             self._lines.setdefault((self._name, self._option), number)
             _assign(self._section, self._option, value)
