@@ -217,7 +217,7 @@ class Store:
 
 @contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[int | None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    handle = _opened(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -228,6 +228,20 @@ def try_lock(path: Path) -> Iterator[int | None]:
         yield handle
     finally:
         os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """Open a lock; one that root makes, for a collection perhaps, is of the user who owns the store."""
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
+    except FileExistsError:
+        return os.open(path, flags)
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # root of a namespace that does not know that user
+            owner = path.parent.stat()
+            os.fchown(handle, owner.st_uid, owner.st_gid)
+    return handle
 
 
 def _signed(lock: int, builder: str) -> int:

@@ -20,6 +20,7 @@ from allotment_recipes.shared_store import Store
 from allotment_recipes.stores import roots
 from allotment_recipes.stores.collect import collect
 from allotment_recipes.stores.contents import FOLDER
+from allotment_recipes.stores.keeping import Graph
 
 COLLECT = """\
 import sys
@@ -99,6 +100,30 @@ roots.enter(Path({str(yard.root)!r}), folder, [{f"app-1-{b'app'.hex():0>32}"!r}]
     assert collect(yard.root).parts == ()
     disk.rmdir()
     assert collect(yard.root).parts == (), "some remove the place too when a disk is taken out"
+
+
+def test_what_was_built_anew_since_references_were_read_is_seen(yard: Any) -> None:
+    lib = yard.part("lib")
+    app = yard.part("app", lib)
+    lib.rename(yard.root / f".{lib.name}.gone")
+    graph = Graph([yard.root])
+    graph.read_all()
+    assert yard.part("lib") == lib
+    graph.look_again()
+    assert set(graph.closure([app])) == {app, lib}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")
+def test_a_collection_by_root_does_not_lock_the_owner_out(yard: Any) -> None:
+    yard.release("one", yard.part("app"))
+    old = yard.part("old")
+    (yard.root / ".lock" / old.name).unlink()
+    for path in (yard.place / "store", *(yard.place / "store").rglob("*")):
+        os.chown(path, 65534, 65534, follow_symlinks=False)
+    assert [name for name, _ in collect(yard.root).parts] == [old.name]
+    locks = {path.name: path.stat().st_uid for path in (yard.root / ".lock").iterdir()}
+    assert set(locks.values()) == {65534}
+    assert {old.name, ".collection"} <= locks.keys()
 
 
 def test_references_that_are_declared_count_and_those_in_the_bytes_too(yard: Any) -> None:

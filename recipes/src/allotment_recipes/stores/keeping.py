@@ -32,11 +32,12 @@ class Graph:
     def __init__(self, roots: Sequence[Path], say: Callable[[str], None] = lambda line: None) -> None:
         self.roots = tuple(roots)
         self._say = say
-        self._references: dict[Path, tuple[Path, ...]] = {}
+        self._read: dict[Path, References] = {}
         self.look_again()
 
     def look_again(self) -> None:
         """Learn which parts are there now."""
+        self._references: dict[Path, tuple[Path, ...]] = {}  # among those that are there
         self._names = {root: frozenset(part_names(root)) for root in self.roots}
 
     def parts(self, root: Path) -> list[Path]:
@@ -45,8 +46,10 @@ class Graph:
 
     def references(self, part: Path) -> tuple[Path, ...]:
         """Return the parts that a part refers to, as far as they are there."""
+        if part not in self._read:
+            self._read[part] = references_of(part.parent, part.name)
         if part not in self._references:
-            self._references[part] = tuple(sorted(self._resolve(part, references_of(part.parent, part.name))))
+            self._references[part] = tuple(sorted(self._resolve(part, self._read[part])))
         return self._references[part]
 
     def read_all(self) -> None:
