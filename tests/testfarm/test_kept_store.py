@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,24 @@ def test_a_damaged_part_is_removed_and_the_others_stay(folder: Path, damage: str
     assert whole.exists()
     assert build(folder, "zlib") == damaged
     assert prepare(folder) == []
+
+
+def test_a_run_killed_while_it_removes_a_damaged_part_leaves_no_half_of_it(folder: Path) -> None:
+    prepare(folder)
+    damaged = build(folder, "zlib")
+    make_writable(damaged)
+    (damaged / "lib/one").write_text("123")
+    code = f"""\
+import os, shutil
+from pathlib import Path
+from allotment_testfarm.kept_store import prepare
+shutil.rmtree = lambda path: os._exit(9)
+prepare(Path({str(folder)!r}))
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert not damaged.exists()
+    assert prepare(folder) == []
+    assert list(padded_root(folder).glob(f"*{damaged.name}*")) == []
 
 
 def test_what_a_killed_build_has_left_is_no_damage(folder: Path) -> None:

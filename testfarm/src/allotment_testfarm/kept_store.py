@@ -6,6 +6,7 @@ from pathlib import Path
 
 from allotment_recipes.shared_store import Store, remove
 from allotment_recipes.store import padded_root
+from allotment_recipes.stores.collect import finish, remove_aside, set_aside
 
 
 def prepare(folder: Path) -> list[str]:
@@ -18,16 +19,22 @@ def prepare(folder: Path) -> list[str]:
     if Store(root).is_moved:
         remove(folder)
     folder.mkdir(parents=True, exist_ok=True)  # nodes have links to it
+    if root.is_dir():
+        finish(root)  # of a run that was killed while it removed parts
     return [note.stem for note in sorted(root.glob(".built/*.json")) if _is_removed(root, note)]
 
 
 def _is_removed(root: Path, note: Path) -> bool:
-    """Remove a part, and the note on it, when its files do not have the size that its builder has noted."""
+    """Remove a part, and the note on it, when its files do not have the size that its builder has noted.
+
+    It loses its name first, so that nobody takes for whole what a killed run has left of it.
+    """
     location = root / note.stem
     if not Store(root).holds(location) or _size(location) == _noted_size(note):
         return False
-    note.unlink()
-    remove(location)
+    if not set_aside(root, location.name):  # another run builds it anew
+        return False
+    remove_aside(root, location.name)
     return True
 
 
