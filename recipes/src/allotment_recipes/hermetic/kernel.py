@@ -17,7 +17,9 @@ NEW_USER, NEW_PROCESSES, NEW_NETWORK = 0x1000_0000, 0x2000_0000, 0x4000_0000
 NO_SUID, NO_DEVICES, NO_PROGRAMS, BIND, RECURSIVE, PRIVATE = 2, 4, 8, 0x1000, 0x4000, 0x4_0000
 _DETACH: Final = 2  # umount2(2)
 _MOUNT_SETATTR, _AT_CURRENT, _AT_RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1  # mount_setattr(2), Linux 5.12
-_DEATH_SIGNAL: Final = 1  # prctl(2)
+_DEATH_SIGNAL, _DUMPABLE, _DROP = 1, 4, 24  # prctl(2)
+# capabilities(7): of files of any owner, and of other users' processes; none to mount, to trace or to set up networks.
+_KEPT: Final = range(8)
 _SET_FLAGS, _UP_AND_RUNNING = 0x8914, 0x41  # netdevice(7)
 
 
@@ -65,6 +67,19 @@ def unmount(target: Path) -> None:
 def die_with_parent(signal: int) -> None:
     """Get a signal when the thread that forked us ends."""
     _check(_library().prctl(_DEATH_SIGNAL, signal), "prctl")
+
+
+def hide_memory() -> None:
+    """Let nobody in our namespaces trace us, or look at what we have open."""
+    _check(_library().prctl(_DUMPABLE, 0, 0, 0, 0), "prctl")
+
+
+def drop_privileges() -> None:
+    """Leave the next program what root needs for files only: it could undo all that keeps it from the machine."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    for number in range(last + 1):
+        if number not in _KEPT:
+            _check(_library().prctl(_DROP, number, 0, 0, 0), "prctl")
 
 
 def start_loopback() -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The file system that a build sees: the system's compilers and libraries, and the few folders that it is given."""
 
+import contextlib
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import chdir
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +14,9 @@ from allotment_recipes.hermetic import kernel
 HOST_FOLDERS: Final = (Path("/usr/bin"), Path("/bin"))  # where the machine's programs are
 _SYSTEM: Final = ("etc", "usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _NOT_OF_THE_SYSTEM: Final = ("local", "games")  # of /usr: compilers look into /usr/local, and nobody declared it
-_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts")
+_DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
+# Of /proc: what root could tell the machine there, whatever namespaces he is in.
+_OF_THE_MACHINE: Final = ("acpi", "bus", "fs", "irq", "mtrr", "scsi", "sys", "sysrq-trigger")
 _OLD: Final = Path("/.old")
 _TEMPORARY: Final = Path("/tmp")  # there it is each build's own
 
@@ -46,7 +50,7 @@ class Root:
         kernel.mount("build", _TEMPORARY, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=0755")
         old.mkdir()
         kernel.change_root(_TEMPORARY, old)
-        chdir("/")
+        os.chdir("/")
         for name in _SYSTEM:
             self._show(Path("/", name))
         _make_proc_and_dev()
@@ -55,6 +59,8 @@ class Root:
             kernel.mount("build", folder, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=1777")
         Path("/var").mkdir()
         Path("/var/tmp").symlink_to(_TEMPORARY)
+        if Path("/etc").is_dir() and not Path("/etc").is_symlink():
+            _hide_secrets(Path("/etc"), [target for _, target, _ in self.places])
         for source, target in self.whole:
             _bind(source, target)
         for source, target, may_write in self.places:
@@ -87,13 +93,39 @@ def _make_proc_and_dev() -> None:
         kernel.mount("proc", proc, "proc", kernel.NO_SUID | kernel.NO_DEVICES | kernel.NO_PROGRAMS)
     except PermissionError:  # in a container that hides some of it: all see all processes then
         kernel.mount(_before(proc), proc, "", kernel.BIND | kernel.RECURSIVE)
+    for name in _OF_THE_MACHINE:
+        if (proc / name).exists():
+            kernel.mount(proc / name, proc / name, "", kernel.BIND | kernel.RECURSIVE)
+            kernel.make_read_only(proc / name)
     dev.mkdir()
     for name in _DEVICES:
         if _before(dev / name).exists():
             _bind(dev / name, dev / name, may_write=True)
+    (dev / "pts").mkdir()
+    kernel.mount("build", dev / "pts", "devpts", kernel.NO_SUID | kernel.NO_PROGRAMS, "newinstance,ptmxmode=0666")
+    (dev / "ptmx").symlink_to("pts/ptmx")
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         (dev / name).symlink_to(f"/proc/self/fd/{number}")
     (dev / "fd").symlink_to("/proc/self/fd")
+
+
+def _hide_secrets(folder: Path, shown: Sequence[Path]) -> None:
+    """Let root too see only what everybody may read, but for the folders that ``shown`` are in."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path, is_folder = Path(entry), entry.is_dir(follow_symlinks=False)
+            wanted = stat.S_IROTH | stat.S_IXOTH if is_folder else stat.S_IROTH
+            if entry.is_symlink() or any(other.is_relative_to(path) for other in shown):
+                continue
+            with contextlib.suppress(FileNotFoundError):  # taken away meanwhile
+                if entry.stat(follow_symlinks=False).st_mode & wanted == wanted:
+                    if is_folder:
+                        _hide_secrets(path, shown)
+                elif is_folder:
+                    kernel.mount("build", path, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=0755")
+                    kernel.make_read_only(path)
+                else:
+                    kernel.mount("/dev/null", path, "", kernel.BIND)
 
 
 def _bind(source: Path, target: Path, *, may_write: bool = False) -> None:

@@ -200,6 +200,7 @@ def _guard(channel: socket.socket, arrange: Callable[[], None], execute: Callabl
     pid = os.fork()
     if pid == 0:
         _first(channel, arrange, execute)
+    kernel.hide_memory()
     channel.close()
     os.waitpid(pid, 0)
     os._exit(0)
@@ -223,12 +224,14 @@ def _call(channel: socket.socket, source: Path, target: Path, function: Callable
 def _first(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
     try:
         kernel.die_with_parent(signal.SIGKILL)
+        kernel.hide_memory()
         socket.sethostname("localhost")
         kernel.start_loopback()
         arrange()
         program = os.fork()
         if program == 0:
             try:
+                kernel.drop_privileges()
                 execute()
             except BaseException as error:  # as above
                 _fail(channel, error)
@@ -255,7 +258,9 @@ def _execute(
     copies = [os.dup(file) for file in files]
     for standard, copy in enumerate(copies):
         os.dup2(copy, standard)
-    for file in keep:
-        os.set_inheritable(file, True)
+    for file in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if file > 2:  # also what whoever started us has left open
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.set_inheritable(file, file in keep)
     os.chdir(folder)
     os.execvpe(words[0], list(words), dict(environment))
