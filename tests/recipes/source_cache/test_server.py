@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
 from allotment_recipes.npm_lock import Tarball, fetch_tarball
 from allotment_recipes.providers import source_server
+from allotment_recipes.source_cache import server as server_module
 from allotment_recipes.source_cache.server import SourceServer
 from allotment_recipes.sources import Source, SourceError, fetch
 from allotment_recipes.testing.fake_sources import archive
@@ -130,6 +133,19 @@ def test_a_silent_client_keeps_nobody_waiting(serve: Callable[[str], Machine]) -
     assert machine.get(f"/{SHA256}")[1] == DATA
     for connection in silent:
         connection.close()
+
+
+def test_a_client_that_speaks_byte_by_byte_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "TIMEOUT", 1.0)
+    with SourceServer(tmp_path, "127.0.0.1", 0, None, None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        began = time.monotonic()
+        with socket.create_connection(server.server_address[:2]) as connection, pytest.raises(OSError):
+            while time.monotonic() - began < 20:
+                connection.sendall(b"G")
+                time.sleep(0.2)
+        server.shutdown()
+    assert time.monotonic() - began < 10
 
 
 def test_it_is_served_to_others_only_with_a_certificate(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ What a name stands for never changes, so answers may be kept for ever; ranges ar
 were lost. Nothing is listed, and nothing is reached but blobs by their whole hash.
 """
 
+import contextlib
 import http.server
 import ipaddress
 import os
@@ -78,7 +79,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = f"allotment/{__version__}"
     sys_version = ""
-    timeout = TIMEOUT
+    timeout = TIMEOUT  # without a byte
+
+    def handle_one_request(self) -> None:
+        """Let a client say what it wants within ``TIMEOUT``, also one that says it byte by byte."""
+        self._patience = threading.Timer(TIMEOUT, self._give_up)
+        self._patience.daemon = True
+        self._patience.start()
+        try:
+            super().handle_one_request()
+        finally:
+            self._patience.cancel()
 
     def do_GET(self) -> None:
         """Answer with the blob, or with the part of it that is asked for."""
@@ -91,7 +102,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Keep no log: a proxy in front may."""
 
+    def _give_up(self) -> None:
+        with contextlib.suppress(OSError):  # it has gone
+            self.connection.shutdown(socket.SHUT_RDWR)
+
     def _answer(self, *, with_body: bool) -> None:
+        self._patience.cancel()
         sha256 = self._wanted()
         try:
             if sha256 is None:
