@@ -2,6 +2,7 @@
 """What a release can read, told without reading it: never less than its closure."""
 
 import io
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -76,6 +77,36 @@ def test_files_that_are_named_elsewhere_are_reached() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["dir = ../../shared\n", "dir =\n  ../../shared\n", "dir = ${y:up}\n[y]\nup = ${:more}/shared\nmore = ../..\n"],
+    ids=["plain", "line", "by others"],
+)
+def test_a_variable_that_leads_to_another_folder_is_said(options: str) -> None:
+    files = {
+        "software/a/software.cfg": f"[buildout]\n[x]\nurl = ${{:_profile_base_location_}}/${{:dir}}/x.patch\n{options}",
+        "shared/x.patch": "",
+    }
+    assert re.search("names files by (dir|more) = ../..(/shared)?, which leads", reached(files).problem)
+
+
+def test_a_variable_that_stays_in_its_folder_is_no_problem() -> None:
+    text = "[x]\nurl = ${:_profile_base_location_}/${:name}.patch\nname = one\nrun = cd .. && ${:name}\nup = ../x\n"
+    assert not reached({"software/a/software.cfg": text, "software/a/one.patch": ""}).problem
+
+
+def test_a_profile_that_is_extended_with_a_checksum_is_reached() -> None:
+    found = reached(
+        {
+            "software/a/software.cfg": f"[buildout]\nextends = ../../b/b.cfg#sha256={'0' * 64} ../../c/c.cfg#md5=0",
+            "b/b.cfg": "[buildout]\nextends = ../d/d.cfg",
+            "c/c.cfg": "",
+            "d/d.cfg": "",
+        }
+    )
+    assert set(found.files) == {"software/a/software.cfg", "b/b.cfg", "c/c.cfg", "d/d.cfg"}
+
+
 def test_pytest_s_files_above_a_release_are_reached() -> None:
     files = {"software/a/software.cfg": "", "software/conftest.py": "", "conftest.py": "", "other/conftest.py": ""}
     assert set(reached(files).files) == {"software/a/software.cfg", "software/conftest.py", "conftest.py"}
@@ -127,6 +158,7 @@ def test_profiles_that_extend_each_other_end() -> None:
                     "extends =",
                     "extends += b.cfg c.cfg",
                 ),
+                *("x = \u2028[other]", "x = \x1c[other]", "x = \x85#", "extends\x0c= j.cfg"),
                 *("  d.cfg", "\te.cfg", "# f.cfg", "  # g.cfg", "", "parts = x", "  y", "extends=h.cfg", "; i.cfg"),
             ]
         )

@@ -23,6 +23,8 @@ _LINK: Final = "120000"  # git's mode of a symbolic link
 _FILE: Final = "100"  # begins git's mode of a regular file
 _HEADER = re.compile(r"\[\s*([^\s\[\]{}:]+)")
 _EXTENDS = re.compile(r"(?:optional-)?extends\s*[+-]?=(.*)")
+_VARIABLE = re.compile(r"\$\{[^:}]*:\s*([^}]+?)\s*\}")
+_CHECKSUM = re.compile(r"(?<=.)#(?:sha256|md5)=[0-9A-Fa-f]*\Z")
 _NAMED = re.compile(r"\$\{[^}:]*:_profile_base_location_\}/?([^\s'\"#;,]*)")
 
 
@@ -32,6 +34,9 @@ class Links:
 
     extends: tuple[str, ...]  # as written
     named: tuple[str, ...]  # behind ${:_profile_base_location_}/, up to the first variable
+    variables: frozenset[str] = frozenset()  # options that stand in such names
+    # Options whose value may be a way to another folder: (option, value), for any section.
+    ways: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -144,19 +149,26 @@ class _UntoldError(Exception):
 def links(text: str) -> Links:
     """Return what a profile extends and names; conditions on sections are taken to hold."""
     extends: list[str] = []
-    section, is_extends = "", False
-    for line in text.splitlines():
+    ways: set[tuple[str, str]] = set()
+    section, name, is_extends = "", "", False
+    for line in text.replace("\r", "\n").split("\n"):  # buildout ends a line nowhere else
         if not line.strip() or line.startswith(("#", ";")):
             continue  # neither ends an option; an indented comment is none for buildout
         if line[0].isspace():
             extends += line.split() if is_extends else ()
+            value = line.strip()
         elif header := _HEADER.match(line):
-            section, is_extends = header[1], False
+            section, name, value, is_extends = header[1], "", "", False
         else:
             option = _EXTENDS.match(line) if section == "buildout" else None
             is_extends = option is not None
             extends += option[1].split() if option else ()
-    return Links(tuple(extends), tuple(sorted({_static(name) for name in _NAMED.findall(text)})))
+            name, _, value = (part.strip() for part in line.partition("="))
+        if ("${" in value or ".." in value) and not is_extends:
+            ways.add((name.rstrip("+- "), value))
+    names = set(_NAMED.findall(text))
+    variables = frozenset(option for item in names for option in _VARIABLE.findall(item))
+    return Links(tuple(extends), tuple(sorted(map(_static, names))), variables, frozenset(ways))
 
 
 def _static(name: str) -> str:
@@ -178,6 +190,7 @@ def reach(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Reached
         conftests = _conftests(own)
         single = {path for path in conftests if path in tree.entries}
         looked_at = {own, *conftests, *found}
+        _check_variables(found)
         names = {name for item in found.values() for name in item.named}
         leaving = {name for name in names if ".." in name.split("/")}
         folders = {path: path.rpartition("/")[0] for path in found}
@@ -214,7 +227,8 @@ def _target(path: str, text: str) -> str | None:
         if "#sha256=" in text or "#md5=" in text:
             return None
         raise _UntoldError(f"{path} extends {text}, which has no checksum")
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), text))
+    name = _CHECKSUM.sub("", text)
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
     if target.startswith(("/", "../", "~")) or target == ".." or "$" in target:
         raise _UntoldError(f"{path} extends {text}, which is outside the repository")
     return target
@@ -233,6 +247,21 @@ def _profiles(profile: str, tree: Tree, links_of: Callable[[str], Links]) -> Ite
             if target not in seen:
                 seen.add(target)
                 todo.append(target)
+
+
+def _check_variables(found: Mapping[str, Links]) -> None:
+    """Raise where a variable in the name of a file may lead to another folder, itself or by another variable."""
+    todo = {option for item in found.values() for option in item.variables}
+    seen: set[str] = set()
+    while todo - seen:
+        wanted = todo - seen
+        seen |= wanted
+        for path, item in found.items():
+            for option, value in item.ways:
+                if option in wanted:
+                    if ".." in value.split("/"):
+                        raise _UntoldError(f"{path} names files by {option} = {value}, which leads to another folder")
+                    todo.update(_VARIABLE.findall(value))
 
 
 def _conftests(folder: str) -> list[str]:
