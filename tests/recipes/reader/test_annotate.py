@@ -133,6 +133,26 @@ def test_the_table_is_one_that_people_read(profile: Path, monkeypatch: pytest.Mo
     )
 
 
+def test_defaults_are_shown_when_they_are_asked_for(profile: Path) -> None:
+    def shown(*arguments: str) -> list[str]:
+        done = CliRunner().invoke(command, [str(profile), *arguments])
+        assert done.exit_code == 0, done.output
+        return [line.partition(" ")[0] for line in done.output.splitlines() if line and line[0] != " "]
+
+    said, all_of_it = shown(), shown("--defaults")
+    assert said[:3] == ["[buildout]", "offline", "[versions]"]
+    assert all_of_it[:2] == said[:2], "what the profile says comes first"
+    assert "bin-directory" in all_of_it
+    assert [name for name in all_of_it if name in said] == said
+    assert shown("buildout") == all_of_it[: all_of_it.index("[versions]")]
+    assert shown("buildout:bin-directory") == ["[buildout]", "bin-directory"]
+    objects = [
+        json.loads(CliRunner().invoke(command, [str(profile), "--json", *more]).output) for more in ([], ["--defaults"])
+    ]
+    names = [[value["option"] for value in found["values"]] for found in objects]
+    assert ["bin-directory" in found for found in names] == [False, True]
+
+
 def test_programs_get_one_object(profile: Path) -> None:
     done = CliRunner().invoke(command, [str(profile.parent), "--json", "versions:lxml"])
     step = {"operation": "=", "value": "5.0", "place": str(profile.parent / "stack.cfg"), "line": 3, "macro": ""}

@@ -22,8 +22,9 @@ _WIDTH = 100
 @click.argument("path", type=click.Path(path_type=Path))
 @click.argument("wanted", metavar="[SECTION[:OPTION]]...", nargs=-1)
 @click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
+@click.option("--defaults", is_flag=True, help="Show also what no profile says; of named sections it is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(path: Path, wanted: tuple[str, ...], sources: Path | None, as_json: bool) -> None:
+def command(path: Path, wanted: tuple[str, ...], sources: Path | None, defaults: bool, as_json: bool) -> None:
     """Show each value of PATH, a profile or the folder of a software.cfg, and the files and lines that made it.
 
     No recipe runs: what only a run can tell is shown as it is written.
@@ -32,6 +33,7 @@ def command(path: Path, wanted: tuple[str, ...], sources: Path | None, as_json: 
 
     profile = (path / "software.cfg" if path.is_dir() else path).absolute()
     values = chosen(annotate(profile, (sources or Path("var", "sources")).absolute()), wanted)
+    values = [value for value in values if value.is_said or wanted or defaults]
     if as_json:
         click.echo(json.dumps({"profile": str(profile), "values": [asdict(value) for value in values]}))
         return

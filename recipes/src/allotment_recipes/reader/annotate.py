@@ -50,6 +50,11 @@ class Value:
     resolved: str | None
     steps: tuple[Step, ...]
 
+    @property
+    def is_said(self) -> bool:
+        """Whether a profile says something about it; of others buildout and the run know alone."""
+        return any(step.place not in _PLACES.values() for step in self.steps)
+
 
 def annotate(profile: Path, sources: Path) -> list[Value]:
     """Return every value of a profile in the order in which they are read; no recipe runs, and no password is shown.
@@ -78,20 +83,24 @@ def annotate(profile: Path, sources: Path) -> list[Value]:
 
 
 def chosen(values: Sequence[Value], wanted: Sequence[str]) -> list[Value]:
-    """Return the values of the sections and of the ``section:option`` that are asked for; all when none is."""
+    """Return the values of the sections and of the ``section:option`` that are asked for; all when none is.
+
+    In each section, what profiles say comes before the defaults.
+    """
+    order = {section: number for number, section in enumerate(dict.fromkeys(value.section for value in values))}
+    values = sorted(values, key=lambda value: (order[value.section], not value.is_said))
     found: list[Value] = []
     for what in wanted:
         section, _, option = what.partition(":")
         own = [value for value in values if value.section == section]
         if not own:
-            names = tuple({value.section for value in values})
-            raise ProfileError(f"the profile has no section '{section}'", nearest(section, names))
+            raise ProfileError(f"the profile has no section '{section}'", nearest(section, tuple(order)))
         picked = [value for value in own if option in ("", value.option)]
         if not picked:
             names = tuple(value.option for value in own)
             raise ProfileError(f"[{section}] has no option '{option}'", nearest(option, names))
         found += picked
-    return found if wanted else list(values)
+    return found if wanted else values
 
 
 def _read(profile: Path, sources: Path) -> dict[str, Section]:
