@@ -19,8 +19,13 @@ from tests.recipes.binary_cache.conftest import Liar, Yard
 from allotment.codec import decode, dumps, encode
 from allotment.messages.binary_cache import PackedPart, SignedPackedPart
 from allotment.messages.manifest import Blob
-from allotment_recipes.binary_cache import entry
+from allotment_recipes.binary_cache import client, entry
+from allotment_recipes.binary_cache.entry import Wanted
+from allotment_recipes.context import RunContext
+from allotment_recipes.journal import Journal
+from allotment_recipes.shared_store import remove
 from allotment_recipes.signing import SigningKey, load_or_create_key
+from allotment_recipes.tokens import Tokens
 
 
 def signed(key: SigningKey, data: Any, **changes: Any) -> Any:
@@ -158,6 +163,29 @@ def test_an_entry_that_is_too_large(built: Yard, liar: Liar) -> None:
 def test_more_than_anybody_would_take(built: Yard, liar: Liar, field: str) -> None:
     liar.entry = lambda part, data: signed(built.key, data, **{field: 1 << 40})
     check_refused(built, liar, f"it says {1 << 40} ")
+
+
+def test_what_was_refused_is_asked_for_again_by_the_next_build(built: Yard, liar: Liar, tmp_path: Path) -> None:
+    stranger = load_or_create_key(tmp_path / "stranger")
+    lies = {built.parts["greeter"]: lambda data: signed(stranger, data), built.parts["greeting"]: lambda data: []}
+    liar.entry = lambda part, data: lies[part](data)
+    request = built.request("other", [liar.url])
+    built.run(request)
+    assert built.log.count("is refused: ") == 2 and len(liar.paths) == 1
+    remove(built.root("other"))
+    liar.entry = lambda part, data: data
+    built.run(request)
+    assert built.log.count("fetched") == 2
+
+
+def test_a_key_that_is_no_longer_trusted_is_so_for_a_process_that_goes_on(built: Yard, liar: Liar) -> None:
+    trusting = ({"url": liar.url, "keys": [built.key.public]},)
+    run = RunContext(built.place / "process", Journal(immediate=True), built.place, Tokens(b""), caches=trusting)
+    part = built.parts["greeter"]
+    digest = json.loads(liar.cache.entries([part])[part])["packed"]["digest"]
+    wanted = [Wanted(built.root("other") / part, digest)]
+    assert client.look_up(run, wanted) == {part}
+    assert client.look_up(dataclasses.replace(run, caches=({"url": liar.url, "keys": []},)), wanted) == set()
 
 
 # Of the bytes

@@ -207,6 +207,10 @@ HIDING: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "bzip2": (bz2.compress, "names the store compressed by bzip2"),
     "zstd": (zstd.compress, "names the store compressed by zstd"),
     "zip": (lambda data: zipped("a/b", data), "names the store in the member a/b of a zip archive"),
+    "zipapp": (
+        lambda data: b"#!/usr/bin/env python3\n" + zipped("a/b", data),
+        "names the store in the member a/b of a zip archive",
+    ),
     "tar.gz": (tarred, "names the store compressed by gzip"),
     "zip in zip": (lambda data: zipped("w.whl", zipped("x", data)), "names the store in the member x of a zip archive"),
     "gz in zip": (lambda data: zipped("m.gz", gzip.compress(data)), "names the store compressed by gzip"),

@@ -118,6 +118,9 @@ def test_the_commands_share_what_is_built(built: Yard, served: Served) -> None:
         (name, "any store") for name in sorted(built.parts.values())
     ]
     assert built.parts["greeter"] in allot(built, "cache", "list", served.url).stdout
+    (served.folder / f"parts/entries/{built.parts['greeter']}.json").write_text("{}")
+    parts = json.loads(allot(built, "cache", "list", served.url, "--json").stdout)["parts"]
+    assert {part["part"]: part["fits"] for part in parts}[built.parts["greeter"]] == "damaged"
     page = json.loads(allot(built, "cache", "list", served.url, "--limit", "1", "--json").stdout)
     assert page["next"] == sorted(built.parts.values())[0] and len(page["parts"]) == 1
 

@@ -37,6 +37,7 @@ class _Known:
     keys: tuple[str, ...]
     entries: dict[str, SignedPackedPart] = field(default_factory=dict)
     missing: dict[str, float] = field(default_factory=dict)  # part -> when it was asked for, since the epoch
+    refused: set[str] = field(default_factory=set)  # in this build: the next one may trust another key
     failed: str = ""  # why it is left alone for the rest of the build
 
 
@@ -106,7 +107,7 @@ def _ask(run: RunContext, cache: _Known, wanted: Iterable[Wanted]) -> None:
     lacking = [
         item.part
         for item in wanted
-        if item.part not in cache.entries and now - cache.missing.get(item.part, 0.0) > MISSING
+        if item.part not in cache.entries.keys() | cache.refused and now - cache.missing.get(item.part, 0.0) > MISSING
     ]
     if not lacking or _failure(run, cache):
         return
@@ -122,7 +123,7 @@ def _ask(run: RunContext, cache: _Known, wanted: Iterable[Wanted]) -> None:
         try:
             cache.entries[part] = entry.read(answers[part], part)
         except AllotmentError as error:
-            cache.missing[part] = now
+            cache.refused.add(part)
             _logger.warning("%s from %s is refused: %s", part, shown(cache.url), error.what)
     _keep(run, cache)
 
@@ -137,7 +138,7 @@ def _offered(cache: _Known, wanted: Wanted) -> SignedPackedPart | None:
     except AllotmentError as error:
         _logger.warning("%s from %s is refused: %s", wanted.part, shown(cache.url), error.what)
         del cache.entries[wanted.part]
-        cache.missing[wanted.part] = time.time()
+        cache.refused.add(wanted.part)
         return None
     return signed
 
@@ -195,8 +196,9 @@ def _read_state(run: RunContext) -> dict[str, Any]:
 def _forget(run: RunContext) -> None:
     """Begin a build: what was missing a moment ago still is, and each cache gets another chance."""
     state = _read_state(run)
+    for item in run.caches:
+        _known.pop((run.folder, item["url"]), None)
     for cache in _caches(run):
-        cache.failed, cache.entries = "", {}
         missing = state.get(cache.url, {}).get("missing", {})
         cache.missing = {part: at for part, at in missing.items() if isinstance(at, float) and at <= time.time()}
         _keep(run, cache)

@@ -19,6 +19,7 @@ from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
 from allotment_recipes.binary_cache.caches import TooSlowError
 from allotment_recipes.binary_cache.entry import LIMIT
+from allotment_recipes.binary_cache.folder import PART
 
 API: Final = "/api/v1"
 CONNECT: Final = 5.0  # seconds until there is a connection
@@ -62,7 +63,7 @@ class HttpCache:
     def names(self, after: str, limit: int) -> Sequence[str]:
         query = urllib.parse.urlencode({"after": after, "limit": limit})
         found = self._json("GET", f"{API}/entries?{query}", None, 300 * limit + 1024).get("parts")
-        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+        if not isinstance(found, list) or not all(isinstance(name, str) and PART.fullmatch(name) for name in found):
             raise AllotmentError("it is no binary cache: it answers something else")
         return found
 

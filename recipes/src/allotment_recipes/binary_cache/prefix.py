@@ -66,7 +66,9 @@ def _hidden_in(stream: IO[bytes], start: bytes, root: bytes, depth: int) -> str:
         if start.startswith(_ZSTD):
             with zstd().ZstdFile(stream) as inner:
                 return _search(inner, root, depth, "compressed by zstd")
-        if start.startswith(_ZIP):
+        if start.startswith(_ZIP) or (
+            start.startswith(b"#!") and zipfile.is_zipfile(stream)
+        ):  # also of Python's zipapp
             return _search_zip(stream, root, depth)
     except _TooLarge:
         return f"has more than {_LOOKED_AT >> 20} MiB compressed in it, which may name the store"

@@ -50,7 +50,11 @@ def list_command(url: str, after: str, limit: int, as_json: bool) -> None:
     trusted = keys.trusted_keys()
     rows = []
     for part, data in sorted(cache.entries(names).items()):
-        signed = entry.read(data, part)
+        try:
+            signed = entry.read(data, part)
+        except AllotmentError:
+            rows.append((part, "", "", "damaged"))
+            continue
         packed = signed.packed
         try:
             entry.check_signature(signed, trusted, "you")
