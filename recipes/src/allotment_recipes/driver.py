@@ -62,6 +62,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         self._installed: dict[str, Any] = {}
         self._on_disk: installed_parts.Parts = []
         self._uninstalled: set[str] = set()
+        self._prepared: list[str] | None = None  # all parts, from when the first is installed
         options = {"directory": str(run.folder), "newest": "false", "offline": "true", **settings}
         overrides = [("buildout", key, value) for key, value in options.items()]
         with reading(self.files, run, RemoteProfiles(self.lock, run), options):
@@ -99,7 +100,9 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             )
         self._stack.append(section)
         try:
-            return super().__getitem__(section)
+            found = super().__getitem__(section)
+            self._check_late(section)
+            return found
         except Waiting as waiting:
             self._data.pop(section, None)  # half made
             self.waiting[section] = str(waiting)
@@ -124,6 +127,16 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
                     f"[{reader}] reads [{part}] only while it is installed: that part may not be built yet",
                     f"Refer to it, or add '<part-dependencies> = {part}' to [{reader}]",
                 )
+
+    def _check_late(self, section: str) -> None:
+        """Make it an error that a part is found while others are installed; upstream has no signature of it."""
+        if self._prepared is not None and section in self._parts and section not in self._prepared:
+            self._parts.remove(section)
+            del self._data[section]
+            raise ProfileError(
+                f"[{section}] is read only while another part is installed, and nothing else makes it a part",
+                f"Refer to it where it is read, or add {section} to [buildout] parts",
+            )
 
     def _no_section(self, section: str) -> ProfileError:
         user = self._stack[-2] if len(self._stack) > 1 else "buildout"
@@ -288,6 +301,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
             options = self[part]
             options.shows_theirs = False  # or it would differ from what was recorded
             options[SIGNATURE] = recipe_signature(type(options.recipe))
+        self._prepared = list(self._parts)
 
     def _read_installed_part_options(self) -> tuple[dict[str, Any], bool]:
         path = Path(self["buildout"]["installed"])

@@ -42,6 +42,13 @@ class Recipe(GenericBaseRecipe[Options]):
             if self.options.ends == "at once":
                 os._exit(3)
         return [self.location]
+
+class Here(GenericBaseRecipe[Options]):
+    build_version = 1
+
+    def install(self):
+        self.buildout[self.options.reads]["location"]
+        return []
 """
 
 
@@ -52,7 +59,7 @@ def others(graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     info.mkdir(parents=True)
     (tmp_path / "site/other.py").write_text(RECIPE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[zc.buildout]\ndefault = other:Recipe\n")
+    (info / "entry_points.txt").write_text("[zc.buildout]\ndefault = other:Recipe\nhere = other:Here\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     with BuildEngine() as engine:
         yield replace(graph, release=replace(graph.release, engine=engine))
@@ -74,6 +81,21 @@ def test_a_part_that_is_read_only_while_another_is_installed_is_named(others: Gr
     assert error.startswith("[second] reads [first] only while it is installed: that part may not be built yet\n")
     assert error.endswith("Refer to it, or add '<part-dependencies> = first' to [second].")
     path.write_text(text.replace("reads = ", "<part-dependencies> = first\nreads = ") + f"{plain}\n")
+    assert others.build().error == ""
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+def test_a_part_that_is_found_only_while_another_is_installed_is_named(others: Graph, keep_going: bool) -> None:
+    write(others, "[first]", "[user]\nreads = late", "[last]")
+    path = others.release.root / "software.cfg"
+    text = path.read_text().replace("other\nreads", "other:here\nreads") + "[late]\nrecipe = other\n"
+    path.write_text(text)
+    assert others.build(keep_going=keep_going).error == (
+        "[late] is read only while another part is installed, and nothing else makes it a part. "
+        "Refer to it where it is read, or add late to [buildout] parts."
+    )
+    assert others.ended() == {"first": "built", "last": "built", "user": "failed"}
+    path.write_text(text.replace("parts = first", "parts = late first"))
     assert others.build().error == ""
 
 
