@@ -117,6 +117,15 @@ def test_tokens_of_a_killed_make_are_replaced(yard: Path) -> None:
         assert tokens(server) == 3
 
 
+def test_more_jobs_than_a_fifo_can_hold_are_as_many_as_it_can(tmp_path: Path) -> None:
+    with serving(tmp_path, 1_000_000) as server:
+        before = tokens(server)
+        assert server.take()
+        server.put()
+        server.top_up()
+        assert tokens(server) == before
+
+
 def test_who_waits_gives_the_token_back_and_takes_one_again(tmp_path: Path) -> None:
     with serving(tmp_path, 1) as server:
         assert server.take()

@@ -10,6 +10,7 @@ import array
 import contextlib
 import fcntl
 import os
+import select
 import shlex
 import termios
 from collections.abc import Callable, Iterator, Mapping
@@ -51,14 +52,14 @@ class Jobserver:
 
     def __init__(self, folder: Path, jobs: int) -> None:
         self._folder = folder
-        self._jobs = jobs
+        self._jobs = min(jobs, select.PIPE_BUF)  # more may not fit into a FIFO
         self._held = 0  # tokens that running parts have
         remove(folder)
         (folder / "bin").mkdir(parents=True)
         self.fifo = folder / "fifo"
         os.mkfifo(self.fifo, 0o600)
         self.handle = os.open(self.fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        os.write(self.handle, _TOKEN * jobs)
+        os.write(self.handle, _TOKEN * self._jobs)
         make = "Opens the FIFO of job tokens for make, of which versions before 4.4 don't know how."
         ninja = "Tells a ninja that knows no job tokens (before 1.13) how many jobs it may have at most."
         for name in ("make", "gmake"):
@@ -137,8 +138,6 @@ class SharedJobs(Jobs):
             self._tell(False)
 
     def _take_back(self) -> None:
-        import select
-
         while True:
             with contextlib.suppress(BlockingIOError):
                 if os.read(self._server.handle, 1):
