@@ -10,6 +10,7 @@ from benchmarks.simulated import Step, critical_path, simulate
 from tests.recipes.graph.conftest import Graph
 from tests.recipes.graph.test_progress import command, write
 
+from allotment.errors import AllotmentError
 from allotment_recipes.graph.chart import Bar, Panel, bars, charted, draw
 from allotment_recipes.graph.events import EVENTS, Event
 
@@ -40,10 +41,24 @@ def test_the_command_draws_its_build_also_when_it_fails(graph: Graph) -> None:
     write(graph)
     subprocess.run(command(graph, "--chart", f"{graph.place}/it.svg"), capture_output=True, check=True)
     assert len(list(ET.parse(graph.place / "it.svg").iter(f"{SVG}rect"))) == 2
+    lost = command(graph, "--chart", f"{graph.place}/no/it.svg")
     graph.write({"bad": "| pre-build = false"})
-    done = subprocess.run(command(graph, "--chart", f"{graph.place}/no/it.svg"), capture_output=True, text=True)
+    done = subprocess.run(command(graph, "--chart", f"{graph.place}/bad.svg"), capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"{graph.place}/no/it.svg can't be written: No such file or directory" in done.stderr
+    assert len(list(ET.parse(graph.place / "bad.svg").iter(f"{SVG}rect"))) == 1
+    done = subprocess.run(lost, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "[bad] pre-build failed with exit code 1" in done.stderr
+
+
+def test_a_chart_that_cannot_be_written_is_told_and_never_hides_why_a_build_failed(tmp_path: Path) -> None:
+    event = '{"at": 1, "part": "one", "event": "%s"}\n'
+    (tmp_path / EVENTS).write_text(event % "started" + event % "built")
+    path = tmp_path / "no/it"
+    with pytest.raises(AllotmentError, match="it can't be written: No such file"), charted(path, tmp_path):
+        pass
+    with pytest.raises(ValueError, match="the build's own"), charted(path, tmp_path):
+        raise ValueError("the build's own")
 
 
 def test_without_events_or_a_path_nothing_is_drawn(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.recipes.graph.conftest import Graph
 
 from allotment_recipes.follow import Follow
 from allotment_recipes.graph.durations import expected
-from allotment_recipes.graph.events import Event, parse
+from allotment_recipes.graph.events import EVENTS, Event, parse, read
 from allotment_recipes.graph.progress import Progress, span
 
 START = 1_000_000.0
@@ -63,6 +64,39 @@ def test_nothing_is_said_of_the_end_when_no_duration_is_known() -> None:
 )
 def test_a_time_is_told_as_people_say_it(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_a_line_that_a_full_disk_has_cut_off_hides_no_other(tmp_path: Path) -> None:
+    line = b'{"at": 1, "part": "one", "event": "%s"}\n'
+    text = line % b"waiting" + line[:20] + line % b"started" + line % b"built"
+    (tmp_path / EVENTS).write_bytes(text)
+    assert [event.event for event in read(tmp_path)] == ["waiting", "built"]
+    lines: list[str] = []
+    Progress(lines.append).add(text)
+    assert lines == ["[1/1] one built in 0.0 s"]
+
+
+def test_what_is_left_is_told_while_events_come_on_another_thread() -> None:
+    progress, _ = fed(*((0, f"part{number}", "waiting", 1.0) for number in range(200)))
+    beginning, end = events((1, "other", "started", 1.0), (2, "other", "built", None))
+    (waiting,) = events((0, "other", "waiting", 1.0))
+    ended, before = threading.Event(), sys.getswitchinterval()
+
+    def come() -> None:
+        while not ended.is_set():
+            for event in (waiting, beginning, end):
+                progress.take(event)
+
+    thread = threading.Thread(target=come)
+    sys.setswitchinterval(1e-6)
+    try:
+        thread.start()
+        for _ in range(300):
+            assert progress.left(START) is not None
+    finally:
+        ended.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 def test_a_file_that_is_replaced_or_begun_anew_is_followed_from_its_beginning(tmp_path: Path) -> None:
@@ -157,4 +191,4 @@ def test_a_terminal_sees_what_is_at_work(graph: Graph) -> None:
 
 
 def test_an_event_of_a_later_version_is_read() -> None:
-    assert parse(b'{"at": 1, "part": "x", "event": "built", "more": true}') == Event(1, "x", "built")
+    assert list(parse([b'{"at": 1, "part": "x", "event": "built", "more": true}'])) == [Event(1, "x", "built")]

@@ -64,14 +64,21 @@ def charted(path: Path | None, folder: Path) -> Iterator[None]:
     """Draw what the block builds in a release's folder, also when it fails; nothing without a path."""
     try:
         yield
-    finally:
-        found = bars(read(folder))
-        if path is not None and found:
-            title = f"{folder.name}: {max(bar.end for bar in found):.0f} s"
-            try:
-                path.write_text(draw(f"Parts of {folder.name}", [Panel(title, found)]))
-            except OSError as error:
-                raise AllotmentError(f"{path} can't be written: {error.strerror}", "Choose another file") from error
+    except BaseException:
+        with contextlib.suppress(AllotmentError):  # why the build failed is what is to be told
+            _draw_last(path, folder)
+        raise
+    _draw_last(path, folder)
+
+
+def _draw_last(path: Path | None, folder: Path) -> None:
+    found = bars(read(folder)) if path is not None else []
+    if path is not None and found:
+        title = f"{folder.name}: {max(bar.end for bar in found):.0f} s"
+        try:
+            path.write_text(draw(f"Parts of {folder.name}", [Panel(title, found)]))
+        except OSError as error:
+            raise AllotmentError(f"{path} can't be written: {error.strerror}", "Choose another file") from error
 
 
 def draw(title: str, panels: Sequence[Panel]) -> str:

@@ -6,9 +6,10 @@ Each has ``at`` (seconds since the UTC epoch), ``part`` and ``event``: ``waiting
 it failed; before, the seconds ``expected`` of the part, and of the ``path`` to the end of all that waits for it.
 """
 
+import contextlib
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -59,10 +60,12 @@ def tell_all(run: "RunContext", events: Iterable[Mapping[str, Any]]) -> None:
         file.write("".join(lines).encode())
 
 
-def parse(line: bytes) -> Event:
-    """Return the event of a line."""
-    fields = json.loads(line)
-    return Event(**{name: fields[name] for name in Event.__dataclass_fields__ if name in fields})
+def parse(lines: Iterable[bytes]) -> Iterator[Event]:
+    """Return the events of whole lines, without those that a full disk has cut off."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            fields = json.loads(line)
+            yield Event(**{name: fields[name] for name in Event.__dataclass_fields__ if name in fields})
 
 
 def read(folder: Path) -> list[Event]:
@@ -71,4 +74,4 @@ def read(folder: Path) -> list[Event]:
         lines = (folder / EVENTS).read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-    return [parse(line) for line in lines]
+    return list(parse(lines))

@@ -37,8 +37,8 @@ class Progress:
     def add(self, data: bytes) -> None:
         """Take the next piece of the events' file."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            self.take(parse(line))
+        for event in parse(lines):
+            self.take(event)
 
     def take(self, event: Event) -> None:
         """Take one event."""
@@ -69,17 +69,18 @@ class Progress:
         It can't be less than the longest way of parts that wait for each other, nor than all work shared by as many
         as are at work now.
         """
-        known = [event for event in self.waiting.values() if event.expected is not None]
+        waiting, working = self.waiting.copy(), self.working.copy()  # events come on another thread
+        known = [event for event in waiting.values() if event.expected is not None]
         if not known:
             return None
         usual = sum(event.expected or 0.0 for event in known) / len(known)
         ways, work = [0.0], 0.0
-        for part, event in self.waiting.items():
-            passed = now - self.working[part].at if part in self.working else 0.0
+        for part, event in waiting.items():
+            passed = now - working[part].at if part in working else 0.0
             expected = usual if event.expected is None else event.expected
             ways.append((event.path or expected) - min(passed, expected))
             work += max(0.0, expected - passed)
-        return max(*ways, work / max(1, len(self.working)))
+        return max(*ways, work / max(1, len(working)))
 
     def table(self) -> "RenderableType":
         """Return what a terminal shows now."""
@@ -89,7 +90,7 @@ class Progress:
 
         now = time.time()
         rows = Table.grid(padding=(0, 2))
-        for part, event in list(self.working.items()):
+        for part, event in self.working.copy().items():
             last = "" if event.expected is None else f"last time {span(event.expected)}"
             rows.add_row(Text(f"  {part}", "bold"), Text(span(now - event.at)), Text(last, "dim"))
         return Group(rows, Text(self.summary(now)))
