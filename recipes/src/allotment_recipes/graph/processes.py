@@ -37,17 +37,21 @@ class Adoption:
 
 
 def _kill_all(but: Collection[int]) -> None:
-    children = _children()
-    todo = [pid for pid in children.get(os.getpid(), ()) if pid not in but]
-    ours = set(todo)
-    while todo:
-        pid = todo.pop()
-        todo += children.get(pid, ())
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in ours:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+    """Kill them until there are none: what they start meanwhile becomes ours when they end."""
+    while True:
+        children = _children()
+        todo = [pid for pid in children.get(os.getpid(), ()) if pid not in but]
+        if not todo:
+            return
+        ours = set(todo)
+        while todo:
+            pid = todo.pop()
+            todo += children.get(pid, ())
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in ours:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def _children() -> dict[int, list[int]]:
