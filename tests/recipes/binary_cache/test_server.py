@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A served cache: who may add what, uploads that go on, ranges, and that what is there never changes."""
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -24,6 +25,7 @@ from allotment.messages.binary_cache import PackedPart
 from allotment.messages.manifest import Blob
 from allotment_recipes.binary_cache import entry
 from allotment_recipes.binary_cache.caches import open_cache
+from allotment_recipes.binary_cache.server import Settings, create_app
 from allotment_recipes.signing import SigningKey, load_or_create_key
 from allotment_recipes.store import platform_name
 
@@ -255,6 +257,42 @@ def test_two_clients_that_add_the_same_part_at_once_both_find_it_there(
     assert "True" in said
     assert b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
     assert list((served.folder / "uploads").iterdir()) == []
+
+
+def test_an_upload_whose_client_is_gone_without_a_word_is_free_for_others(
+    upload: Upload, tmp_path: Path, yard: Yard
+) -> None:
+    settings = Settings(open_cache(str(tmp_path / "c")), tmp_path / "u", "t", lambda: (yard.key.public,), patience=0.2)
+    app = create_app(settings)
+
+    async def put(path: str, body: bytes, content_range: str = "", *, is_whole: bool = True) -> tuple[int, Any]:
+        pieces = iter([{"type": "http.request", "body": body, "more_body": not is_whole}])
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            piece = next(pieces, None)
+            return await asyncio.sleep(60) if piece is None else piece
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"authorization", b"Bearer t"), (b"content-range", content_range.encode())]
+        scope = {"type": "http", "method": "PUT", "path": path, "headers": headers, "query_string": b""}
+        await app(scope, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])
+
+    async def both() -> None:
+        begin = (f"/api/v1/entries/{upload.part}", dumps(upload.signed))
+        assert await put(*begin) == (200, {"offset": 0})
+        path = f"/api/v1/uploads/{upload.sha256}"
+        silent = asyncio.create_task(put(path, b"abc", "bytes 0-99/100000", is_whole=False))
+        await asyncio.sleep(0.05)
+        assert (await put(*begin))[1].get("busy") is True
+        status, answer = await asyncio.wait_for(silent, 10)
+        assert status == 503 and answer["error"] == "nothing more has come of this upload"
+        assert "busy" not in (await put(*begin))[1]
+
+    asyncio.run(both())
 
 
 def test_many_clients_read_while_one_adds(served: Served, tmp_path: Path, yard: Yard) -> None:

@@ -5,6 +5,7 @@ An upload begins with the signed entry, so that nothing is taken of what nobody 
 each where the one before it ended, whenever that was. The entry is there when the last byte is, and never changes.
 """
 
+import asyncio
 import contextlib
 import fcntl
 import hashlib
@@ -12,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
@@ -49,6 +50,7 @@ class Settings:
     uploads: Path  # folder for what has not come whole yet
     token: str  # that an upload needs; empty: nobody may add
     keys: Callable[[], tuple[str, ...]]  # those whose parts are accepted; asked for each upload
+    patience: float = 60.0  # seconds without a byte, after which others may go on with an upload
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -201,7 +203,8 @@ class _Uploads:
 
     async def _append(self, request: Request, file: IO[bytes], left: int) -> None:
         block = b""
-        async for chunk in request.stream():
+        stream = aiter(request.stream())
+        while chunk := await self._next(stream):
             left -= len(chunk)
             if left < 0:
                 raise RefusedError("there are more bytes than Content-Range says", status=413)
@@ -213,6 +216,13 @@ class _Uploads:
         await run_in_threadpool(file.flush)
         if left:
             raise RefusedError("there are fewer bytes than Content-Range says", status=422)
+
+    async def _next(self, stream: AsyncIterator[bytes]) -> bytes:
+        """Return what comes next; of a client that is gone without a word nobody would hear otherwise."""
+        try:
+            return await asyncio.wait_for(anext(stream, b""), self._settings.patience)
+        except TimeoutError as error:
+            raise UnreachableError("nothing more has come of this upload", "Push again: it goes on") from error
 
     def _finish(self, signed: SignedPackedPart, file: BufferedRandom) -> dict[str, Any]:
         wanted = signed.packed.archive
