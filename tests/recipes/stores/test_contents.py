@@ -91,3 +91,10 @@ def test_a_large_file_is_read_like_a_small_one(part: Path) -> None:
         file.seek(16 << 20)
         file.write(path + b"\0")
     assert contents.look(part).paths == {os.fsdecode(path)}
+
+
+def test_a_name_can_not_command_a_terminal(part: Path) -> None:
+    before = contents.look(part)
+    (part / "lib/\x1b[2J\n\udcff").symlink_to("\x1b]0;x")
+    found = contents.differences(before.entries, contents.look(part).entries)
+    assert found == ["lib/\\x1b[2J\\n\\udcff is not of the part"]

@@ -72,9 +72,10 @@ def recorded(root: Path, name: str) -> dict[str, str] | None:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with each file of a part, by name."""
-    return [f"{name or 'the folder'} {_change(before.get(name), now.get(name))}" for name in sorted({*before, *now})
-            if before.get(name) != now.get(name)]  # fmt: skip
+    """Return what is wrong with each file of a part, by name, in letters that a terminal only shows."""
+    changed = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    lines = [f"{name or 'the folder'} {_change(before.get(name), now.get(name))}" for name in changed]
+    return [line if line.isprintable() else ascii(line)[1:-1] for line in lines]
 
 
 def parts_named(data: bytes | mmap.mmap) -> set[str]:
