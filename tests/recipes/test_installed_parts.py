@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from allotment.errors import AllotmentError
 from allotment_recipes.installed_parts import PATHS, DamagedError, read, text_of
+from allotment_recipes.journal import Journal
+from allotment_recipes.leftovers import Leftovers
 
 PROFILE = """\
     [buildout]
@@ -227,3 +229,66 @@ def _killed_build(release: Any, engine: Any, after: float) -> bool:
         except AllotmentError:
             return True
         return False
+
+
+OTHERS = """\
+from allotment_recipes.base import GenericBaseRecipe
+from dataclasses import dataclass
+@dataclass(frozen=True)
+class Options:
+    returns: str = ""
+class Recipe(GenericBaseRecipe[Options]):
+    options_class = Options
+    def install(self):
+        self.write(f"etc/{self.name}/file", "data")
+        return self.options.returns.split()
+    def update(self):
+        return []
+"""
+FAILING = """\
+[buildout]
+parts = unowned relative folder last
+[unowned]
+recipe = others
+[relative]
+recipe = others
+returns = etc/relative/file
+[folder]
+recipe = others
+returns = ${{buildout:directory}}/etc/folder
+[last]
+recipe = allotment.recipes:template.jinja2
+inline = {{{{ {last} }}}}
+output = last
+"""
+
+
+def test_what_parts_of_a_failed_build_have_written_stays(
+    release: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from allotment_recipes.engine import BuildEngine
+
+    folder = tmp_path / "others"
+    (folder / "others-1.0.dist-info").mkdir(parents=True)
+    (folder / "others-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
+    (folder / "others-1.0.dist-info" / "entry_points.txt").write_text("[zc.buildout]\ndefault = others:Recipe\n")
+    (folder / "others.py").write_text(OTHERS)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    with BuildEngine() as release.engine:
+        assert not release.build(FAILING.format(last="1 / 0")).ok
+        result = release.build(FAILING.format(last="1"))
+        assert result.ok, result.error
+    written = {str(path.relative_to(release.folder)) for path in release.folder.glob("etc/*/file")}
+    assert written == {"etc/unowned/file", "etc/relative/file", "etc/folder/file"}
+
+
+@pytest.mark.parametrize("recorded", ["etc/file", "etc"])
+def test_what_a_part_has_recorded_by_another_name_is_no_leftover(tmp_path: Path, recorded: str) -> None:
+    note = tmp_path / ".build" / "written"
+    note.parent.mkdir()
+    (tmp_path / "etc").mkdir()
+    for name in ("etc/file", "other"):
+        (tmp_path / name).write_text("")
+    note.write_text(f"{tmp_path}/etc/file\n{tmp_path}/other\n")
+    Leftovers(tmp_path, Journal(immediate=True)).clear([recorded])
+    assert (tmp_path / "etc/file").exists() and not (tmp_path / "other").exists()

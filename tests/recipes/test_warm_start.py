@@ -5,14 +5,17 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from allotment.errors import AllotmentError
 from allotment_recipes.context import PARTS
 from allotment_recipes.engine import BuildEngine, BuildRequest
 from allotment_recipes.explain import inputs
@@ -235,6 +238,36 @@ def test_a_record_that_is_damaged_or_gone_is_made_again(warm: Warm, name: str, t
     assert warm.parts.keys() == {"data", "tree", "notes", "copy"}
     warm.settle()
     assert path.read_text() == before or name != ".installed.cfg"
+
+
+def test_a_build_that_was_killed_is_gone_on_with(warm: Warm, tmp_path: Path) -> None:
+    """The one before it is no answer any more, though the killed one has recorded nothing."""
+    log, part = warm.release.log, "[more]\nrecipe = allotment.recipes:command\ncommand = touch {0}/on; sleep 60\n"
+    profile = warm.release.root / "killed.cfg"
+    parts = part.format(tmp_path)
+    profile.write_text(f"[buildout]\nextends = software.cfg\nparts += more\n{parts}")
+    warm.settle()
+    with BuildEngine() as engine, ThreadPoolExecutor(1) as pool:
+        request = dataclasses.replace(warm.request, profile="killed.cfg")
+        building = pool.submit(engine.build, request, log)
+        while not (tmp_path / "on").exists():
+            assert not building.done(), building.result()
+            time.sleep(0.05)
+        assert engine._connection is not None
+        os.kill(engine._connection._process.pid, signal.SIGKILL)
+        assert isinstance(building.exception(30), AllotmentError)
+    before = len(log.read_text())
+    while "another run is at work" in (result := warm.release.engine.build(warm.request, log)).error:
+        time.sleep(0.1)  # the last process of it is about to end
+    assert result.ok and SAID not in log.read_text()[before:]
+
+
+def test_a_link_that_leads_to_itself_is_seen(warm: Warm) -> None:
+    path = warm.outside / "copied"
+    path.unlink()
+    path.symlink_to(path.name)
+    result = warm.release.engine.build(warm.request, warm.release.log)
+    assert "copied is neither a file nor a link to one" in result.error
 
 
 def test_another_request_is_another_build(warm: Warm, tmp_path: Path) -> None:

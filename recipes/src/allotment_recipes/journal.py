@@ -110,6 +110,10 @@ class Journal:
         """Every file and link that is written."""
         return frozenset(self._entries)
 
+    def paths_of(self, sections: Collection[str]) -> frozenset[Path]:
+        """Return the files and links that these sections have written."""
+        return frozenset(path for path, entry in self._entries.items() if entry.section in sections)
+
     @property
     def made(self) -> frozenset[Path]:
         """The files and links that are not there yet, without those to be kept: what goes when the run fails."""

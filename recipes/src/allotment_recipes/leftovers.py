@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from allotment.atomic import write_bytes
 from allotment_recipes.journal import Journal, is_inside
 from allotment_recipes.shared_store import remove
 from allotment_recipes.store import HASH_DIGITS
@@ -31,9 +32,10 @@ class Leftovers:
 
         A file that this build wrote stays, also one that no part owns; so does what is not in the release's folder.
         """
-        kept = {*recorded, *map(str, self._journal.paths)}
+        kept = {*(str(self._folder / path) for path in recorded), *map(str, self._journal.paths)}
         for path in map(Path, sorted(self._noted() - kept)):
-            if is_inside(path, self._folder) and (path.is_symlink() or path.is_file()):
+            is_owned = not kept.isdisjoint(map(str, path.parents))  # a part may record the folder of its files
+            if not is_owned and is_inside(path, self._folder) and (path.is_symlink() or path.is_file()):
                 _logger.info("a build that did not come to its end has left %s", path)
                 path.unlink()
         for path in self._parts():
@@ -41,6 +43,14 @@ class Leftovers:
                 _logger.info("a build that did not come to its end has left %s", path)
                 remove(path)
         self._path.unlink(missing_ok=True)
+
+    def forget(self, parts: Collection[str]) -> None:
+        """Let stay what these parts wrote in this build, also what they don't own: they are done, and recorded."""
+        noted = self._noted()
+        left = noted.difference(map(str, self._journal.paths_of(parts)))
+        if left != noted:
+            lines = b"".join(os.fsencode(path) + b"\n" for path in sorted(left))
+            write_bytes(self._path, lines, 0o600, sync=False)
 
     def _noted(self) -> set[str]:
         try:

@@ -22,7 +22,7 @@ from allotment.blobs import BlobStore
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError, MachineError
 from allotment.messages.instance import InstanceInput, InstancePublished, InstanceRequests
-from allotment_recipes import stores
+from allotment_recipes import installed_parts, stores
 from allotment_recipes.context import INPUT_LIMIT, PARTS, RunContext, read_instance
 from allotment_recipes.distributions import took_part
 from allotment_recipes.driver import Buildout
@@ -81,6 +81,7 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
     if (known := warm.answer()) is not None:
         sys.stdout.write("Nothing has changed since the last build.\n")
         return known
+    warm.forget()
     buildout = _prepared(folder, closure, shared, request)
     now, is_done = inputs.entries(buildout), False
     leftovers = Leftovers(folder, buildout.run.journal)
@@ -95,6 +96,7 @@ def _build(folder: Path, closure: Path, request: Mapping[str, Any]) -> dict[str,
     finally:
         if buildout._installed:
             buildout.save()
+            leftovers.forget({part for part, _ in installed_parts.read(Path(buildout["buildout"]["installed"]))})
         inputs.record(folder, now, _closure_hash(closure), is_done=is_done)
     leftovers.clear(buildout.recorded())
     parts = {name: part["hash"] for name, part in now.items()}

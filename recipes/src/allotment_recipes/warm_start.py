@@ -84,9 +84,12 @@ class WarmStart:
             return None  # the build that follows makes it anew
         return result
 
+    def forget(self) -> None:
+        """Forget the build before: another one begins, and may be killed at any moment."""
+        self._path.unlink(missing_ok=True)
+
     def note(self, buildout: Any, result: Mapping[str, Any]) -> None:
         """Note a build that went well, if the next one may be answered by it."""
-        self._path.unlink(missing_ok=True)
         paths = _watched(buildout)
         if paths is None or not self._is_plain:
             return
@@ -164,7 +167,10 @@ def _status(path: str) -> Status:
     except (FileNotFoundError, NotADirectoryError):
         return None
     found = [status.st_mode, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return [*found, *(_status(os.path.realpath(path)) or ())] if stat.S_ISLNK(status.st_mode) else found
+    if not stat.S_ISLNK(status.st_mode):
+        return found
+    target = os.path.realpath(path)
+    return found if Path(target).is_symlink() else [*found, *(_status(target) or ())]  # a link that leads to itself
 
 
 def _are_older(statuses: Iterable[Status], moment: float) -> bool:
