@@ -4,7 +4,8 @@
 The peer is zc.buildout's own reader over the same files: one profile that extends 100 others, of 11 sections each. The
 tree is as those of SlapOS: each of 434 profiles extends a few of those before it, so that most are reached by many
 ways. zc.buildout reads a profile once for each way, which takes it hours there; how ours grows from half of the tree to
-all of it is told instead. Each reading is in a fork of its own, as in a build; the seconds are of the processor.
+all of it is told instead: in calls of functions, which other work of the machine does not change. Each reading is in a
+fork of its own, as in a build; the seconds are of the processor.
 """
 
 import os
@@ -28,7 +29,7 @@ SECTIONS = 11
 TREE = 434  # profiles of components that SlapOS has
 GOAL_SECONDS = 0.1
 QUIET = {"log-level": "WARNING"}
-GROWTH = 2.6  # of twice as many profiles: linear, and what measuring adds
+GROWTH = 2.1  # in calls, of twice as many profiles
 
 
 def write_flat(folder: Path, files: int) -> Path:
@@ -94,6 +95,22 @@ def in_a_fork(work: Callable[[], object]) -> Callable[[], Sample]:
     return run
 
 
+def calls(work: Callable[[], object]) -> int:
+    """Return how many functions ``work`` calls, those of C among them."""
+    count = 0
+
+    def counted(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
 def measure(quick: bool) -> Result:
     """Read both sets of profiles; both readers must find the same."""
     with tempfile.TemporaryDirectory() as folder:
@@ -105,27 +122,28 @@ def measure(quick: bool) -> Result:
         here = Path.cwd()
         if read_ours(profile) != read_peer(profile):
             raise RuntimeError("the two readers differ")
+        counts = [calls(lambda path=path: read_ours(path)) for path in (half, whole)]  # type: ignore[misc]
         os.chdir(here)
         rounds = 3 if quick else 9
         runs = {"ours": in_a_fork(lambda: read_ours(profile)), "peer": in_a_fork(lambda: read_peer(profile))}
         medians = {name: median(samples) for name, samples in alternately(runs, rounds).items()}
         runs = {"half": in_a_fork(lambda: read_ours(half)), "whole": in_a_fork(lambda: read_ours(whole))}
-        trees = {name: median(samples) for name, samples in alternately(runs, 3 * rounds).items()}
-    growth = trees["whole"].cpu / trees["half"].cpu
+        trees = {name: median(samples) for name, samples in alternately(runs, rounds).items()}
+    growth = counts[1] / counts[0]
     return Result(
         id="P",
         what=f"{FILES} profiles of {SECTIONS} sections, extended",
         ours=round(medians["ours"].cpu, 4),
         peer=round(medians["peer"].cpu, 4),
         unit="s",
-        goal=f"<= {GOAL_SECONDS} s; twice the tree of {TREE // 2} profiles <= {GROWTH} x",
+        goal=f"<= {GOAL_SECONDS} s; twice the tree of {TREE // 2} profiles <= {GROWTH} x the calls",
         holds=medians["ours"].cpu <= GOAL_SECONDS and growth <= GROWTH,
         details={
             "wall": round(medians["ours"].wall, 4),
             "peer wall": round(medians["peer"].wall, 4),
             "tree": round(trees["whole"].cpu, 4),
             "half of the tree": round(trees["half"].cpu, 4),
-            "growth": round(growth, 2),
+            "growth of calls": round(growth, 2),
         },
     )
 
