@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -320,6 +321,16 @@ def test_a_damaged_archive_is_sent_anew_by_who_has_it(served: Served, upload: Up
     (served.folder / "parts/archives" / upload.sha256[:2] / upload.sha256).write_bytes(b"short")
     assert served.open().add(upload.signed, upload.path, lambda size: None) in (True, False)
     assert b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
+
+
+def test_an_upload_that_the_disk_does_not_take_leaves_it_no_fuller(served: Served, upload: Upload) -> None:
+    assert served.process is not None
+    before = resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+    with pytest.raises(UnreachableError, match="the cache's disk: File too large"):
+        served.open().add(upload.signed, upload.path, lambda size: None)
+    assert not list((served.folder / "uploads").iterdir())
+    resource.prlimit(served.process.pid, resource.RLIMIT_FSIZE, before)
+    assert served.open().add(upload.signed, upload.path, lambda size: None)
 
 
 def test_uploads_that_nobody_goes_on_with_are_removed(

@@ -194,12 +194,16 @@ class _Uploads:
                 raise RefusedError("other bytes are expected here", "Ask for the offset", 409)
             try:
                 await self._append(request, file, end - start)
+                if end < total:
+                    return {"offset": end}
+                return await run_in_threadpool(self._finish, signed, file)
             except RefusedError:
                 file.truncate(start)  # a lost connection is no such error: what has come then is kept
                 raise
-            if end < total:
-                return {"offset": end}
-            return await run_in_threadpool(self._finish, signed, file)
+            except OSError:
+                self._path(sha256, "part").unlink(missing_ok=True)  # it would keep the full disk full
+                path.unlink(missing_ok=True)
+                raise
 
     async def _append(self, request: Request, file: IO[bytes], left: int) -> None:
         block = b""
