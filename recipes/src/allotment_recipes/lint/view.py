@@ -31,7 +31,8 @@ _PARTS: Final = "parts-"  # as those do whose names begin with this, of the reci
 _VARIABLE = re.compile(r"\$\{([-\w. ]*):([-\w.]+)\}")
 _INLINE = re.compile(r"\bbuildout(?:\[|\.get\()\s*(['\"])(?P<section>[^'\"]+)\1")  # in Python that stands in an option
 _TEMPLATES = {".in", ".jinja2", ".j2"}
-_DEPTH = 40  # references in references
+_DEPTH = 40  # references in references, and macros of macros
+_LONG = 1 << 16  # characters of a value that matters to the checks
 
 
 @dataclass
@@ -47,6 +48,8 @@ class View:
         self.problems: list[Problem] = []
         self.is_complete = True  # everything that it extends was found
         self._open: list[Path] = []
+        self._merged: dict[str, dict[str, Option]] = {}
+        self._values: dict[tuple[str, str, int], str] = {}
         self._read(self.path, "", 0)
 
     def _read(self, path: Path, told: str, number: int) -> None:
@@ -54,10 +57,12 @@ class View:
         if path in self._open or any(file.path == path for file in self.files):
             return
         try:
+            if path not in self.texts and path.exists() and not path.is_file():
+                raise OSError("it is no regular file")  # a pipe or a device would never end
             text = self.texts[path] if path in self.texts else path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             self.is_complete = False
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else "it is not UTF-8 text"
+            reason = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
             where = self._open[-1] if self._open else path
             what = f"extends: {told} can't be read: {reason}" if told else f"can't be read: {reason}"
             self.problems.append(Problem(where, number, "reference", what, "Correct the path"))
@@ -131,12 +136,14 @@ class View:
 
     def options(self, section: str, doing: tuple[str, ...] = ()) -> dict[str, Option]:
         """Return a section's options with those of its macros, each as the file that decides writes it."""
+        if section in self._merged:
+            return dict(self._merged[section])
         merged: dict[str, Option] = {}
         for written in self.written.get(section, ()):
             for option in written.options:
                 self._add(merged, option)
         macros = merged.pop("<", None)
-        if macros is None or section in doing:
+        if macros is None or section in doing or len(doing) > _DEPTH:
             return merged
         below: dict[str, Option] = {}
         for line in macros.lines:
@@ -145,7 +152,8 @@ class View:
                     self._add(below, option)
         for option in merged.values():
             self._add(below, option)
-        return below
+        self._merged[section] = below
+        return dict(below)
 
     @staticmethod
     def _add(merged: dict[str, Option], option: Option) -> None:
@@ -235,11 +243,20 @@ class View:
             return str(written[-1].path.parent) if written else UNKNOWN
         if option == "_buildout_section_name_":
             return section
-        found = self.options(section).get(option)
-        return UNKNOWN if found is None else self.expanded(section, found.value, depth)
+        key = (section, option, depth)
+        if key not in self._values:
+            found = self.options(section).get(option)
+            self._values[key] = UNKNOWN if found is None else self.expanded(section, found.value, depth)
+        return self._values[key]
 
     def expanded(self, section: str, text: str, depth: int = _DEPTH) -> str:
-        """Return a text of ``section`` with its references filled in."""
-        if not depth:
-            return UNKNOWN
-        return _VARIABLE.sub(lambda found: self.value(found[1].strip() or section, found[2], depth - 1), text)
+        """Return a text of ``section`` with its references filled in; of one that becomes too long, ``UNKNOWN``."""
+        pieces: list[str] = []
+        end = length = 0
+        for found in _VARIABLE.finditer(text) if depth else ():
+            value = self.value(found[1].strip() or section, found[2], depth - 1)
+            pieces += [text[end : found.start()], value]
+            end, length = found.end(), length + len(value)
+            if length > _LONG:
+                return UNKNOWN
+        return "".join([*pieces, text[end:]]) if depth else UNKNOWN
