@@ -147,21 +147,29 @@ def test_what_is_red_is_named_and_the_rest_is_built(
     assert left(scratch) == []
 
 
+def is_asleep(process: psutil.Process, seconds: str) -> bool:
+    try:
+        return process.cmdline() == ["sleep", seconds]
+    except psutil.NoSuchProcess:
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_night_leaves_no_process(
     number: signal.Signals, scratch: Path, small: Path, commit: Callable[[Path, str], str]
 ) -> None:
     """Interrupted while a component is being built, which is a process of its own."""
-    mark = scratch / "building"
-    add_component(small, "slow", f"touch {mark} && exec sleep 300.{os.getpid()}")
+    seconds = f"300.{os.getpid()}"
+    add_component(small, "slow", f"exec sleep {seconds}")
     commit(small, "components: add slow")
     with (scratch / "output").open("wb") as output:
         night = psutil.Popen(arguments(scratch, small), stdout=output, stderr=output)
     deadline = time.monotonic() + 300
-    while not mark.exists() and time.monotonic() < deadline and night.poll() is None:
+    started: list[psutil.Process] = []
+    while not any(is_asleep(process, seconds) for process in started):
+        assert time.monotonic() < deadline and night.poll() is None, (scratch / "output").read_text()
         time.sleep(0.05)
-    started = night.children(recursive=True)
-    assert mark.exists() and started, (scratch / "output").read_text()
+        started = night.children(recursive=True)
     night.send_signal(number)
     assert night.wait(timeout=60) == 130
     assert psutil.wait_procs(started, timeout=20)[1] == []

@@ -41,7 +41,10 @@ def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"promise": "a", "name": "../x"}, "[part] name: '../x' is not a promise's name."),
-        ({"promise": "a", "period": "-1"}, "[part] period: period, timeout, over and jitter are seconds, zero or above."),
+        (
+            {"promise": "a", "period": "-1"},
+            "[part] period: period, timeout, over and jitter are seconds, zero or above.",
+        ),
         ({"promise": "a", "period": "soon"}, "[part] period: 'soon' is not a number. Write it like 2.5."),
         ({"promse": "a"}, "[part] promse: unknown option. Did you mean 'promise'?"),
     ],
