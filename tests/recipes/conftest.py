@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures: one warm engine a worker, small releases and partitions to run, recipes without a buildout."""
 
+import contextlib
 import json
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from allotment_recipes.engine import BuildEngine
@@ -21,6 +23,19 @@ def engine() -> Iterator[BuildEngine]:
     """The real engine with its zygote, shared: each run is a process of its own anyway."""
     with BuildEngine(idle=120.0) as started:
         yield started
+
+
+@pytest.fixture
+def kill_runs() -> Callable[[], None]:
+    """Kill what the engines of this process have at work, and let the engines be."""
+
+    def kill() -> None:
+        zygotes = [item for item in psutil.Process().children() if "allotment_recipes.zygote" in item.cmdline()]
+        for process in (child for zygote in zygotes for child in zygote.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    return kill
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 """Recipe npm with the real npm, and packages from a registry of ours on loopback."""
 
 import base64
-import contextlib
 import gzip
 import hashlib
 import http.server
@@ -13,13 +12,12 @@ import subprocess
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
@@ -158,7 +156,9 @@ def test_a_changed_lock_is_another_part_and_the_second_run_changes_nothing(proje
     assert second.parts != first.parts
 
 
-def test_a_run_that_is_killed_leaves_nothing_in_the_way(project: Project, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_leaves_nothing_in_the_way(
+    project: Project, tmp_path: Path, kill_runs: Callable[[], None]
+) -> None:
     project.need("one")
     (tmp_path / "node/bin").mkdir(parents=True)
     program = tmp_path / "node/bin/npm"
@@ -169,10 +169,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(project: Project, tmp_pa
         deadline = time.monotonic() + 30
         while not list(project.release.folder.glob("store/*/node_modules/half")) and time.monotonic() < deadline:
             time.sleep(0.05)
-        zygotes = [item for item in psutil.Process().children() if "allotment_recipes.zygote" in item.cmdline()]
-        for process in (child for zygote in zygotes for child in zygote.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_runs()
         assert "signal 9" in built.result().error
     assert not list(project.release.folder.glob("store/app-*"))
     asked = len(project.asked)

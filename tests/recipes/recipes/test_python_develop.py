@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe python.develop: checkouts that are written here."""
 
-import contextlib
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import virtualenv
 
@@ -111,7 +110,9 @@ def test_setuptools_develops_a_distribution(checkout: Checkout) -> None:
     assert checkout.run("mine") == "first\n"
 
 
-def test_a_run_that_is_killed_leaves_nothing_in_the_way(checkout: Checkout, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_leaves_nothing_in_the_way(
+    checkout: Checkout, tmp_path: Path, kill_runs: Callable[[], None]
+) -> None:
     assert checkout.build().error == ""
     begun = checkout.folder / "begun"
     (checkout.folder / "own.py").write_text("import time; open('begun', 'w').close(); time.sleep(50)\n")
@@ -121,10 +122,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(checkout: Checkout, tmp_
         deadline = time.monotonic() + 30
         while not begun.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        (zygote,) = psutil.Process().children()
-        for process in zygote.children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_runs()
         assert "signal 9" in built.result().error
     assert checkout.run("mine") == "first\n", "what was there before"
     (checkout.made / ".made-from").unlink()  # as when it is killed while it removes the old one for a changed section
