@@ -145,7 +145,11 @@ def test_only_the_whole_number_is_a_format(found: Any) -> None:
             {"text": "x", "by_name": {"a": "b"}},
             "_Outer.by_name.a is a string, not a whole number. Write a whole number.",
         ),
-        (PromiseFile, {"format": 1, "type": "x", "period": -1}, "promise: period and timeout are seconds above zero."),
+        (
+            PromiseFile,
+            {"format": 1, "type": "x", "period": -1},
+            "promise: period, timeout, over and jitter are seconds, zero or above.",
+        ),
     ],
 )
 def test_wrong_message_names_place_problem_and_fix(cls: type, data: Any, text: str) -> None:

@@ -115,9 +115,10 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
     zygotes = psutil.Process(process.pid).children()
     runs = [run for zygote in zygotes for run in zygote.children()]
     parts = [part for run in runs for part in run.children()]
-    for victim in (*zygotes, *runs, *parts, psutil.Process(process.pid)):
+    victims = [psutil.Process(process.pid), *zygotes, *runs, *parts]
+    for victim in victims:
         victim.suspend()
-    for victim in (*zygotes, *runs, *parts, psutil.Process(process.pid)):
+    for victim in reversed(victims):  # a group that loses its last parent while one of it is stopped gets a SIGHUP
         victim.kill()
     process.wait(10)
 
