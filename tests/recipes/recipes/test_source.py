@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipe source: by URL, and from a Python index of ours on loopback; the other providers have tests of their own."""
 
+import gzip
 import hashlib
 import http.server
 import io
@@ -22,12 +23,12 @@ from allotment_recipes.sources import Source, SourceAwayError, SourceError, fetc
 
 def make_sdist() -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in ("PKG-INFO", "src/tool.c"):
             info = tarfile.TarInfo(f"my_tool-1.0/{name}")
             info.size = 5
             archive.addfile(info, io.BytesIO(b"text\n"))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0)  # names of tests have its hash: each worker has the same
 
 
 SDIST = make_sdist()
