@@ -13,8 +13,10 @@ from allotment_recipes.hermetic.sandbox import refusal
 
 ROOT = Path(__file__).parents[3]
 DEBIAN = "/usr/bin/python3"
-IS_ROOT = os.geteuid() == 0
-pytestmark = pytest.mark.skipif(bool(refusal()), reason=f"this kernel confines nothing: {refusal()}")
+pytestmark = [
+    pytest.mark.root,  # only root can become somebody else
+    pytest.mark.skipif(bool(refusal()), reason=f"this kernel confines nothing: {refusal()}"),
+]
 
 BUILDER = """
 import os, sys
@@ -50,8 +52,6 @@ def place(open_folder: Path) -> Path:
 @pytest.fixture(params=["root", "nobody"])
 def user(request: pytest.FixtureRequest) -> list[str]:
     """What starts a program as a user."""
-    if not IS_ROOT:
-        pytest.skip("only root can become somebody else")
     return ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"] if request.param == "nobody" else []
 
 

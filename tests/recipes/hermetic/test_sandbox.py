@@ -198,7 +198,7 @@ def test_all_end_when_whoever_builds_is_killed(open_folder: Path) -> None:
     assert seen.stat().st_size == size
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.root
 def test_an_ordinary_user_has_the_same_sandbox(open_folder: Path) -> None:
     """With Debian's interpreter, which has no unshare."""
     code = f"""
@@ -221,10 +221,9 @@ def test_an_ordinary_user_has_the_same_sandbox(open_folder: Path) -> None:
     assert [line.split(":")[0].strip() for line in lines[3:]] == ["lo"]
 
 
+@pytest.mark.root
 def test_root_keeps_all_users_numbers(open_folder: Path) -> None:
     """An archive's files may belong to anybody; tar gives them to him when root unpacks."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may give files away")
     assert run(open_folder, "touch file; chown 1234:5678 file; stat -c '%u %g' file") == (0, "1234 5678\n")
 
 

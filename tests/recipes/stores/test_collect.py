@@ -113,7 +113,7 @@ def test_what_was_built_anew_since_references_were_read_is_seen(yard: Any) -> No
     assert set(graph.closure([app])) == {app, lib}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for another user")
+@pytest.mark.root
 def test_a_collection_by_root_does_not_lock_the_owner_out(yard: Any) -> None:
     yard.release("one", yard.part("app"))
     old = yard.part("old")
