@@ -61,10 +61,10 @@ def test_each_recipe_is_of_a_kind() -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, kind in listed().items() if kind == "works"])
-def test_what_works_runs_twice(name: str, tmp_path: Path) -> None:
-    (tmp_path / "buildout.cfg").write_text((EXAMPLES / f"{name}.cfg").read_text())
+def test_what_works_runs_twice(name: str, short_path: Path) -> None:
+    (short_path / "buildout.cfg").write_text((EXAMPLES / f"{name}.cfg").read_text())
     for _ in range(2):
-        code, said = buildout(tmp_path)
+        code, said = buildout(short_path)
         assert code == 0, said
 
 

@@ -8,6 +8,7 @@ the compiler's, which is in every part's hash. No language is among them, and no
 import hashlib
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -18,7 +19,15 @@ from typing import Final
 
 from allotment_recipes.hermetic.root import HOST_FOLDERS, real_programs
 
-COMPILERS: Final[Sequence[str]] = ("c++", "cc", "cpp", "g++", "gcc")
+_TARGET: Final = f"{platform.machine()}-linux-gnu-"  # Debian's Python names its compiler so, others' configure scripts
+COMPILERS: Final[Sequence[str]] = (
+    "c++",
+    "cc",
+    "cpp",
+    "g++",
+    "gcc",
+    *(_TARGET + name for name in ("cpp", "g++", "gcc")),
+)
 _COMPILER_TOOLS: Final = "c89 c99 gcc-ar gcc-nm gcc-ranlib gcov lto-dump"
 _BINUTILS: Final = """
 addr2line ar as c++filt dwp elfedit gprof ld ld.bfd ld.gold nm objcopy objdump ranlib readelf size strings strip
@@ -38,8 +47,11 @@ bunzip2 bzcat bzip2 cpio gunzip gzip lzcat lzma tar uncompress unlzma unxz unzst
 """
 # make, what configure scripts ask the C library by, and what reads the .pc files of the parts that are referred to.
 _BUILDING: Final = "getconf gmake ldd locale make pkg-config pkgconf"
+_PREFIXED: Final = " ".join(_TARGET + name for name in f"{_COMPILER_TOOLS} {_BINUTILS}".split())
 HOST_TOOLS: Final = frozenset(
-    " ".join((*COMPILERS, _COMPILER_TOOLS, _BINUTILS, _COREUTILS, _SHELL_AND_TEXT, _ARCHIVES, _BUILDING)).split()
+    " ".join(
+        (*COMPILERS, _COMPILER_TOOLS, _BINUTILS, _COREUTILS, _SHELL_AND_TEXT, _ARCHIVES, _BUILDING, _PREFIXED)
+    ).split()
 )
 _WHERE: Final = r"(?:^|\s)(?:/usr/bin/|/bin/)?"
 _MISSED: Final = (  # as shells, make and env say it
