@@ -70,7 +70,11 @@ def code_of(module: str) -> tuple[str, set[str]]:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
     code = "\n".join(line.rstrip() for line in lines if line.strip())
-    return code, {name for name in imported if name.partition(".")[2] not in FRAMEWORK}
+    return code, {name for name in imported if not _is_framework(name.partition(".")[2])}
+
+
+def _is_framework(name: str) -> bool:
+    return name in FRAMEWORK or name.startswith("graph.")  # when what is built
 
 
 def code_hash(module: str) -> str:

@@ -116,9 +116,11 @@ def _work(part: str, parent: int, voice: Voice, log: Path, work: Callable[[Voice
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        try:  # the log's disk may be full, and what raises here must not go on as if it were the parent
+            sys.stdout.flush()
+            sys.stderr.flush()
+        finally:
+            os._exit(status)
 
 
 def _print_to(log: Path) -> None:
