@@ -26,6 +26,7 @@ from typing import Final
 from allotment_recipes.store import padded_root
 from benchmarks import s02
 from benchmarks.measure import machine
+from benchmarks.small_disk import SmallDisk, small_disk
 
 QUICK_SIZE: Final = 4 << 20  # bytes of the disk
 SIZE: Final = 96 << 20
@@ -35,57 +36,10 @@ FULL: Final = os.strerror(28)  # No space left on device
 
 
 @dataclass(frozen=True)
-class Disk:
-    """A small file system at ``place``, for a process in namespaces of its own."""
-
-    place: Path
-    holder: int  # pid of that process
-
-    @property
-    def inside(self) -> list[str]:
-        """The words before a command that is to see it."""
-        return ["nsenter", "--target", str(self.holder), "--user", "--mount", "--preserve-credentials"]
-
-    @property
-    def outside(self) -> Path:
-        """Where everybody else sees it."""
-        return Path(f"/proc/{self.holder}/root{self.place}")
-
-    @property
-    def free(self) -> int:
-        space = os.statvfs(self.outside)
-        return space.f_bavail * space.f_frsize
-
-    def fill(self, left: int = 0) -> None:
-        """Leave so many bytes of it."""
-        with (self.outside / "ballast").open("ab", buffering=0) as file, contextlib.suppress(OSError):
-            while (size := self.free - left) > 0:
-                file.write(bytes(min(size, 1 << 20)))
-
-    def relieve(self) -> None:
-        """Give back what :meth:`fill` took."""
-        (self.outside / "ballast").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def small_disk(place: Path, size: int) -> Iterator[Disk]:
-    """Mount it for as long as the block runs."""
-    place.mkdir()
-    mount = f"mount -t tmpfs -o size={size} tmpfs {place} && echo mounted && exec cat"
-    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "mounted\n":
-            raise RuntimeError("no disk can be mounted in a user namespace here")
-        yield Disk(place, holder.pid)
-        holder.communicate()  # it ends with its standard input
-
-
-@dataclass(frozen=True)
 class Yard(s02.Yard):
     """One store and one release on the small disk; ``place`` is where it is seen from outside."""
 
-    disk: Disk
+    disk: SmallDisk
 
     @property
     def store(self) -> Path:
@@ -225,7 +179,7 @@ def main() -> int:
         sources = place / "sources"
         if not options.quick:
             shutil.copytree(s02.ROOT / "var/sources", sources)
-        with small_disk(place / "disk", QUICK_SIZE if options.quick else SIZE) as disk:
+        with small_disk(place / "disk", str(QUICK_SIZE if options.quick else SIZE)) as disk:
             campaign = Campaign(Yard(disk.outside, profile, sources, disk), random.Random(options.seed))
             campaign.prepare()
             for stage in stages:

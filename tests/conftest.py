@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of every folder: databases of both kinds; and skips that become failures where nothing may be missing."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -8,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -165,49 +165,17 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 # A small disk: to be filled
 
 
-@dataclass(frozen=True)
-class SmallDisk:
-    """A file system in ``place``, which is mounted for a process in namespaces only: any user may do that."""
-
-    place: Path
-    holder: int  # pid of the process
-
-    @property
-    def inside(self) -> tuple[str, ...]:
-        """The words before a command that is to see it."""
-        return ("nsenter", "--target", str(self.holder), "--user", "--mount", "--preserve-credentials")
-
-    @property
-    def outside(self) -> Path:
-        """Where everybody else sees it."""
-        return Path(f"/proc/{self.holder}/root{self.place}")
-
-    def fill(self) -> None:
-        """Leave no byte of it."""
-        space = os.statvfs(self.outside)
-        (self.outside / "ballast").write_bytes(bytes(space.f_bavail * space.f_frsize))
-
-    def relieve(self) -> None:
-        """Give back what :meth:`fill` took."""
-        (self.outside / "ballast").unlink()
-
-
 @pytest.fixture
-def make_small_disk() -> Iterator[Callable[[Path, str], SmallDisk]]:
-    """Make a small disk in a folder, of a size as mount writes it; it is gone after the test."""
-    holders: list[subprocess.Popen[str]] = []
+def make_small_disk() -> Iterator[Callable[[Path, str], Any]]:
+    """Make a `benchmarks.small_disk.SmallDisk` in a folder, of a size as mount writes it; it is gone after the test."""
+    from benchmarks.small_disk import small_disk
 
-    def make(place: Path, size: str) -> SmallDisk:
-        place.mkdir()
-        mount = f"mount -t tmpfs -o size={size} tmpfs {place} && echo mounted && exec cat"
-        command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount]
-        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        holders.append(holder)
-        assert holder.stdout is not None
-        if holder.stdout.readline() != "mounted\n":
-            pytest.skip("needs user namespaces")
-        return SmallDisk(place, holder.pid)
+    with contextlib.ExitStack() as disks:
 
-    yield make
-    for holder in holders:
-        holder.communicate()  # it ends with its standard input
+        def make(place: Path, size: str) -> Any:
+            try:
+                return disks.enter_context(small_disk(place, size))
+            except RuntimeError:
+                pytest.skip("needs user namespaces")
+
+        yield make
