@@ -22,23 +22,32 @@ import allotment_recipes
 from allotment_recipes.plugin import RECIPES
 
 RECORD = Path(__file__).with_name("build_versions.json")
-# Where parts are put, how they are found, fetched, checked and reported: none of it changes what is in them.
+# What a run is about, where parts are put, how they are found, fetched, checked and reported: none of it changes what
+# is in them.
 FRAMEWORK = frozenset(
     {
         "base",
         "cached_part",
         "compiler",
+        "context",
         "hermetic.root",
         "hermetic.sandbox",
         "hermetic.surroundings",
+        "hermetic.warning",
         "option_error",
         "part_checks",
         "part_folder",
         "part_promises",
+        "providers.npm",
+        "providers.source_server",
+        "providers.transfer",
+        "providers.url",
         "recipe_loading",
+        "shared_store",
+        "source_cache.notes",
+        "source_options",
+        "sources",
     }
-    | {"providers.npm", "providers.source_server", "providers.transfer", "providers.url", "shared_store"}
-    | {"source_cache.notes", "source_options", "sources"}
 )
 
 
