@@ -4,8 +4,7 @@
 import contextlib
 import http.client
 import json
-import socket
-import threading
+import re
 import time
 import urllib.parse
 import urllib.request
@@ -20,6 +19,7 @@ from allotment.messages.binary_cache import SignedPackedPart
 from allotment_recipes.binary_cache.caches import TooSlowError
 from allotment_recipes.binary_cache.entry import LIMIT
 from allotment_recipes.binary_cache.folder import PART
+from allotment_recipes.providers.watched_http import WatchedConnection, WatchedResponse, WatchedSecureConnection
 
 API: Final = "/api/v1"
 CONNECT: Final = 5.0  # seconds until there is a connection
@@ -72,7 +72,8 @@ class HttpCache:
             if answer.status == http.HTTPStatus.NOT_FOUND:
                 return None
             self._accept(answer, http.HTTPStatus.OK)
-            return int(answer.headers.get("Content-Length", "0"))
+            length = answer.headers.get("Content-Length", "")
+            return int(length) if re.fullmatch("[0-9]{1,15}", length) else None
 
     def read(self, sha256: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         headers = {} if not start and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
@@ -81,7 +82,7 @@ class HttpCache:
             if headers and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
                 raise AllotmentError("it sent another part of the archive than was asked for")
             began, size = time.monotonic(), 0
-            while chunk := answer.read1(_CHUNK):
+            while chunk := answer.read_in_time(_CHUNK, STALL):
                 size += len(chunk)
                 seconds = time.monotonic() - began
                 if seconds > ANSWER and size < SLOWEST * seconds:
@@ -125,7 +126,7 @@ class HttpCache:
         with self._ask(method, path, data, {"Content-Type": "application/json"} if data else {}) as answer:
             self._accept(answer, http.HTTPStatus.OK)
             text, until = b"", time.monotonic() + ANSWER
-            while chunk := answer.read1(_CHUNK):
+            while chunk := answer.read_in_time(_CHUNK, until - time.monotonic()):
                 text += chunk
                 if len(text) > limit:
                     raise AllotmentError(f"it answers more than {limit} bytes")
@@ -144,47 +145,42 @@ class HttpCache:
     @contextlib.contextmanager
     def _ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None,
-        seconds: float = ANSWER,
-    ) -> Iterator[http.client.HTTPResponse]:  # fmt: skip
-        """Give the answer, which has begun in time."""
-        connection, target = self._connection(self._base + path)
-        is_late = threading.Event()
+        seconds: float = 0.0,
+    ) -> Iterator[WatchedResponse]:  # fmt: skip
+        """Give the answer, which has begun in time: within ``seconds``, or else within ``ANSWER``."""
+        connection, target = self._connection(self._base + path, seconds or ANSWER)
+        answer = None
         try:
             connection.connect()
-            connection.sock.settimeout(STALL if seconds == ANSWER else seconds)
-            # The time limit of a socket is for each read: one that sends a header a second would never be late.
-            watch = threading.Timer(seconds, _cut, [connection.sock, is_late])
-            watch.daemon = True
-            watch.start()
-            try:
-                connection.request(method, target, body, {**self._headers, **(headers or {})})
-                answer = connection.getresponse()
-            finally:
-                watch.cancel()
+            connection.sock.settimeout(seconds or STALL)
+            connection.request(method, target, body, {**self._headers, **(headers or {})})
+            answer = connection.getresponse()
             yield answer
         except (OSError, http.client.HTTPException) as error:
-            if is_late.is_set() or isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError):
                 raise UnreachableError("it did not answer in time") from error
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)  # of ssl first
             raise UnreachableError(f"it can't be reached: {reason}") from error
         finally:
             connection.close()
+            if answer is not None:
+                answer.close()
 
-    def _connection(self, path: str) -> tuple[http.client.HTTPConnection, str]:
+    def _connection(self, path: str, seconds: float) -> tuple[WatchedConnection, str]:
         """Return a connection that is not made yet, through the proxy that the environment names, and what to ask."""
         is_secure = self._parts.scheme == "https"
-        kind = http.client.HTTPSConnection if is_secure else http.client.HTTPConnection
+        kind = WatchedSecureConnection if is_secure else WatchedConnection
         proxy = urllib.request.getproxies().get(self._parts.scheme)
         if not proxy or urllib.request.proxy_bypass(self._host):
-            return kind(self._host, self._port, timeout=CONNECT), path
+            return kind(self._host, self._port, timeout=CONNECT, limit=seconds), path
         address = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
-        connection = kind(address.hostname or "", address.port, timeout=CONNECT)
+        connection = kind(address.hostname or "", address.port, timeout=CONNECT, limit=seconds)
         if is_secure:
             connection.set_tunnel(self._host, self._port)
             return connection, path
         return connection, f"http://{self._headers['Host']}{path}"
 
-    def _accept(self, answer: http.client.HTTPResponse, status: int) -> None:
+    def _accept(self, answer: WatchedResponse, status: int) -> None:
         if answer.status == status:
             return
         if 300 <= answer.status < 400:
@@ -193,7 +189,7 @@ class HttpCache:
             )
         reason, fix = f"it answered {answer.status} {answer.reason}", ""
         with contextlib.suppress(ValueError, OSError, AttributeError, LookupError, TypeError):
-            document = json.loads(answer.read1(LIMIT))
+            document = json.loads(answer.read_in_time(LIMIT, STALL))
             reason, fix = f"{reason}: {str(document['error'])[:500]}", str(document.get("fix", ""))[:500]
         if answer.status >= 500 or answer.status == http.HTTPStatus.TOO_MANY_REQUESTS:
             raise UnreachableError(reason, fix)
@@ -206,9 +202,3 @@ def _text(found: Any) -> bytes:
         return canonical(found)
     except (ValueError, RecursionError):
         return b""  # refused as what it is: no entry
-
-
-def _cut(handle: socket.socket, is_late: threading.Event) -> None:
-    is_late.set()
-    with contextlib.suppress(OSError):  # closed meanwhile
-        handle.shutdown(socket.SHUT_RDWR)

@@ -5,19 +5,20 @@ pip itself is not asked to download them: to learn what one is called, it runs t
 """
 
 import html.parser
+import http.client
 import json
 import re
 import subprocess
 import sys
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError, UnreachableError
+from allotment_recipes.providers import transfer
 from allotment_recipes.providers import url as url_provider
 from allotment_recipes.recipe_loading import canonical
 from allotment_recipes.sources import Source
@@ -66,15 +67,17 @@ def files(index: str, name: str) -> Iterator[tuple[str, str]]:
     page = f"{index.rstrip('/')}/{canonical(name)}/"
     if page.startswith("file:"):
         page += "index.html"
-    request = urllib.request.Request(page, headers={"Accept": _ACCEPT})
     shown = url_provider.shown(page)
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
-            base, kind, data = answer.url, answer.headers.get_content_type(), answer.read(LIMIT)
+        with transfer.opened(page, TIMEOUT, {"Accept": _ACCEPT}) as answer:
+            base, kind = answer.url, answer.headers.get_content_type()
+            data = b"".join(transfer.limited(transfer.in_time(answer), LIMIT))
     except urllib.error.HTTPError as error:
         problem = UnreachableError if error.code >= 500 or error.code == 429 else AllotmentError
         raise problem(f"{shown}: the server answered {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:
+    except AllotmentError as error:
+        raise type(error)(f"{shown}: {error.what}", error.fix) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise UnreachableError(f"{shown}: it can't be read: {getattr(error, 'reason', error)}") from error
     try:
         links = _of_json(json.loads(data)) if kind.endswith("+json") else _of_html(data.decode())

@@ -2,7 +2,8 @@
 """Bytes over http into a file, on from where an earlier connection was lost, this one's or an earlier run's.
 
 A redirect is followed at most five times, never from https to http and never to another scheme. A connection that
-brings next to nothing for a minute is given up, so that another address gets its turn.
+brings next to nothing for a minute, or whose headers do not end in time, is given up, so that another address gets its
+turn.
 """
 
 import http.client
@@ -17,6 +18,7 @@ from typing import IO, Any, Final
 from allotment import __version__
 from allotment.errors import AllotmentError, UnreachableError
 from allotment_recipes.progress import Progress
+from allotment_recipes.providers import watched_http
 
 CHUNK: Final = 1 << 18  # bytes
 ATTEMPTS: Final = 5  # connections that may be lost, each after it brought something, before a URL is given up
@@ -40,13 +42,15 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise AllotmentError(f"it leads to an address with '{after}:', which is not followed")
         if (before, after) == ("https", "http"):
             raise AllotmentError("it leads from https to http, which is not followed")
+        fp.close()  # urllib would read all of it into memory, and there may be no end
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def opened(url: str, timeout: float, headers: dict[str, str] | None = None) -> Any:
-    """Return the answer to a GET; ``timeout`` is in seconds without a byte."""
+    """Return the answer to a GET; ``timeout`` is in seconds without a byte, and for all before the body."""
     request = urllib.request.Request(url, headers={"User-Agent": f"allotment/{__version__}", **(headers or {})})
-    return urllib.request.build_opener(_Redirects).open(request, timeout=timeout)
+    kinds = (_Redirects, watched_http.Handler, watched_http.SecureHandler)
+    return urllib.request.build_opener(*kinds).open(request, timeout=timeout)
 
 
 def download(url: str, name: str, limit: int, partial: Path, timeout: float) -> bool:
@@ -102,16 +106,26 @@ def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
     return answer.status == http.HTTPStatus.PARTIAL_CONTENT and content_range.startswith(f"bytes {have}-")
 
 
-def in_time(answer: http.client.HTTPResponse, clock: Callable[[], float] = time.monotonic) -> Iterator[bytes]:
+def in_time(answer: watched_http.WatchedResponse, clock: Callable[[], float] = time.monotonic) -> Iterator[bytes]:
     """Yield what comes as it comes; too little of it in a minute is an error."""
     began, size = clock(), 0
-    while chunk := answer.read1(CHUNK):
+    while chunk := _read(answer):
         yield chunk
         size += len(chunk)
         if (now := clock()) - began >= PATIENCE:
             if size < SLOWEST * (now - began):
                 raise UnreachableError(f"it brings less than {SLOWEST:.0f} bytes a second")
             began, size = now, 0
+
+
+def _read(answer: watched_http.WatchedResponse) -> bytes:
+    """Return what comes next; the lengths of chunks, and what follows the last one, may drip as well."""
+    try:
+        return answer.read_in_time(CHUNK, PATIENCE)
+    except TimeoutError as error:
+        if answer.watch is None or not answer.watch.is_late:  # silence is a lost connection, which may be made anew
+            raise
+        raise UnreachableError(f"it brings less than {SLOWEST:.0f} bytes a second") from error
 
 
 def limited(chunks: Iterator[bytes], limit: int, size: int = 0) -> Iterator[bytes]:
