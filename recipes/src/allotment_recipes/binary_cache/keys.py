@@ -1,35 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """A user's own key for what is built, and the list of keys whose parts this user takes."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from allotment.atomic import write_bytes
+from allotment.configuration import user_folder
 from allotment.errors import AllotmentError
 from allotment_recipes.signing import SigningKey, check_public, load_or_create_key
 
 
-def configuration() -> Path:
-    """Return the folder of the user's configuration."""
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    return Path(base if base.startswith("/") else Path.home() / ".config") / "allotment"
-
-
 def own_key() -> SigningKey:
     """Return the user's key, making it at the first call."""
-    return load_or_create_key(configuration() / "cache.key")
+    return load_or_create_key(user_folder() / "cache.key")
 
 
 def trusted_file() -> Path:
     """Return the file with the public keys that the user trusts, one a line."""
-    return configuration() / "trusted-keys"
+    return user_folder() / "trusted-keys"
 
 
 def trusted_keys() -> tuple[str, ...]:
     """Return the user's list, and the user's own key when there is one."""
-    own = (own_key().public,) if (configuration() / "cache.key").exists() else ()
+    own = (own_key().public,) if (user_folder() / "cache.key").exists() else ()
     return tuple(dict.fromkeys((*read_keys(trusted_file()), *own)))
 
 

@@ -20,6 +20,7 @@ _URL = "Of the cache: http(s)://..., s3://bucket/folder or a folder."
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def key_command(trusted: tuple[str, ...], distrust: tuple[str, ...], as_json: bool) -> None:
     """Print your public key, which is made at the first call, and the keys that you trust."""
+    from allotment.configuration import user_folder
     from allotment_recipes.binary_cache import keys
 
     keys.trust(trusted)
@@ -28,7 +29,7 @@ def key_command(trusted: tuple[str, ...], distrust: tuple[str, ...], as_json: bo
     public = keys.own_key().public
     others = [key for key in keys.trusted_keys() if key != public]
     if as_json:
-        click.echo(json.dumps({"public": public, "trusted": others, "folder": str(keys.configuration())}))
+        click.echo(json.dumps({"public": public, "trusted": others, "folder": str(user_folder())}))
         return
     click.echo(f"your key:  {public}")
     for key in others:

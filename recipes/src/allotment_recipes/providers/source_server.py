@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Final
 
 from allotment.blobs import BlobStore
-from allotment.errors import AllotmentError, UnreachableError
+from allotment.configuration import user_folder
+from allotment.errors import AllotmentError, MachineError, UnreachableError
 from allotment_recipes.providers import url as url_provider
 from allotment_recipes.sources import DiskError, NotMine, Source
 
 VARIABLE: Final = "ALLOTMENT_SOURCE_SERVERS"
+FILE: Final = "source-servers"  # in the folder of the user's settings
 REST: Final = 60.0  # seconds in which a server that was away is not asked again
 _TIMEOUT: Final = 10.0  # seconds without a byte
 _away: dict[str, float] = {}  # -> when it was found to be away, of the monotonic clock
@@ -67,14 +69,24 @@ def servers() -> list[str]:
     text = os.environ.get(VARIABLE, "")
     if "off" in text.split():
         return []
-    file = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "allotment", "source-servers")
-    if file.is_file():
-        text += "\n" + re.sub(r"#.*", "", file.read_text(encoding="utf-8"))
+    text += "\n" + _configured()
     found = [word.rstrip("/") for word in text.split()]
     for word in found:
         if not re.match(r"https?://[^/]", word):
-            where = file if word not in os.environ.get(VARIABLE, "") else VARIABLE
+            where = user_folder() / FILE if word not in os.environ.get(VARIABLE, "") else VARIABLE
             raise AllotmentError(
                 f"{where}: {url_provider.shown(word)!r} is no address of a server", "Write http:// or https://"
             )
     return list(dict.fromkeys(found))
+
+
+def _configured() -> str:
+    """Return what the user's file says, without comments; nothing where there is none."""
+    try:
+        file = user_folder() / FILE
+        return re.sub(r"#.*", "", file.read_text(encoding="utf-8"))
+    except (MachineError, FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise AllotmentError(f"{file} can't be read: {reason}", "Write one address a line") from error
