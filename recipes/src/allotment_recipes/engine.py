@@ -1,42 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The build engine: asks a warm zygote for buildout runs, starting it when it is needed."""
 
-import contextlib
-import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from allotment.errors import AllotmentError
+from allotment_recipes.zygote_connection import Connection, EngineError, NotAcceptedError
 
-# What a run may see of our environment: where programs and sources are, never a token or a password of ours.
-_ENVIRONMENT = frozenset(
-    {"HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "PYTHONPATH", "SOURCE_DATE_EPOCH", "TMPDIR", "TZ"}
-    | {"XDG_CONFIG_HOME"}
-)
-_ENVIRONMENT_PREFIXES = (
-    "ALLOTMENT_SOURCE_",
-    "LC_",
-    "PIP_",
-    "SSL_CERT_",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-)
 _GRACE = 30.0  # seconds beyond a run's own time limit
-
-
-class EngineError(AllotmentError):
-    """The zygote can't be started, or died."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +86,7 @@ class BuildEngine:
     def __init__(self, idle: float = 60.0) -> None:
         self._idle = idle
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
 
     def build(self, request: BuildRequest, log: Path) -> BuildResult:
         """Build a release; ``log`` gets what the recipes and their programs print."""
@@ -124,19 +98,14 @@ class BuildEngine:
 
     def survey(self, request: BuildRequest, log: Path) -> Mapping[str, Any]:
         """Return what a build would find of each part: its inputs, whether it is there; nothing is built."""
-        answer = self._ask("survey", vars(request), request.timeout, log)
-        if "error" in answer:
-            raise AllotmentError(answer["error"].removesuffix("."))
-        return answer
+        return self._answer("survey", vars(request), request.timeout, log)
 
     def check(self, request: BuildRequest, parts: Sequence[str], log: Path) -> Sequence[Mapping[str, Any]]:
         """Build parts of a release that has been built again, by default all that are compiled; return how they differ.
 
         Each has ``part``, ``location`` and ``differences``: path, what, details.
         """
-        answer = self._ask("check", {**vars(request), "parts": list(parts)}, request.timeout, log)
-        if "error" in answer:
-            raise AllotmentError(answer["error"].removesuffix("."))
+        answer = self._answer("check", {**vars(request), "parts": list(parts)}, request.timeout, log)
         found: Sequence[Mapping[str, Any]] = answer["parts"]
         return found
 
@@ -153,9 +122,7 @@ class BuildEngine:
 
         What it extends by a URL is brought into ``sources``.
         """
-        answer = self._ask("read", {"profile": profile, "folder": scratch, "sources": sources}, 300.0, log)
-        if "error" in answer:
-            raise AllotmentError(answer["error"].removesuffix("."))
+        answer = self._answer("read", {"profile": profile, "folder": scratch, "sources": sources}, 300.0, log)
         return ProfileFiles(tuple(map(Path, answer["profiles"])), tuple(map(Path, answer["named"])))
 
     def lock(self, profile: Path, root: Path, scratch: Path, sources: Path, timeout: float, log: Path) -> Recorded:
@@ -164,9 +131,7 @@ class BuildEngine:
         ``root`` is the tree that the profile is of; ``scratch`` is a folder that may be written to.
         """
         fields = {"profile": profile, "closure": root, "folder": scratch, "sources": sources}
-        answer = self._ask("lock", fields, timeout, log)
-        if "error" in answer:
-            raise AllotmentError(answer["error"].removesuffix("."))
+        answer = self._answer("lock", fields, timeout, log)
         return Recorded(answer["sources"], answer["new"], answer["gone"])
 
     def sources(
@@ -177,9 +142,7 @@ class BuildEngine:
         ``root`` is the tree that the profile is of; ``scratch`` is a folder that may be written to.
         """
         fields = {"profile": profile, "closure": root, "folder": scratch, "sources": sources, "fetch": fetch}
-        answer = self._ask("sources", fields, timeout, log)
-        if "error" in answer:
-            raise AllotmentError(answer["error"].removesuffix("."))
+        answer = self._answer("sources", fields, timeout, log)
         return tuple(answer["wanted"]), answer["lost"]
 
     def close(self) -> None:
@@ -195,6 +158,13 @@ class BuildEngine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _answer(self, kind: str, fields: Mapping[str, Any], timeout: float, log: Path) -> dict[str, Any]:
+        """Ask for a run whose failure is no result."""
+        answer = self._ask(kind, fields, timeout, log)
+        if "error" in answer:
+            raise AllotmentError(answer["error"].removesuffix("."))
+        return answer
+
     def _ask(self, kind: str, fields: Mapping[str, Any], timeout: float, log: Path) -> dict[str, Any]:
         log.parent.mkdir(parents=True, exist_ok=True)
         plain = {key: str(value.absolute()) if isinstance(value, Path) else value for key, value in fields.items()}
@@ -202,105 +172,12 @@ class BuildEngine:
         for _ in range(3):
             try:
                 return self._connected().ask(request, timeout + _GRACE)
-            except _NotAccepted:
+            except NotAcceptedError:
                 continue  # it ended, idle, just when we asked: ask a new one
         raise EngineError("the build process ends at once", f"See {log} and try 'python -m allotment_recipes.zygote'")
 
-    def _connected(self) -> "_Connection":
+    def _connected(self) -> Connection:
         with self._lock:
             if self._connection is None or self._connection.is_closed:
-                self._connection = _Connection(self._idle)
+                self._connection = Connection(self._idle)
             return self._connection
-
-
-class _NotAccepted(Exception):
-    """The zygote ended before it took the request."""
-
-
-@dataclass
-class _Asked:
-    is_accepted: bool = False
-    answer: "Future[dict[str, Any]]" = field(default_factory=Future)
-
-
-class _Connection:
-    """One zygote and the thread that reads its answers."""
-
-    def __init__(self, idle: float) -> None:
-        self.is_closed = False
-        self._lock = threading.Lock()
-        self._asked: dict[int, _Asked] = {}
-        self._next = 0
-        self._socket, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "allotment_recipes.zygote", str(theirs.fileno()), str(idle)],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=_environment(),
-                cwd="/",
-            )
-        threading.Thread(target=self._read, name="build-engine", daemon=True).start()
-
-    def ask(self, request: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        asked = _Asked()
-        with self._lock:
-            if self.is_closed:
-                raise _NotAccepted
-            self._next += 1
-            number = self._next
-            self._asked[number] = asked
-            try:
-                self._socket.sendall(json.dumps({**request, "id": number}).encode() + b"\n")
-            except OSError as error:
-                del self._asked[number]
-                raise _NotAccepted from error
-        try:
-            return asked.answer.result(timeout)
-        except TimeoutError:
-            raise EngineError(f"the build process did not answer within {timeout:g} s", "Try again") from None
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # it has ended already
-            self._socket.shutdown(socket.SHUT_RDWR)
-        try:
-            self._process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _read(self) -> None:
-        try:
-            with self._socket.makefile("rb") as lines:
-                for line in lines:
-                    self._take(json.loads(line))
-        except (OSError, ValueError):
-            pass  # closed under us, or cut in the middle of a line
-        with self._lock:
-            self.is_closed = True
-            left, self._asked = self._asked, {}
-        self._socket.close()
-        self._process.wait()
-        for asked in left.values():
-            if asked.is_accepted:
-                asked.answer.set_exception(EngineError("the build process ended in the middle of the run", "Try again"))
-            else:
-                asked.answer.set_exception(_NotAccepted())
-
-    def _take(self, message: dict[str, Any]) -> None:
-        number = message.pop("id")
-        with self._lock:
-            asked = self._asked[number]
-            if message.get("accepted"):
-                asked.is_accepted = True
-                return
-            del self._asked[number]
-        asked.answer.set_result(message)
-
-
-def _environment() -> dict[str, str]:
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIXES)
-    }
