@@ -201,7 +201,7 @@ def test_a_profile_that_can_not_be_opened_is_named(partition: Any) -> None:
 def test_profiles_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     (tmp_path / "software.cfg").write_text("[buildout]\nparts =\n[page]\ntitle = é\n", encoding="utf-8")
     request = dict.fromkeys(("folder", "sources", "closure"), ".") | {"profile": "software.cfg"}
-    code = f"from allotment_recipes.runs import read; print(read({request}))"
+    code = f"from allotment_recipes.runs.profile import read; print(read({request}))"
     ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=ascii_only, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

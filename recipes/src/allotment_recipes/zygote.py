@@ -225,14 +225,14 @@ def _wait(parent: int, requests: int, results: int, is_spare: bool) -> NoReturn:
 
 
 def _work(request: Mapping[str, Any], results: int) -> None:
-    from allotment_recipes import runs
+    from allotment_recipes.runs.kinds import run
 
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     if os.fstat(log).st_size > LOG_LIMIT:
         os.ftruncate(log, 0)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    result = json.dumps(runs.run(request["kind"], request)).encode()
+    result = json.dumps(run(request["kind"], request)).encode()
     with contextlib.suppress(OSError):  # the log's disk is full, which the result tells
         sys.stdout.flush()
     _write(results, result)
@@ -243,7 +243,7 @@ def preload() -> None:
     import zc.buildout.buildout  # noqa: F401
 
     import allotment_recipes.rehearsal
-    import allotment_recipes.runs  # noqa: F401
+    import allotment_recipes.runs.kinds  # noqa: F401
     from allotment_recipes import aliases, base, recipe_loading
     from allotment_recipes.compiler import learn_compiler
     from allotment_recipes.distributions import took_part

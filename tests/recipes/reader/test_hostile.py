@@ -17,8 +17,9 @@ import pytest
 import zc.buildout
 
 from allotment.errors import AllotmentError
-from allotment_recipes import runs
 from allotment_recipes.reader.annotate import annotate
+from allotment_recipes.runs import profile
+from allotment_recipes.runs.kinds import run
 
 MEMORY = 1 << 30  # bytes beyond what is mapped at the beginning
 SECONDS = 30  # of the processor; honest ones take less than one
@@ -55,7 +56,7 @@ def limited(work: Callable[[], str]) -> str:
 def build(folder: Path) -> str:
     """Build the release of a folder as the zygote does; return its error, or ``done``."""
     request = {"folder": folder / "out", "closure": folder, "profile": "software.cfg", "sources": folder / "blobs"}
-    answer = runs.run("build", {**request, "development": False, "jobs": 1})
+    answer = run("build", {**request, "development": False, "jobs": 1})
     return f"error: {answer['error']}" if "error" in answer else "done"
 
 
@@ -68,7 +69,7 @@ def read(folder: Path) -> str:
     """Read it as whoever collects a release's files does."""
     request = {"folder": folder / "out", "profile": folder / "software.cfg", "sources": folder / "blobs"}
     (folder / "out").mkdir(exist_ok=True)
-    return f"done {len(json.dumps(runs.read(request)))}"
+    return f"done {len(json.dumps(profile.read(request)))}"
 
 
 def many(folder: Path) -> str:

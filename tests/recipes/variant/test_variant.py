@@ -19,11 +19,11 @@ import zc.buildout.configparser
 import zc.buildout.easy_install
 
 from allotment.errors import AllotmentError
-from allotment_recipes import runs
 from allotment_recipes.context import RunContext
 from allotment_recipes.driver import Buildout
 from allotment_recipes.egg_lock import plain_version
 from allotment_recipes.journal import Journal
+from allotment_recipes.runs.settings import run_settings
 from allotment_recipes.testing import FakeSources, Partition, Release
 from allotment_recipes.tokens import Tokens
 
@@ -338,8 +338,8 @@ def test_eggs_are_not_picked(both: Both) -> None:
     there, here = both("[a]\nb = 1\n", "buildout:allow-picked-versions")
     assert there == "true"
     assert here == "true", "of a run; a build that is none of a developer sets it to false"
-    assert runs._settings()["allow-picked-versions"] == "false"
-    assert runs._settings(development=True)["allow-picked-versions"] == "true"
+    assert run_settings()["allow-picked-versions"] == "false"
+    assert run_settings(development=True)["allow-picked-versions"] == "true"
 
 
 def test_extensions(release: Release) -> None:
