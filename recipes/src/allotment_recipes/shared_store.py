@@ -15,21 +15,19 @@ build at work or one that was killed; a real folder is a whole part.
 """
 
 import contextlib
-import fcntl
 import glob
 import json
 import os
-import re
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from allotment.atomic import sync_file_system, write_bytes
 from allotment.errors import AllotmentError, MachineError
 from allotment_recipes.free_space import is_full
+from allotment_recipes.part_locks import Idle, try_lock, wait_for_lock
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class Place:
     lock: int  # for the programs that build: as long as one of them lives, nobody else builds this part
 
 
-Idle: TypeAlias = Callable[[], contextlib.AbstractContextManager[None]]  # within it one waits for another process
 _ROOT = ".root"  # file that holds the root for which the parts were built
 
 
@@ -93,7 +90,7 @@ class Store:
             for name in (".work", ".log", ".lock", ".built"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
             write_bytes(self.root / _ROOT, str(self.root).encode())
-            with self._locked(location.name, builder, say, idle) as lock:
+            with wait_for_lock(self.root / ".lock" / location.name, builder, say, idle) as lock:
                 if self.holds(location) and not self.lacks_others(location):
                     yield None
                     return
@@ -191,68 +188,6 @@ class Store:
 
     def _temporary(self, location: Path) -> Path:
         return self.root / f".{location.name}.new"
-
-    @contextlib.contextmanager
-    def _locked(self, name: str, builder: str, say: Callable[[str], None], idle: Idle) -> Iterator[int]:
-        path = self.root / ".lock" / name
-        with try_lock(path) as lock:
-            if lock is not None:
-                yield _signed(lock, builder)
-                return
-        owner = path.read_text(errors="replace").strip() or "another process"
-        if _has_ended(owner):
-            say(f"waiting for {name}: {owner} has ended, but a program that it started still runs: see 'fuser {path}'")
-        else:
-            say(f"waiting for {name}, which is being built by {owner}")
-        began = time.monotonic()
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            with idle():
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            say(f"waited {time.monotonic() - began:.1f} s for {name}")
-            yield _signed(handle, builder)
-        finally:
-            os.close(handle)
-
-
-@contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[int | None]:
-    handle = _opened(path)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        yield None
-        return
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _opened(path: Path) -> int:
-    """Open a lock; one that root makes, for a collection perhaps, is of the user who owns the store."""
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o644)
-    except FileExistsError:
-        return os.open(path, flags)
-    if os.geteuid() == 0:
-        with contextlib.suppress(OSError):  # root of a namespace that does not know that user
-            owner = path.parent.stat()
-            os.fchown(handle, owner.st_uid, owner.st_gid)
-    return handle
-
-
-def _signed(lock: int, builder: str) -> int:
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} for {builder}\n".encode(), 0)
-    return lock
-
-
-def _has_ended(owner: str) -> bool:
-    match = re.match(r"process (\d+) ", owner)
-    return match is not None and not Path(f"/proc/{match[1]}").exists()
 
 
 def built_parts(root: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from allotment.errors import AllotmentError, MachineError
-from allotment_recipes.shared_store import Store, remove, try_lock
+from allotment_recipes.part_locks import try_lock
+from allotment_recipes.shared_store import Store, remove
 from allotment_recipes.stores import contents, roots
 from allotment_recipes.stores.keeping import Graph, part_names
 from allotment_recipes.stores.usage import disk_usage
