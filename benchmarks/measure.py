@@ -130,6 +130,31 @@ def mean_cpu(samples: Sequence[Sample]) -> float:
     return statistics.fmean(item.cpu for item in samples)
 
 
+def calls(work: Callable[[], object]) -> int:
+    """Return how many functions ``work`` calls, those of C among them."""
+    count = 0
+
+    def counted(_: object, event: str, __: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(counted)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def report_losses(id: str, what: str, runs: int, lost: int, seed: int, *, is_json: bool) -> int:
+    """Print the result of runs of which none may lose anything; return the exit code, 1 when one did."""
+    holds = lost == 0
+    result = {"id": id, "runs": runs, "lost": lost, "holds": holds, "seed": seed, "machine": machine()}
+    line = f"{id:<4} {runs} {what}, {lost} lost  {'holds' if holds else 'MISSED'}"
+    sys.stdout.write((json.dumps(result) if is_json else line) + "\n")
+    return 0 if holds else 1
+
+
 def main(measure: Callable[[bool], Result], arguments: Sequence[str] | None = None) -> int:
     """Command line of one benchmark; exits with 1 when the goal is missed."""
     parser = argparse.ArgumentParser()

@@ -22,7 +22,7 @@ from allotment_recipes.context import RunContext
 from allotment_recipes.driver import Buildout
 from allotment_recipes.journal import Journal
 from allotment_recipes.tokens import Tokens
-from benchmarks.measure import Result, Sample, alternately, main, median
+from benchmarks.measure import Result, Sample, alternately, calls, main, median
 
 FILES = 100
 SECTIONS = 11
@@ -93,22 +93,6 @@ def in_a_fork(work: Callable[[], object]) -> Callable[[], Sample]:
         return Sample(time.perf_counter() - started, usage.ru_utime + usage.ru_stime)
 
     return run
-
-
-def calls(work: Callable[[], object]) -> int:
-    """Return how many functions ``work`` calls, those of C among them."""
-    count = 0
-
-    def counted(_: object, event: str, __: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def measure(quick: bool) -> Result:

@@ -31,7 +31,7 @@ import httpx2
 
 from allotment_testfarm.logs.reader import Log
 from benchmarks.fault_proxy import FAULTS, FaultProxy
-from benchmarks.measure import machine
+from benchmarks.measure import report_losses
 
 RUNS: Final = 50
 QUICK_RUNS: Final = 3
@@ -362,11 +362,8 @@ def main() -> int:
                         lost += 1
                         _say("lost: " + "\n  ".join(wrong))
                 _say("stopping")
-    runs, holds = kills + len(durations), lost == 0
-    result = {"id": "S3", "runs": runs, "lost": lost, "holds": holds, "seed": options.seed, "machine": machine()}
-    line = f"S3   {runs} rounds of kills and faults, {lost} lost  {'holds' if holds else 'MISSED'}"
-    print(json.dumps(result) if options.json else line)
-    return 0 if holds else 1
+    runs = kills + len(durations)
+    return report_losses("S3", "rounds of kills and faults", runs, lost, options.seed, is_json=options.json)
 
 
 if __name__ == "__main__":

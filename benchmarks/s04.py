@@ -10,7 +10,6 @@ more, and store and release must hold the same names, modes, links and bytes as 
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -24,9 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from allotment_recipes.store import padded_root
-from benchmarks import s02
-from benchmarks.measure import machine
+from benchmarks.measure import report_losses
 from benchmarks.small_disk import SmallDisk, small_disk
+from benchmarks.yard import PATIENCE, ROOT, Yard, write_components, write_quick
 
 QUICK_SIZE: Final = 4 << 20  # bytes of the disk
 SIZE: Final = 96 << 20
@@ -36,7 +35,7 @@ FULL: Final = os.strerror(28)  # No space left on device
 
 
 @dataclass(frozen=True)
-class Yard(s02.Yard):
+class DiskYard(Yard):
     """One store and one release on the small disk; ``place`` is where it is seen from outside."""
 
     disk: SmallDisk
@@ -63,19 +62,19 @@ class Yard(s02.Yard):
             yield from self.store.glob(".*.new")
 
 
-def _is_installing(yard: Yard) -> bool:
+def _is_installing(yard: DiskYard) -> bool:
     with contextlib.suppress(OSError):
         return any(any(folder.iterdir()) for folder in yard.new())
     return False
 
 
-def _is_sealing(yard: Yard) -> bool:
+def _is_sealing(yard: DiskYard) -> bool:
     with contextlib.suppress(OSError):
         return any(not path.stat().st_mode & 0o200 for folder in yard.new() for path in folder.glob("*"))
     return False
 
 
-STAGES: Final[Mapping[str, Callable[[Yard], bool]]] = {
+STAGES: Final[Mapping[str, Callable[[DiskYard], bool]]] = {
     "unpacking": lambda yard: any(yard.work()),
     "compiling": lambda yard: any(path.suffix in (".o", ".lo") or path.name == "one" for path in yard.work()),
     "installing": _is_installing,
@@ -87,7 +86,7 @@ STAGES: Final[Mapping[str, Callable[[Yard], bool]]] = {
 class Campaign:
     """Builds that meet a full disk; each that does not tell it, or does not end as an undisturbed one, is lost."""
 
-    def __init__(self, yard: Yard, chance: random.Random) -> None:
+    def __init__(self, yard: DiskYard, chance: random.Random) -> None:
         self._yard = yard
         self._disk = yard.disk
         self._chance = chance
@@ -106,7 +105,7 @@ class Campaign:
     def run(self, stage: str) -> list[str]:
         """Let one build meet a full disk at a stage, and run it again with space; return all that is wrong."""
         output, code = self._disturb(stage)
-        wrong = [f"half a part is there: {name}" for name in self._halves()]
+        wrong = self._yard.halves(self._calm)
         if code == 0:
             wrong.append("the build met no full disk")
         elif FULL not in output.splitlines()[-1] and FULL not in _error(output):
@@ -118,12 +117,7 @@ class Campaign:
             self._yard.build()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
             return [*wrong, str(error)]
-        after = self._yard.picture()
-        return wrong + [
-            f"{name}: {after.get(name, 'is not there')}, undisturbed: {self._calm.get(name, 'is not there')}"
-            for name in sorted({*after, *self._calm})
-            if after.get(name) != self._calm.get(name)
-        ]
+        return wrong + self._yard.differences(self._calm)
 
     def _disturb(self, stage: str) -> tuple[str, int]:
         """Return what the build told, and how it ended; one that has ended before the disk was full does not count."""
@@ -140,21 +134,11 @@ class Campaign:
                     while process.poll() is None and not STAGES[stage](self._yard):
                         time.sleep(0.0005)
                     self._disk.fill()
-                output, _ = process.communicate(timeout=s02.PATIENCE)
+                output, _ = process.communicate(timeout=PATIENCE)
                 code = process.returncode
             if code != 0:
                 break
         return output, code
-
-    def _halves(self) -> list[str]:
-        """Return what differs from the undisturbed in the parts that have their final names."""
-        wrong = []
-        for part in self._yard.store.glob("[!.]*"):
-            if not part.is_symlink():
-                head = f"store/{part.name}"
-                calm = {name: text for name, text in self._calm.items() if name == head or name.startswith(f"{head}/")}
-                wrong += [part.name] if s02.picture(part, head) != calm else []
-        return wrong
 
 
 def _error(output: str) -> str:
@@ -175,12 +159,12 @@ def main() -> int:
     lost = 0
     with tempfile.TemporaryDirectory(prefix="s04-") as name:
         place = Path(name).resolve()
-        profile = (s02.write_quick if options.quick else s02.write_components)(place)
+        profile = (write_quick if options.quick else write_components)(place)
         sources = place / "sources"
         if not options.quick:
-            shutil.copytree(s02.ROOT / "var/sources", sources)
+            shutil.copytree(ROOT / "var/sources", sources)
         with small_disk(place / "disk", str(QUICK_SIZE if options.quick else SIZE)) as disk:
-            campaign = Campaign(Yard(disk.outside, profile, sources, disk), random.Random(options.seed))
+            campaign = Campaign(DiskYard(disk.outside, profile, sources, disk), random.Random(options.seed))
             campaign.prepare()
             for stage in stages:
                 wrong = campaign.run(stage)
@@ -188,11 +172,7 @@ def main() -> int:
                 if wrong:
                     lost += 1
                     sys.stderr.write("  " + "\n  ".join(wrong) + "\n")
-    holds = lost == 0
-    result = {"id": "S4", "runs": len(stages), "lost": lost, "holds": holds, "seed": options.seed, "machine": machine()}
-    line = f"S4   {len(stages)} builds on a full disk, {lost} lost  {'holds' if holds else 'MISSED'}"
-    print(json.dumps(result) if options.json else line)
-    return 0 if holds else 1
+    return report_losses("S4", "builds on a full disk", len(stages), lost, options.seed, is_json=options.json)
 
 
 if __name__ == "__main__":

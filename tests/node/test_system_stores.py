@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.s02 import write_quick
+from benchmarks.yard import write_quick
 
 from allotment.options import Lines
 from allotment_node.config import NodeConfig

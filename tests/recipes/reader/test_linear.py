@@ -1,32 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The work of reading grows as what is read: counted in calls, not in seconds."""
 
-import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.measure import calls
 
 from allotment_recipes.reader.files import Reader
 from allotment_recipes.reader.macros import with_macros
-
-
-def calls(work: Callable[[], object]) -> int:
-    """Return how many functions ``work`` calls, those of C among them."""
-    count = 0
-
-    def counted(_: Any, event: str, __: Any) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(counted)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 def flat(folder: Path, size: int) -> None:
