@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from allotment_recipes.forking import forked
+
 READ_SIZE = 1 << 16  # bytes
 LOG_LIMIT = 16 << 20  # bytes: a longer log is begun anew
 _GARBAGE = 20_000  # objects until garbage is looked for, which would take a tenth of a run
@@ -119,13 +121,15 @@ class Zygote:
     def _forked(self, *, is_spare: bool = False) -> _Worker:
         (ours, results), (reader, requests) = os.pipe(), os.pipe()
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
+
+        def work() -> None:
             self._parent.close()
             self._selector.close()
             for handle in (ours, requests, *(run.pipe for run in self._runs.values())):
                 os.close(handle)
             _wait(parent, reader, results, is_spare)
+
+        pid = forked(work)
         os.close(results)
         os.close(reader)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -254,7 +258,7 @@ def preload() -> None:
         try:
             base.prepare_options(recipe_loading.loaded(recipe_loading.find("", spec)))
         except Exception as error:  # whoever asks for it is told, all others go on
-            log.warning("recipe %s can't be imported: %s: %s", spec, type(error).__name__, error)
+            log.warning("recipe %s can't be imported: %s: %s", spec, type(error).__name__, error, exc_info=error)
     for distribution in aliases.distributions():
         aliases.table(distribution)
     took_part(ours)

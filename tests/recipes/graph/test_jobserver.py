@@ -4,18 +4,23 @@
 import array
 import contextlib
 import fcntl
+import functools
 import os
+import random
+import select
 import signal
 import subprocess
 import sys
 import termios
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from allotment_recipes.graph.jobserver import Jobserver, SharedJobs
+from allotment_recipes.forking import forked
+from allotment_recipes.graph.jobserver import Holder, Jobserver, SharedJobs
 
 TASKS = 6
 MAKEFILE = f"""\
@@ -42,14 +47,27 @@ def tokens(server: Jobserver) -> int:
 
 
 def equipped(server: Jobserver) -> dict[str, str]:
-    return SharedJobs(server, lambda is_idle: None).equip({"PATH": "/usr/bin:/bin"})
+    return SharedJobs(server, Holder(server.handle)).equip({"PATH": "/usr/bin:/bin"})
 
 
-def start(server: Jobserver, folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
-    """Start a command as a part is: it has a token of its own first."""
-    while not server.take():
-        time.sleep(0.01)
-    return subprocess.Popen(command, cwd=folder, env=equipped(server), stdout=subprocess.DEVNULL)
+@dataclass
+class Running:
+    """A command that was started as a part is: it has a token of its own first."""
+
+    server: Jobserver
+    holder: Holder
+    process: "subprocess.Popen[bytes]"
+
+    def end(self) -> None:
+        assert self.process.wait(30) == 0
+        self.server.put(self.holder)
+
+
+def start(server: Jobserver, folder: Path, command: list[str]) -> Running:
+    while (holder := server.take()) is None:
+        select.select([server.handle], [], [])
+    process = subprocess.Popen(command, cwd=folder, env=equipped(server), stdout=subprocess.DEVNULL)
+    return Running(server, holder, process)
 
 
 def peak(log: Path) -> int:
@@ -71,15 +89,13 @@ def yard(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_two_makes_never_have_more_than_the_budget_and_give_all_back(yard: Path, jobs: int) -> None:
     with serving(yard, jobs) as server:
-        makes: list[subprocess.Popen[bytes]] = []
+        makes: list[Running] = []
         for _ in range(2):
             if len(makes) == jobs:  # a part waits for a token until another one has ended
-                assert makes[0].wait(30) == 0
-                server.put()
+                makes.pop(0).end()
             makes.append(start(server, yard, ["make", f"LOG={yard}/log"]))
-        for make in makes[-jobs:]:
-            assert make.wait(30) == 0
-            server.put()
+        for make in makes:
+            make.end()
         assert peak(yard / "log") == jobs
         assert len((yard / "log").read_text().splitlines()) == 2 * 2 * TASKS
         assert tokens(server) == jobs
@@ -88,8 +104,7 @@ def test_two_makes_never_have_more_than_the_budget_and_give_all_back(yard: Path,
 def test_a_make_below_python_which_closes_what_it_could_inherit_uses_the_budget(yard: Path) -> None:
     program = f"import subprocess; subprocess.run(['make', 'LOG={yard}/log'], check=True)"
     with serving(yard, 3) as server:
-        assert start(server, yard, [sys.executable, "-c", program]).wait(30) == 0
-        server.put()
+        start(server, yard, [sys.executable, "-c", program]).end()
         assert peak(yard / "log") == 3
         assert tokens(server) == 3
 
@@ -97,8 +112,7 @@ def test_a_make_below_python_which_closes_what_it_could_inherit_uses_the_budget(
 def test_a_make_below_make_has_its_options_and_the_same_budget(yard: Path) -> None:
     (yard / "outer.mk").write_text(f"all: one two\none two:\n\tmake -f Makefile all LOG={yard}/log\n")
     with serving(yard, 2) as server:
-        assert start(server, yard, ["make", "-f", "outer.mk"]).wait(30) == 0
-        server.put()
+        start(server, yard, ["make", "-f", "outer.mk"]).end()
         assert peak(yard / "log") == 2
         assert tokens(server) == 2
 
@@ -108,10 +122,10 @@ def test_tokens_of_a_killed_make_are_replaced(yard: Path) -> None:
         make = start(server, yard, ["make", f"LOG={yard}/log"])
         while (yard / "log").read_text().count("begin") < 3:
             time.sleep(0.01)
-        make.send_signal(signal.SIGKILL)
-        make.wait()
+        make.process.send_signal(signal.SIGKILL)
+        make.process.wait()
         time.sleep(0.3)  # until what it has started has ended
-        server.put()
+        server.put(make.holder)
         assert tokens(server) < 3
         server.top_up()
         assert tokens(server) == 3
@@ -120,34 +134,80 @@ def test_tokens_of_a_killed_make_are_replaced(yard: Path) -> None:
 def test_more_jobs_than_a_fifo_can_hold_are_as_many_as_it_can(tmp_path: Path) -> None:
     with serving(tmp_path, 1_000_000) as server:
         before = tokens(server)
-        assert server.take()
-        server.put()
+        assert before >= 16
+        holders = [server.take() for _ in range(before)]
+        assert server.take() is None
+        for holder in holders:
+            assert holder is not None
+            server.put(holder)
         server.top_up()
         assert tokens(server) == before
 
 
 def test_who_waits_gives_the_token_back_and_takes_one_again(tmp_path: Path) -> None:
     with serving(tmp_path, 1) as server:
-        assert server.take()
-        assert not server.take()
-        said: list[bool] = []
-        with SharedJobs(server, said.append).idle():
-            assert (said, tokens(server)) == ([True], 1)
-        assert (said, tokens(server)) == ([True, False], 0)
-        server.put()
+        holder = server.take()
+        assert holder is not None
+        assert server.take() is None
+        with SharedJobs(server, holder).idle():
+            assert (holder.held, tokens(server), server.is_at_rest) == (0, 1, True)
+        assert (holder.held, tokens(server), server.is_at_rest) == (1, 0, False)
+        server.put(holder)
         assert tokens(server) == 1
 
 
-def test_one_that_is_killed_while_it_waits_leaves_no_token_too_many(tmp_path: Path) -> None:
+def test_who_has_no_token_takes_none_when_he_has_waited(tmp_path: Path) -> None:
+    with serving(tmp_path, 1) as server:
+        holder = server.holder()
+        with SharedJobs(server, holder).idle():
+            pass
+        assert (holder.held, tokens(server)) == (0, 1)
+
+
+def test_one_that_is_killed_while_it_gives_or_takes_its_token_neither_loses_nor_adds_one(tmp_path: Path) -> None:
+    """Each child does nothing else, so it is killed at any moment of it."""
+    chance, seen = random.Random(7), set()
     with serving(tmp_path, 2) as server:
-        assert server.take()
-        pid = os.fork()
-        if pid == 0:
-            with SharedJobs(server, lambda is_idle: None).idle():
-                os.kill(os.getpid(), signal.SIGKILL)
-        os.waitpid(pid, 0)
-        server.put(is_idle=True)
-        assert tokens(server) == 2
+        for _ in range(400):
+            holder = server.take()
+            assert holder is not None
+            ready, told = os.pipe()
+
+            def work(jobs: SharedJobs, told: int) -> None:
+                os.write(told, b".")
+                while True:
+                    with jobs.idle():
+                        pass
+
+            pid = forked(functools.partial(work, SharedJobs(server, holder), told))
+            os.read(ready, 1)
+            until = time.perf_counter() + chance.random() / 2000
+            while time.perf_counter() < until:
+                pass
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(ready)
+            os.close(told)
+            seen.add(holder.held)
+            assert tokens(server) + holder.held == 2
+            server.put(holder)
+            assert tokens(server) == 2
+        assert seen == {0, 1}
+
+
+def test_who_waits_for_a_token_that_is_lost_has_one_when_nobody_is_at_work(tmp_path: Path) -> None:
+    """Whatever took it: a program that was killed, or one that reads what is not for it."""
+    with serving(tmp_path, 1) as server:
+        holder = server.take()
+        assert holder is not None
+
+        def wait() -> None:
+            assert server.is_at_rest
+            server.top_up()
+
+        with SharedJobs(server, holder, wait).idle():
+            assert os.read(server.handle, 1)
+        assert (holder.held, tokens(server)) == (1, 0)
 
 
 def test_an_old_ninja_is_told_how_many_it_may_start(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from allotment_recipes.graph import events
-from allotment_recipes.graph.children import Child, Voice, fork
+from allotment_recipes.graph.children import Child, fork
 from allotment_recipes.graph.durations import expected
 from allotment_recipes.graph.failures import Failure, describe, together
 from allotment_recipes.graph.jobs import cores
-from allotment_recipes.graph.jobserver import Jobserver, SharedJobs
+from allotment_recipes.graph.jobserver import PATIENCE, Holder, Jobserver, SharedJobs
 from allotment_recipes.graph.processes import Adoption, memory_kills
 from allotment_recipes.graph.schedule import Schedule
 from allotment_recipes.shared_store import Store
@@ -51,10 +51,12 @@ class Ahead:
         self._jobs = jobs or cores()
         self._keeps_going = keep_going
         self._children: dict[int, Child] = {}  # by pipe
+        self._holders: dict[str, Holder] = {}  # of the parts in children
         self._failures: dict[str, Failure] = {}
         self._left_out: list[str] = []  # what needs a part that has failed
         self._done: set[str] = set()
         self._server: Jobserver | None = None
+        self._own: Holder | None = None  # of what runs in this process
         self._adoption: Adoption | None = None
         self._memory_kills = 0
         self._has_begun = False
@@ -150,7 +152,8 @@ class Ahead:
         self._memory_kills = memory_kills()
         self._adoption = Adoption()
         self._server = Jobserver(self._run.folder / JOBS, self._jobs)
-        self._run.jobs = SharedJobs(self._server, lambda is_idle: None)
+        self._own = self._server.holder()
+        self._run.jobs = SharedJobs(self._server, self._own, lambda: self._watch(wants_token=True))
         ways = self._schedule.remaining
         waiting = ({"event": "waiting", "part": part, "path": ways[part], **self._time(part)} for part in locations)
         events.tell_all(self._run, waiting)
@@ -181,12 +184,25 @@ class Ahead:
         if not self._children:
             self._server.top_up()
         wants_token = not self._begin_ready() or wants_token
-        watched = [*self._children, *([self._server.handle] if wants_token else [])]
-        if not watched:
+        if not self._children and not wants_token:
             raise RuntimeError("parts wait for each other")  # the order of the profile excludes it
-        for handle in select.select(watched, [], [])[0]:
+        self._watch(wants_token=wants_token)
+
+    def _watch(self, *, wants_token: bool) -> None:
+        """Wait until something has happened; when nothing does, look whether it still can."""
+        assert self._server is not None
+        watched = [*self._children, *([self._server.handle] if wants_token else [])]
+        ready = select.select(watched, [], [], PATIENCE)[0]
+        for handle in ready:
             if handle in self._children and not self._children[handle].receive():
                 self._end(self._children.pop(handle))
+        if ready:
+            return
+        for handle, child in list(self._children.items()):
+            if child.is_gone():
+                self._end(self._children.pop(handle))
+        if self._server.is_at_rest:
+            self._server.top_up()
 
     def _begin_ready(self) -> bool:
         """Begin parts as long as there are tokens; say whether none is left that could begin."""
@@ -196,26 +212,28 @@ class Ahead:
         for part in self._schedule.ready():
             if part not in self._locations:
                 continue
-            if not self._server.take():
+            holder = self._server.take()
+            if holder is None:
                 return False
-            self._fork(part)
+            self._fork(part, holder)
         return True
 
-    def _fork(self, part: str) -> None:
+    def _fork(self, part: str, holder: Holder) -> None:
         self._schedule.begin(part)
+        self._holders[part] = holder
         log = self._run.folder / LOGS / f"{urllib.parse.quote(part, safe='')}.log"
         events.tell(self._run, part, "started", **self._time(part))
         child = fork(part, log, functools.partial(self._work, part))
         self._children[child.pipe] = child
 
-    def _work(self, part: str, voice: Voice) -> str:
+    def _work(self, part: str) -> str:
         """Build a part; in the child."""
         assert self._server is not None
         buildout = self._buildout
         buildout.ahead = None
         self._run.is_child = True
         buildout.only_reads(part)
-        self._run.jobs = SharedJobs(self._server, lambda is_idle: voice.say(is_idle=is_idle))
+        self._run.jobs = SharedJobs(self._server, self._holders[part])
         options = buildout[part]
         options._call(options.recipe.install)
         ended: str = self._run.ended.get(part, "")
@@ -227,7 +245,7 @@ class Ahead:
         if child.signal and not child.is_done:
             self._adoption.kill_strays({other.pid for other in self._children.values()})
             child.failure = self._killed(child)
-        self._server.put(is_idle=child.is_idle)
+        self._server.put(self._holders.pop(child.part))
         self._keep_log(child)
         if child.failure is not None:
             self._fail(child.part, child.failure)
@@ -277,12 +295,12 @@ class Ahead:
     @contextlib.contextmanager
     def _token(self) -> Iterator[None]:
         """Have one of the jobs for what runs in this process."""
-        if self._server is None:
+        if self._own is None:
             yield
             return
-        while not self._server.take():
+        while not self._own.take():
             self._turn(wants_token=True)
         try:
             yield
         finally:
-            self._server.put()
+            self._own.give()

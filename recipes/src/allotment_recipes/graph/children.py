@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The forked processes in which parts are built, each with a pipe by which it says how it goes."""
 
+import contextlib
 import json
 import logging
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
+from allotment_recipes.forking import forked
 from allotment_recipes.graph.failures import Failure, describe
 from allotment_recipes.graph.processes import die_with
 
@@ -27,7 +30,6 @@ class Child:
     pipe: int  # our end
     log: Path
     began: float = field(default_factory=time.monotonic)
-    is_idle: bool = False  # it waits for another process, and has given its token back
     ended: str = ""  # the event that its end is, if it is no ordinary one
     is_done: bool = False
     failure: Failure | None = None
@@ -47,8 +49,17 @@ class Child:
         self._end()
         return False
 
+    def is_gone(self) -> bool:
+        """Whether it has ended, though what it has left behind keeps the pipe open; it is known how then."""
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        while select.select([self.pipe], [], [], 0)[0]:
+            if not self.receive():
+                return True
+        self._end()
+        return True
+
     def _take(self, message: dict[str, Any]) -> None:
-        self.is_idle = message.get("is_idle", self.is_idle)
         self.ended = message.get("ended", self.ended)
         self.is_done = message.get("is_done", self.is_done)
         if "failure" in message:
@@ -70,19 +81,7 @@ class Child:
         os.waitpid(self.pid, 0)
 
 
-class Voice:
-    """By which a child says how it goes."""
-
-    def __init__(self, pipe: int) -> None:
-        self._pipe = pipe
-
-    def say(self, **message: Any) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        while data:
-            data = data[os.write(self._pipe, data) :]
-
-
-def fork(part: str, log: Path, work: Callable[[Voice], str]) -> Child:
+def fork(part: str, log: Path, work: Callable[[], str]) -> Child:
     """Do ``work`` in a child; it returns the event that the end is, or nothing.
 
     What programs print goes to ``log``, what is logged to where it goes here.
@@ -93,34 +92,38 @@ def fork(part: str, log: Path, work: Callable[[Voice], str]) -> Child:
     log.unlink(missing_ok=True)
     reader, writer = os.pipe()
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+
+    def child() -> None:
         os.close(reader)
-        _work(part, parent, Voice(writer), log, work)
-    os.close(writer)
-    return Child(part, pid, reader, log)
-
-
-def _work(part: str, parent: int, voice: Voice, log: Path, work: Callable[[Voice], str]) -> NoReturn:
-    status = 1
-    try:
         die_with(parent)
         _print_to(log)
         try:
-            voice.say(ended=work(voice), is_done=True)
-        except Exception as error:  # a recipe may fail in any way: the parent tells it
-            failure = describe(error)
-            named = failure if failure.what.startswith("[") else replace(failure, what=f"[{part}] {failure.what}")
-            voice.say(failure=asdict(named))
-        status = 0
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        try:  # the log's disk may be full, and what raises here must not go on as if it were the parent
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _work(part, writer, work)
         finally:
-            os._exit(status)
+            with contextlib.suppress(OSError):  # the log's disk is full
+                sys.stdout.flush()
+                sys.stderr.flush()
+
+    try:
+        pid = forked(child)
+    finally:
+        os.close(writer)
+    return Child(part, pid, reader, log)
+
+
+def _work(part: str, pipe: int, work: Callable[[], str]) -> None:
+    try:
+        _say(pipe, ended=work(), is_done=True)
+    except Exception as error:  # a recipe may fail in any way: the parent tells it
+        failure = describe(error)
+        named = failure if failure.what.startswith("[") else replace(failure, what=f"[{part}] {failure.what}")
+        _say(pipe, failure=asdict(named))
+
+
+def _say(pipe: int, **message: Any) -> None:
+    data = json.dumps(message).encode() + b"\n"
+    while data:
+        data = data[os.write(pipe, data) :]
 
 
 def _print_to(log: Path) -> None:
