@@ -4,7 +4,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -42,6 +42,7 @@ class Root:
     places: Sequence[tuple[Path, Path, bool]]  # path without links, its name, whether it may be written to; outer first
     programs: Path | None  # what takes the place of HOST_FOLDERS; links in it lead to real_programs
     whole: Sequence[tuple[Path, Path]]  # programs without links, and what they are called
+    secret: Sequence[tuple[Path, bool]]  # what only some may read in the folders of the system; whether it is a folder
 
     def enter(self) -> None:
         """Make it the root of this process, which has a namespace of mounts of its own, and of processes."""
@@ -59,8 +60,7 @@ class Root:
             kernel.mount("build", folder, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=1777")
         Path("/var").mkdir()
         Path("/var/tmp").symlink_to(_TEMPORARY)
-        if Path("/etc").is_dir() and not Path("/etc").is_symlink():
-            _hide_secrets(Path("/etc"), [target for _, target, _ in self.places])
+        self._hide_secrets()
         for source, target in self.whole:
             _bind(source, target)
         for source, target, may_write in self.places:
@@ -85,6 +85,58 @@ class Root:
         elif old.is_dir():
             _bind(path, path)
 
+    def _hide_secrets(self) -> None:
+        """Let root too see only what everybody may read, but for the folders that ``places`` are in."""
+        shown = {target.parts[:3] for _, target, _ in self.places}
+        for path, is_folder in self.secret:
+            if path.parts[:3] in shown:
+                continue
+            with contextlib.suppress(FileNotFoundError):  # taken away meanwhile
+                if is_folder:
+                    kernel.mount("build", path, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=0755")
+                    kernel.make_read_only(path)
+                else:
+                    kernel.mount("/dev/null", path, "", kernel.BIND)
+
+
+def secrets(folder: Path) -> Sequence[tuple[Path, bool]]:
+    """Return what not everybody may read in a folder, and whether it is one itself.
+
+    It is looked for once, as long as nothing comes into the folder or goes.
+    """
+    known = _SECRETS.get(folder)
+    if known is None or any(_changed(path) != changed for path, changed in known[0].items()):
+        folders: dict[str, int] = {}
+        found = tuple(_secrets(str(folder), folders)) if folder.is_dir() and not folder.is_symlink() else ()
+        known = _SECRETS[folder] = (folders, found)
+    return known[1]
+
+
+_SECRETS: Final[dict[Path, tuple[dict[str, int], Sequence[tuple[Path, bool]]]]] = {}
+
+
+def _secrets(folder: str, folders: dict[str, int]) -> Iterator[tuple[Path, bool]]:
+    folders[folder] = _changed(folder)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            is_folder = entry.is_dir(follow_symlinks=False)
+            wanted = stat.S_IROTH | stat.S_IXOTH if is_folder else stat.S_IROTH
+            with contextlib.suppress(FileNotFoundError):  # taken away meanwhile
+                if entry.is_symlink():
+                    continue
+                if entry.stat(follow_symlinks=False).st_mode & wanted != wanted:
+                    yield Path(entry), is_folder
+                elif is_folder:
+                    yield from _secrets(entry.path, folders)
+
+
+def _changed(folder: str) -> int:
+    """Return when something has come into a folder, or has gone."""
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return 0
+
 
 def _make_proc_and_dev() -> None:
     proc, dev = Path("/proc"), Path("/dev")
@@ -107,25 +159,6 @@ def _make_proc_and_dev() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         (dev / name).symlink_to(f"/proc/self/fd/{number}")
     (dev / "fd").symlink_to("/proc/self/fd")
-
-
-def _hide_secrets(folder: Path, shown: Sequence[Path]) -> None:
-    """Let root too see only what everybody may read, but for the folders that ``shown`` are in."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path, is_folder = Path(entry), entry.is_dir(follow_symlinks=False)
-            wanted = stat.S_IROTH | stat.S_IXOTH if is_folder else stat.S_IROTH
-            if entry.is_symlink() or any(other.is_relative_to(path) for other in shown):
-                continue
-            with contextlib.suppress(FileNotFoundError):  # taken away meanwhile
-                if entry.stat(follow_symlinks=False).st_mode & wanted == wanted:
-                    if is_folder:
-                        _hide_secrets(path, shown)
-                elif is_folder:
-                    kernel.mount("build", path, "tmpfs", kernel.NO_SUID | kernel.NO_DEVICES, "mode=0755")
-                    kernel.make_read_only(path)
-                else:
-                    kernel.mount("/dev/null", path, "", kernel.BIND)
 
 
 def _bind(source: Path, target: Path, *, may_write: bool = False) -> None:

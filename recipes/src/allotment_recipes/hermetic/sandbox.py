@@ -16,20 +16,23 @@ import functools
 import os
 import signal
 import socket
+import subprocess
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from allotment.errors import AllotmentError, MachineError
+from allotment_recipes.forking import forked
 from allotment_recipes.hermetic import kernel
-from allotment_recipes.hermetic.root import Root, is_of_the_system
+from allotment_recipes.hermetic.root import Root, is_of_the_system, secrets
 
 _NAMESPACES: Final = (
     kernel.NEW_USER | kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_PROCESSES | kernel.NEW_IPC | kernel.NEW_NAME
 )
+Start: TypeAlias = "Callable[[], subprocess.Popen[bytes]]"
 _READY, _GO, _FAILED, _ENDED = b"r", b"g", b"!", b"="
 
 
@@ -60,17 +63,17 @@ class Sandbox:
         """
         root = self._root()
 
-        def execute() -> NoReturn:
-            if not is_interactive:
-                os.setsid()  # and of our process group, to which it could send signals
-            elif os.isatty(files[0]):  # a shell goes back to the group it began in, which must have a number here
-                os.setpgrp()
-                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-                os.tcsetpgrp(files[0], os.getpgrp())
-                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-            _execute(words, folder, environment, files, keep)
+        def start() -> "subprocess.Popen[bytes]":
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+            has_terminal = is_interactive and os.isatty(files[0])
+            return subprocess.Popen(
+                words, cwd=folder, env=dict(environment), stdin=files[0], stdout=files[1], stderr=files[2],
+                pass_fds=keep, start_new_session=not is_interactive,  # also a process group: it can't send ours signals
+                preexec_fn=_take_terminal if has_terminal else None,
+            )  # fmt: skip
 
-        return _run(root.enter, execute, timeout)
+        return _run(root.enter, start, timeout)
 
     def _root(self) -> Root:
         """Look for all paths now: links lead elsewhere when the root is another one."""
@@ -86,7 +89,8 @@ class Sandbox:
         outer_first = sorted(found.items(), key=lambda item: len(item[0].parts))
         places = tuple((source, target, may_write) for target, (source, may_write) in outer_first)
         programs = self.programs.resolve() if self.programs is not None else None
-        return Root(places, programs, tuple((path.resolve(), path) for path in self.whole))
+        whole = tuple((path.resolve(), path) for path in self.whole)
+        return Root(places, programs, whole, secrets(Path("/etc")))
 
 
 @functools.cache
@@ -112,8 +116,8 @@ def call_with_mount(source: Path, target: Path, function: Callable[[], object]) 
         raise MachineError(f"a process that builds a part has ended with {status}")
 
 
-def _run(arrange: Callable[[], None], execute: Callable[[], NoReturn], timeout: float | None) -> int:
-    answer, status = _fork(lambda channel: _guard(channel, arrange, execute), timeout)
+def _run(arrange: Callable[[], None], start: Start, timeout: float | None) -> int:
+    answer, status = _fork(lambda channel: _guard(channel, arrange, start), timeout)
     if answer.startswith(_ENDED):
         return int(answer[1:])
     if answer.startswith(_FAILED):
@@ -131,10 +135,8 @@ def _fork(child: Callable[[socket.socket], NoReturn], timeout: float | None = No
     ours.settimeout(timeout)
     with ours:
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            _begin(theirs, parent, child)
-        theirs.close()
+        with theirs:
+            pid = forked(lambda: _begin(theirs, parent, child))
         try:
             answer = _converse(ours, pid)
         except BaseException:
@@ -171,8 +173,8 @@ def _write_maps(pid: int) -> None:
     (folder / "gid_map").write_text(f"{os.getegid()} {os.getegid()} 1")
 
 
-def _begin(channel: socket.socket, parent: int, child: Callable[[socket.socket], NoReturn]) -> NoReturn:
-    """Be a process of our own kind no more; never returns, as none of those below."""
+def _begin(channel: socket.socket, parent: int, child: Callable[[socket.socket], NoReturn]) -> None:
+    """Be a process of our own kind no more."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -182,8 +184,7 @@ def _begin(channel: socket.socket, parent: int, child: Callable[[socket.socket],
         kernel.die_with_parent(signal.SIGKILL)
         if os.getppid() == parent:
             child(channel)
-        os._exit(1)
-    except BaseException as error:  # nothing above this line may go on in this process
+    except BaseException as error:  # all of it is to be told
         _fail(channel, error)
 
 
@@ -194,12 +195,10 @@ def _enter(channel: socket.socket, namespaces: int) -> None:
         os._exit(1)
 
 
-def _guard(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
+def _guard(channel: socket.socket, arrange: Callable[[], None], start: Start) -> NoReturn:
     """Be the process that leads into the namespaces."""
     _enter(channel, _NAMESPACES)
-    pid = os.fork()
-    if pid == 0:
-        _first(channel, arrange, execute)
+    pid = forked(lambda: _first(channel, arrange, start))
     kernel.hide_memory()
     channel.close()
     os.waitpid(pid, 0)
@@ -221,27 +220,32 @@ def _call(channel: socket.socket, source: Path, target: Path, function: Callable
     os._exit(0)
 
 
-def _first(channel: socket.socket, arrange: Callable[[], None], execute: Callable[[], NoReturn]) -> NoReturn:
+def _first(channel: socket.socket, arrange: Callable[[], None], start: Start) -> None:
     try:
         kernel.die_with_parent(signal.SIGKILL)
+        if _is_left(channel):
+            return
         kernel.hide_memory()
         socket.sethostname("localhost")
         kernel.start_loopback()
         arrange()
-        program = os.fork()
-        if program == 0:
-            try:
-                kernel.drop_privileges()
-                execute()
-            except BaseException as error:  # as above
-                _fail(channel, error)
+        kernel.drop_privileges()
+        program = start()
         while True:
             pid, status = os.wait()
-            if pid == program:
+            if pid == program.pid:
                 channel.sendall(_ENDED + str(os.waitstatus_to_exitcode(status)).encode())
-                os._exit(0)
+                return
     except BaseException as error:  # as above
         _fail(channel, error)
+
+
+def _is_left(channel: socket.socket) -> bool:
+    """Whether the caller has ended, and the guard with him, before the kernel was told to let us end then as well."""
+    try:
+        return not channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def _fail(channel: socket.socket, error: BaseException) -> NoReturn:
@@ -250,17 +254,9 @@ def _fail(channel: socket.socket, error: BaseException) -> NoReturn:
     os._exit(1)
 
 
-def _execute(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str], files: Sequence[int], keep: Sequence[int]
-) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    copies = [os.dup(file) for file in files]
-    for standard, copy in enumerate(copies):
-        os.dup2(copy, standard)
-    for file in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-        if file > 2:  # also what whoever started us has left open
-            with contextlib.suppress(OSError):  # that of the list itself
-                os.set_inheritable(file, file in keep)
-    os.chdir(folder)
-    os.execvpe(words[0], list(words), dict(environment))
+def _take_terminal() -> None:
+    """A shell goes back to the group it began in, which must have a number here."""
+    os.setpgrp()
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    os.tcsetpgrp(0, os.getpgrp())
+    signal.signal(signal.SIGTTOU, signal.SIG_DFL)
