@@ -23,6 +23,7 @@ import sys
 import tarfile
 import tempfile
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -171,8 +172,8 @@ class Campaign:
         try:
             with patience():
                 problem = look(name, data)
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+        except Exception:  # any error but those that are expected is a finding
+            problem = traceback.format_exc()
         if problem:
             kept = ROOT / "var" / f"s06-{self.seed}-{self.runs}"
             kept.parent.mkdir(exist_ok=True)

@@ -180,7 +180,7 @@ def _let_bring(provider: SourceProvider, source: Source, blobs: BlobStore) -> No
             load(provider.target)(source, blobs)
     except AllotmentError:
         raise
-    except Exception as error:
+    except Exception as error:  # somebody's plugin may fail in any way
         _logger.warning("%s: the provider %s failed", source.name, provider.name, exc_info=error)
         raise AllotmentError(f"{type(error).__name__}: {error}") from error
     if source.sha256 not in blobs:

@@ -54,7 +54,7 @@ def _process(folder: Path, given: InstanceInput, request: Mapping[str, Any]) -> 
                 profile_run.save()
         _tell(state, context, waiting)
         unfinished.end()
-    except Exception as error:
+    except Exception as error:  # whatever it is, no token may be in its text
         if tokens.scrub(str(error)) != str(error):
             raise AllotmentError(tokens.scrub(str(error))) from None  # its traceback would show the token
         raise
