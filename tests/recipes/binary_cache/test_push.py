@@ -5,8 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,13 @@ from moto.server import ThreadedMotoServer
 from tests.recipes.binary_cache.conftest import Served, Yard
 
 from allotment.errors import AllotmentError, UnreachableError
-from allotment_recipes.binary_cache import keys
+from allotment_recipes.binary_cache import client, keys
 from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
+from allotment_recipes.binary_cache.entry import Wanted
+from allotment_recipes.context import RunContext
+from allotment_recipes.journal import Journal
 from allotment_recipes.shared_store import remove
+from allotment_recipes.tokens import Tokens
 
 
 def allot(yard: Yard, *arguments: object) -> "subprocess.CompletedProcess[str]":
@@ -84,8 +89,10 @@ def test_a_server_keeps_parts(built: Yard, served: Served) -> None:
 
 def test_a_bucket_keeps_parts(built: Yard, bucket: str) -> None:
     check_cache(built, open_cache(bucket))
-    with pytest.raises(UnreachableError):
+    with pytest.raises(UnreachableError, match="s3://missing/x: "):
         list(open_cache("s3://missing/x").read("0" * 64))
+    with pytest.raises(UnreachableError, match="s3://missing/x: "):
+        open_cache("s3://missing/x").entries(["part-1-00"])
 
 
 def test_a_server_keeps_parts_in_a_bucket(built: Yard, served: Served, bucket: str) -> None:
@@ -169,6 +176,68 @@ def test_an_archive_that_was_lost_is_built_by_who_wants_it_and_pushed_again(buil
     assert built.log.count("fetched") == 2 and built.greets("another")
 
 
+def taken(yard: Yard, url: str) -> list[str]:
+    """Return the parts that a run takes from a cache, asked for each in turn; a build is given no credentials."""
+    trusting = ({"url": url, "keys": [yard.key.public]},)
+    run = RunContext(yard.place / "process", Journal(immediate=True), yard.place, Tokens(b""), caches=trusting)
+    digests = {part: json.loads(data)["packed"]["digest"] for part, data in _entries(yard, url).items()}
+    client.look_up(run, [Wanted(yard.root("other") / part, digest) for part, digest in digests.items()])
+    found = []
+    for part, digest in sorted(digests.items()):
+        with tempfile.TemporaryDirectory(dir=yard.place) as folder:
+            if client.fetch_part(run, digest, yard.root("other") / part, Path(folder)) is not None:
+                found.append(part)
+    return found
+
+
+def _entries(yard: Yard, url: str) -> Mapping[str, bytes]:
+    return open_cache(url).entries(sorted(yard.parts.values()))
+
+
+def test_an_archive_that_a_bucket_has_lost_costs_that_part_only(
+    built: Yard, bucket: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = open_cache(bucket)
+    built.push("store", cache)
+    part = built.parts["greeter"]
+    sha256 = json.loads(cache.entries([part])[part])["packed"]["archive"]["sha256"]
+    archive = f"archives/{sha256[:2]}/{sha256}"
+    name = f"some/folder/{archive}"
+    boto3.client("s3").delete_object(Bucket="parts", Key=name)
+    with caplog.at_level("INFO", "cache"):
+        assert taken(built, bucket) == [built.parts["greeting"]]
+    assert f"{part} from {bucket} is refused: {bucket}/{archive} is not there any more" in caplog.text
+    assert "left alone" not in caplog.text
+    assert [result.part for result in built.push("store", cache) if result.bytes] == [part]
+    assert taken(built, bucket) == sorted(built.parts.values())
+
+
+@pytest.mark.parametrize("kind", ["folder", "bucket", "server"])
+@pytest.mark.parametrize("loss", ["archive", "entry"])
+def test_what_was_lost_comes_back_also_from_one_who_has_built_other_bytes(
+    built: Yard, bucket: str, served: Served, tmp_path: Path, kind: str, loss: str
+) -> None:
+    """An entry never changes, but one that leads to nothing is as good as none."""
+    cache = {"folder": open_cache(str(built.place / "c")), "bucket": open_cache(bucket), "server": served.open()}[kind]
+    built.push("store", cache)
+    part = built.parts["greeter"]
+    sha256 = json.loads(cache.entries([part])[part])["packed"]["archive"]["sha256"]
+    name = f"archives/{sha256[:2]}/{sha256}" if loss == "archive" else f"entries/{part}.json"
+    if kind == "bucket":
+        boto3.client("s3").put_object(Bucket="parts", Key=f"some/folder/{name}", Body=b"{")
+    else:
+        ((built.place / "c" if kind == "folder" else served.folder / "parts") / name).write_bytes(b"{")
+    program = built.root("store") / part / "bin/greeter"
+    program.chmod(0o755)
+    program.write_bytes(program.read_bytes() + b"\0")
+    program.chmod(0o555)
+    assert {result.part: result.state for result in built.push("store", cache)}[part] == "added"
+    assert json.loads(cache.entries([part])[part])["packed"]["archive"]["sha256"] != sha256
+    assert {result.state for result in built.push("store", cache)} == {"there"}
+    places = {"folder": str(built.place / "c"), "bucket": bucket, "server": served.url}
+    assert taken(built, places[kind]) == sorted(built.parts.values())
+
+
 def test_a_part_that_names_another_store_is_not_pushed(built: Yard) -> None:
     remove(built.root("store") / built.parts["greeter"])
     built.build("other", stores=(str(built.place / "store"),))
@@ -227,7 +296,7 @@ def test_a_wrong_line_in_the_list_of_keys_is_named(tmp_path: Path) -> None:
 def test_the_configuration_is_where_the_user_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "relative")  # which the specification says to pass over
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert keys.configuration() == tmp_path / ".config/allotment"
+    assert keys.trusted_file() == tmp_path / ".config/allotment/trusted-keys"
     with pytest.raises(AllotmentError, match="no key is trusted"):
         keys.trusted_caches(["https://cache.example"])
     public = keys.own_key().public

@@ -9,6 +9,7 @@ from typing import Protocol
 from allotment.errors import AllotmentError, UnreachableError, nearest
 from allotment.messages.binary_cache import SignedPackedPart
 from allotment.plugins import load, plugins
+from allotment_recipes.binary_cache.entry import archive_of
 
 
 class TooSlowError(UnreachableError):
@@ -38,8 +39,17 @@ class BinaryCache(Protocol):
         ...
 
     def add(self, signed: SignedPackedPart, archive: Path, told: Callable[[int], None]) -> bool:
-        """Keep a part, unless it is here; return whether it was not. ``told`` hears how many bytes are there."""
+        """Keep a part, unless it is here; return whether it was not. ``told`` hears how many bytes are there.
+
+        One of which the archive, or what the entry says, has been lost is not here: the entry is replaced.
+        """
         ...
+
+
+def keeps(cache: BinaryCache, part: str, data: bytes | None) -> bool:
+    """Tell whether a cache has the archive too that its entry ``data`` names."""
+    blob = None if data is None else archive_of(data, part)
+    return blob is not None and cache.size(blob.sha256) == blob.size
 
 
 def open_cache(url: str, token: str = "") -> BinaryCache:

@@ -9,6 +9,7 @@ from typing import Final
 from allotment.codec import dumps, loads
 from allotment.errors import AllotmentError
 from allotment.messages.binary_cache import PackedPart, SignedPackedPart
+from allotment.messages.manifest import Blob
 from allotment_recipes import signing
 from allotment_recipes.store import HASH_DIGITS, platform_name
 
@@ -55,6 +56,14 @@ def read(data: bytes, where: str) -> SignedPackedPart:
     if not packed.part.endswith(f"-{packed.digest[:HASH_DIGITS]}"):
         raise EntryError(f"its folder {packed.part!r} is not that of the hash {packed.digest}")
     return signed
+
+
+def archive_of(data: bytes, where: str) -> Blob | None:
+    """Return of what archive a kept entry is; None when the entry is damaged, and so as good as lost."""
+    try:
+        return read(data, where).packed.archive
+    except AllotmentError:
+        return None
 
 
 def sign(packed: PackedPart, key: signing.SigningKey) -> SignedPackedPart:

@@ -14,6 +14,7 @@ from allotment.blobs import BlobStore
 from allotment.codec import dumps
 from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
+from allotment_recipes.binary_cache.caches import keeps
 
 PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,250}")  # the folder of a part in a store
 _CHUNK: Final = 1 << 18  # bytes
@@ -68,9 +69,12 @@ class FolderCache:
                 file.write(dumps(signed))
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(temporary, path)  # the first one stays
-        except FileExistsError:
-            return False
+            try:
+                os.link(temporary, path)  # the first one stays
+            except FileExistsError:
+                if keeps(self, signed.packed.part, path.read_bytes()):
+                    return False
+                os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         return True

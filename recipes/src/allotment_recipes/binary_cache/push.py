@@ -15,7 +15,7 @@ from allotment.errors import AllotmentError
 from allotment.messages.binary_cache import PackedPart
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment_recipes.binary_cache import entry
-from allotment_recipes.binary_cache.caches import BinaryCache
+from allotment_recipes.binary_cache.caches import BinaryCache, keeps
 from allotment_recipes.binary_cache.pack import pack
 from allotment_recipes.shared_store import is_whole
 from allotment_recipes.signing import SigningKey
@@ -41,16 +41,22 @@ def parts_of_store(root: Path) -> list[str]:
 
 def parts_of_releases(root: Path, folders: Iterable[Path]) -> list[str]:
     """Return the parts of the store at ``root`` that built releases use, as their manifests say."""
-    hashes: set[str] = set()
+    manifests = []
     for folder in folders:
         path = folder / "manifest.json"
         try:
-            manifest = loads(ReleaseManifest, path.read_bytes(), str(path))
+            manifests.append(loads(ReleaseManifest, path.read_bytes(), str(path)))
         except FileNotFoundError:
             raise AllotmentError(
                 f"{folder} holds no built release", "Give the folder that 'allot build' names"
             ) from None
-        hashes |= {digest[:HASH_DIGITS] for digest in manifest.parts.get(platform_name(), {}).values()}
+    return parts_of_manifests(root, manifests)
+
+
+def parts_of_manifests(root: Path, manifests: Iterable[ReleaseManifest]) -> list[str]:
+    """Return the parts of the store at ``root`` that manifests name for this platform."""
+    named = [digest for manifest in manifests for digest in manifest.parts.get(platform_name(), {}).values()]
+    hashes = {digest[:HASH_DIGITS] for digest in named}
     return [part for part in parts_of_store(root) if part[-HASH_DIGITS:] in hashes]
 
 
@@ -86,7 +92,7 @@ def push(
 
 
 def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path, there: bytes | None) -> Pushed:
-    if there is not None and _is_kept(cache, part, there):
+    if keeps(cache, part, there):
         return Pushed(part, "there")
     note = _note(root, part)
     digest = str(note.get("hash", ""))
@@ -118,12 +124,6 @@ def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Pa
     finally:
         archive.unlink(missing_ok=True)
     return Pushed(part, "added" if is_new else "there", "", size, len(packed.fixed))
-
-
-def _is_kept(cache: BinaryCache, part: str, there: bytes) -> bool:
-    """Tell whether the archive is there too, as its entry says."""
-    blob = entry.read(there, part).packed.archive
-    return cache.size(blob.sha256) == blob.size
 
 
 def _note(root: Path, part: str) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from allotment.codec import dumps
 from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
+from allotment_recipes.binary_cache.caches import keeps
 from allotment_recipes.binary_cache.folder import PART
 
 _CHUNK: Final = 1 << 20  # bytes
@@ -55,7 +56,7 @@ class S3Cache:
     def size(self, sha256: str) -> int | None:
         try:
             return int(self._obstore.head(self._store, _archive(sha256))["size"])
-        except FileNotFoundError:
+        except FileNotFoundError:  # the answer to HEAD has no body, which alone would tell a bucket that is missing
             return None
         except Exception as error:
             raise self._away(error) from error
@@ -66,6 +67,12 @@ class S3Cache:
             answer = self._obstore.get(self._store, _archive(sha256), options=options)
             for chunk in answer.stream(min_chunk_size=_CHUNK):
                 yield bytes(chunk)
+        except FileNotFoundError as error:
+            if _lacks_bucket(error):
+                raise self._away(error) from error
+            raise AllotmentError(
+                f"{self._url}/{_archive(sha256)} is not there any more", "Push the part again"
+            ) from error
         except Exception as error:
             raise self._away(error) from error
 
@@ -76,9 +83,12 @@ class S3Cache:
                 self._obstore.put(self._store, _archive(blob.sha256), archive)
             told(blob.size)
             name = f"entries/{signed.packed.part}.json"
-            self._obstore.put(self._store, name, dumps(signed), mode="create")
-        except self._obstore.exceptions.AlreadyExistsError:
-            return False
+            try:
+                self._obstore.put(self._store, name, dumps(signed), mode="create")
+            except self._obstore.exceptions.AlreadyExistsError:
+                if keeps(self, signed.packed.part, self._get(name)):
+                    return False
+                self._obstore.put(self._store, name, dumps(signed))
         except AllotmentError:
             raise
         except Exception as error:
@@ -88,7 +98,9 @@ class S3Cache:
     def _get(self, name: str) -> bytes | None:
         try:
             return bytes(self._obstore.get(self._store, name).bytes())
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _lacks_bucket(error):
+                raise self._away(error) from error
             return None
         except Exception as error:
             raise self._away(error) from error
@@ -96,6 +108,10 @@ class S3Cache:
     def _away(self, error: Exception) -> UnreachableError:
         reason = str(error).strip().splitlines()
         return UnreachableError(f"{self._url}: {reason[0] if reason else type(error).__name__}", "Look at the bucket")
+
+
+def _lacks_bucket(error: FileNotFoundError) -> bool:
+    return "NoSuchBucket" in str(error)
 
 
 def _archive(sha256: str) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -29,7 +30,7 @@ from allotment.codec import dumps
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.binary_cache import SignedPackedPart
 from allotment_recipes.binary_cache import entry
-from allotment_recipes.binary_cache.caches import BinaryCache
+from allotment_recipes.binary_cache.caches import BinaryCache, keeps
 from allotment_recipes.binary_cache.folder import PART
 from allotment_recipes.binary_cache.http import API, MOST_PARTS
 from allotment_recipes.signing import SignatureError
@@ -37,7 +38,7 @@ from allotment_recipes.signing import SignatureError
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _RANGE: Final = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _CONTENT_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})")
-_PIECE: Final = 16 << 20  # bytes of one request of an upload
+PIECE: Final = 16 << 20  # bytes of one request of an upload
 _WRITTEN: Final = 1 << 20  # bytes that are written at once
 _ABANDONED: Final = 86400.0  # seconds until an upload that nobody goes on with is removed
 
@@ -51,6 +52,7 @@ class Settings:
     token: str  # that an upload needs; empty: nobody may add
     keys: Callable[[], tuple[str, ...]]  # those whose parts are accepted; asked for each upload
     patience: float = 60.0  # seconds without a byte, after which others may go on with an upload
+    check_room: Callable[[int], None] = lambda size: None  # raises where so many bytes must not be written now
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -81,7 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post(f"{API}/lookup")
     def look_up(parts: Annotated[list[str], Body(embed=True, max_length=MOST_PARTS)]) -> Response:
         found = settings.cache.entries([part for part in parts if PART.fullmatch(part)])
-        inner = b",".join(b'"%b":%b' % (part.encode(), data) for part, data in found.items())
+        inner = b",".join(b'"%b":%b' % (part.encode(), data) for part, data in found.items() if _is_json(data))
         return Response(b'{"entries":{%b}}' % inner, media_type="application/json")
 
     @app.api_route(f"{API}/entries/{{part}}", methods=["GET", "HEAD"])
@@ -130,6 +132,15 @@ def _answer(request: Request, cache: BinaryCache, sha256: str, size: int) -> Res
     return StreamingResponse(cache.read(sha256, start, end), status, headers, "application/zstd")
 
 
+def _is_json(data: bytes) -> bool:
+    """Tell whether an entry can be part of an answer; a damaged one would spoil those of all other parts."""
+    try:
+        json.loads(data)
+        return True
+    except (ValueError, RecursionError):
+        return False
+
+
 def _admit(request: Request, token: str) -> None:
     kind, _, given = request.headers.get("authorization", "").partition(" ")
     if not token or kind.lower() != "bearer" or not secrets.compare_digest(given.encode(), token.encode()):
@@ -160,10 +171,8 @@ class _Uploads:
             raise RefusedError(f"the entry is that of {packed.part}", status=422)
         entry.check_signature(signed, self._settings.keys(), "this cache")
         kept = self._settings.cache.entries([part]).get(part)
-        if kept is not None:
-            here = entry.read(kept, part).packed.archive
-            if self._settings.cache.size(here.sha256) == here.size:
-                return {"done": True, "new": False, "same": here == packed.archive}
+        if kept is not None and keeps(self._settings.cache, part, kept):
+            return {"done": True, "new": False, "same": entry.archive_of(kept, part) == packed.archive}
         self._folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         sha256 = packed.archive.sha256
@@ -172,8 +181,10 @@ class _Uploads:
                 return {"offset": 0, "busy": True}
             if self._settings.cache.size(sha256) == packed.archive.size:  # of another part, or its entry was lost
                 return {"done": True, "new": self._settings.cache.add(signed, Path(), lambda size: None)}
+            offset = file.seek(0, 2)
+            self._settings.check_room(2 * packed.archive.size - offset)  # when it is whole it is copied
             write_bytes(self._path(sha256, "json"), dumps(signed))
-            return {"offset": file.seek(0, 2)}
+            return {"offset": offset}
 
     async def take(self, sha256: str, request: Request) -> dict[str, Any]:
         """Append a piece; the last one completes the part."""
@@ -187,8 +198,8 @@ class _Uploads:
         start, end, total = int(match[1]), int(match[2]) + 1, int(match[3])
         if total != signed.packed.archive.size or not start < end <= total:
             raise RefusedError(f"Content-Range is not of {signed.packed.archive.size} bytes", status=422)
-        if end - start > _PIECE:
-            raise RefusedError(f"a piece has at most {_PIECE} bytes", status=413)
+        if end - start > PIECE:
+            raise RefusedError(f"a piece has at most {PIECE} bytes", status=413)
         with self._locked(sha256) as file:
             if file is None or file.seek(0, 2) != start:
                 raise RefusedError("other bytes are expected here", "Ask for the offset", 409)
