@@ -144,6 +144,50 @@ def test_without_a_note_the_bytes_tell_what_a_part_needs(yard: Any, damage: Any)
     assert yard.names == ["app", "lib"]
 
 
+def before_registrations(root: Path, *parts: Path) -> None:
+    """Make parts look as those of a version that registered no release, and recorded no file."""
+    for part in parts:
+        note = root / ".built" / f"{part.name}.json"
+        fields = json.loads(note.read_bytes())
+        note.write_text(json.dumps({key: value for key, value in fields.items() if key not in ("digest", "outside")}))
+        (root / FOLDER / f"{part.name}.json").unlink()
+
+
+def test_parts_of_releases_that_nobody_could_register_are_kept_with_what_they_need(yard: Any) -> None:
+    lib, used = yard.part("lib"), yard.part("used")
+    older = yard.part("older", lib)
+    before_registrations(yard.root, lib, older, used)
+    yard.release("new", yard.part("app", used))
+    rest = yard.part("rest")
+    would = collect(yard.root, dry_run=True)
+    found = collect(yard.root)
+    assert found == would
+    assert [name for name, _ in found.parts] == [rest.name]
+    assert found.unknown == (lib.name, older.name), "but what a registered release needs is no riddle"
+    assert yard.names == ["app", "lib", "older", "used"]
+    yard.release("older", older)
+    assert collect(yard.root, unregistered=True).parts == (), "it was built once more"
+    shutil.rmtree(yard.place / "releases/older")
+    assert {name for name, _ in collect(yard.root, unregistered=True).parts} == {lib.name, older.name}
+
+
+def test_the_commands_tell_of_parts_that_nobody_could_register(yard: Any) -> None:
+    older = yard.part("older")
+    before_registrations(yard.root, older)
+    yard.release("new", yard.part("app"))
+    command = [sys.executable, "-m", "allotment", "store", "gc", "--store", yard.place / "store"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[0].startswith("0 parts removed, 2 kept; ")
+    assert shown.splitlines()[1].startswith("1 of those kept were built before releases were registered, ")
+    document = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    assert document["unregistered"] == [older.name]
+    why = [sys.executable, "-m", "allotment", "store", "why", "older", "--store", yard.place / "store"]
+    told = subprocess.run(why, capture_output=True, text=True, check=True).stdout
+    assert "only 'allot store gc --unregistered' removes it" in told
+    subprocess.run([*command, "--unregistered"], capture_output=True, check=True)
+    assert yard.names == ["app"]
+
+
 def test_a_program_at_work_keeps_its_part_and_what_that_needs(yard: Any) -> None:
     yard.release("one", yard.part("other"))
     lib = yard.part("lib")
@@ -151,6 +195,7 @@ def test_a_program_at_work_keeps_its_part_and_what_that_needs(yard: Any) -> None
     with Store(yard.root).building(location, "a test", print):
         shutil.copy(shutil.which("sleep") or "", location / "sleep")
         (location / "needs").write_text(str(lib))
+        Store(yard.root).note(location, {"part": "app", "version": "1", "seconds": 0.1, "bytes": 10, "references": []})
     with subprocess.Popen([location / "sleep", "60"]) as process:
         collect(yard.root)
         assert yard.names == ["app", "lib", "other"]
@@ -280,7 +325,7 @@ def test_the_command_tells_what_it_freed(yard: Any) -> None:
     old = yard.part("old")
     command = [sys.executable, "-m", "allotment", "store", "gc", "--store", yard.place / "store"]
     shown = subprocess.run([*command, "--dry-run"], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines()[-1].startswith("1 parts would be removed, 1 kept; ")
+    assert shown.splitlines()[-1].startswith("1 part would be removed, 1 kept; ")
     document = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
     assert [part["name"] for part in document["parts"]] == [old.name]
     assert document["freed"] == document["parts"][0]["bytes"] > 0

@@ -11,7 +11,7 @@ from allotment_recipes.commands.store_options import json_option, root_of, say, 
 from allotment_recipes.stores import lower_roots, roots
 from allotment_recipes.stores.collect import check_store
 from allotment_recipes.stores.keeping import Graph, Kept
-from allotment_recipes.stores.notes import read_note
+from allotment_recipes.stores.notes import is_unregistered, read_note
 from allotment_recipes.stores.roots import Root
 
 
@@ -38,7 +38,13 @@ def command(part: str, folder: Path, systems: tuple[Path, ...], as_json: bool) -
             if len(reason.chain) > 1:
                 click.echo(f"    {' -> '.join(step.name for step in reason.chain)}")
         if not kept:
-            click.echo("  nothing keeps it: 'allot store gc' removes it")
+            click.echo(f"  {_unkept(path)}")
+
+
+def _unkept(part: Path) -> str:
+    if is_unregistered(part.parent, part.name):
+        return "it was built before releases were registered: only 'allot store gc --unregistered' removes it"
+    return "nothing keeps it: 'allot store gc' removes it"
 
 
 def _once(graph: Graph, part: Path, keepers: list[tuple[Path, Root]]) -> list[Kept]:
@@ -54,7 +60,8 @@ def _once(graph: Graph, part: Path, keepers: list[tuple[Path, Root]]) -> list[Ke
 def _matches(graph: Graph, text: str) -> list[Path]:
     parts = [path for root in graph.roots for path in graph.parts(root)]
     name = text.rstrip("/")
-    found = [path for path in parts if name in (str(path), path.name, _section(path))]
+    named = Path(name).resolve()
+    found = [path for path in parts if name in (path.name, _section(path)) or named == path.resolve()]
     if not found:
         known = sorted({_section(path) for path in parts})
         raise AllotmentError(f"no part '{text}' is in the store", nearest(name, known) if known else "It holds no part")

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from allotment.errors import AllotmentError, MachineError
@@ -17,6 +17,7 @@ from allotment_recipes.part_locks import try_lock
 from allotment_recipes.shared_store import Store, remove
 from allotment_recipes.stores import contents, roots
 from allotment_recipes.stores.keeping import Graph, part_names
+from allotment_recipes.stores.notes import is_unregistered
 from allotment_recipes.stores.usage import disk_usage
 
 GONE = ".gone"
@@ -31,6 +32,7 @@ class Collected:
     leftovers: int  # bytes of builds that failed or were killed, and of an earlier collection
     kept: int  # parts
     busy: tuple[str, ...] = ()  # parts that nobody needs and somebody builds
+    unknown: tuple[str, ...] = ()  # kept: built before releases were registered, and no registered one needs them
 
     @property
     def freed(self) -> int:
@@ -39,27 +41,36 @@ class Collected:
 
 
 def collect(
-    root: Path, *, older_than: float = 0.0, dry_run: bool = False, say: Callable[[str], None] = lambda line: None
+    root: Path,
+    *,
+    older_than: float = 0.0,
+    unregistered: bool = False,
+    dry_run: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Collected:
-    """Remove what no root reaches and no build has asked for in the last ``older_than`` seconds."""
+    """Remove what no root reaches and no build has asked for in the last ``older_than`` seconds.
+
+    What was built before releases were registered is removed only when ``unregistered``: some may still need it.
+    """
     check_collectable(root)
     graph = Graph([root], say)
     graph.read_all()
     if dry_run:
-        kept = _kept(graph, root, older_than)
-        return _summary(root, graph, kept)
+        kept, unknown = _kept(graph, root, older_than, unregistered=unregistered)
+        return _summary(root, graph, kept, unknown)
     with store_of_user(root):
         left = finish(root, say)
         Store(root).sweep()
         with roots.locked(root, alone=True):
             graph.look_again()
-            kept = _kept(graph, root, older_than)
+            kept, unknown = _kept(graph, root, older_than, unregistered=unregistered)
             roots.forget_gone(root)
             garbage = [part.name for part in graph.parts(root) if part.name not in kept]
             moved = [name for name in garbage if set_aside(root, name)]
         stale = [name for name in _traced(root) if name not in kept and name not in garbage]
         left += sum(_clear_traces(root, name) for name in stale)
-        return _remove_all(root, moved, garbage, left, len(graph.parts(root)) - len(garbage), say)
+        found = _remove_all(root, moved, garbage, left, len(graph.parts(root)) - len(garbage), say)
+        return replace(found, unknown=unknown)
 
 
 def check_store(root: Path) -> None:
@@ -105,22 +116,25 @@ def _remove_all(
     return Collected(tuple(removed), left, kept, tuple(sorted(set(garbage) - set(moved))))
 
 
-def _kept(graph: Graph, root: Path, older_than: float) -> set[str]:
-    """Return the names that are needed, also of what is not built yet or not any more."""
+def _kept(graph: Graph, root: Path, older_than: float, *, unregistered: bool) -> tuple[set[str], tuple[str, ...]]:
+    """Return the names that are needed, also of what is not built yet or not any more; and those that may be."""
     names = part_names(root)
     found = [*roots.releases(root), *roots.processes(root)]
     if older_than > 0:
         found += roots.recent(root, names, older_than)
     named = {name for item in found for name in item.parts}
-    return named | {part.name for part in graph.closure(graph.named(named, root))}
+    kept = named | {part.name for part in graph.closure(graph.named(named, root))}
+    unknown = () if unregistered else tuple(name for name in names if name not in kept and is_unregistered(root, name))
+    needed = graph.closure(graph.named(unknown, root))
+    return kept | {part.name for part in needed}, unknown
 
 
-def _summary(root: Path, graph: Graph, kept: set[str]) -> Collected:
+def _summary(root: Path, graph: Graph, kept: set[str], unknown: tuple[str, ...]) -> Collected:
     garbage = [part for part in graph.parts(root) if part.name not in kept]
     stale = {name for name in _traced(root) if name not in kept} - {part.name for part in garbage}
     left = disk_usage([*root.glob(f".*{GONE}"), *(path for name in stale for path in _traces(root, name))])
     parts = tuple((part.name, disk_usage([part, *_traces(root, part.name)])) for part in garbage)
-    return Collected(parts, left, len(graph.parts(root)) - len(garbage))
+    return Collected(parts, left, len(graph.parts(root)) - len(garbage), unknown=unknown)
 
 
 def finish(root: Path, say: Callable[[str], None] = lambda line: None) -> int:

@@ -26,6 +26,11 @@ def read_note(root: Path, name: str) -> dict[str, Any] | None:
     return note if isinstance(note, dict) else None
 
 
+def is_unregistered(root: Path, name: str) -> bool:
+    """Whether a part is older than the registration of releases, which came with the digest: nobody knows its users."""
+    return not (read_note(root, name) or {}).get("digest")
+
+
 def references_of(root: Path, name: str) -> References:
     """Return what a whole part of the store at ``root`` refers to."""
     note = read_note(root, name)
