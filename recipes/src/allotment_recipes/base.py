@@ -53,11 +53,11 @@ class GenericBaseRecipe(Generic[O]):
         self.run = context_of(buildout)
         self.logger = logging.getLogger(name)
         self.options = self._parse()
-        try:
-            with _told(upstream=self.is_upstream):
+        with told(upstream=self.is_upstream):
+            try:
                 self.prepare()
-        except OptionProblem as problem:
-            self.fail(problem)
+            except OptionProblem as problem:
+                self.fail(problem)
         if self.is_upstream:  # it takes paths as texts only; our driver makes them so
             for step in (self.install, self.update):
                 setattr(self, step.__name__, functools.partial(_as_texts, step))
@@ -240,21 +240,23 @@ def prepare_options(recipe: object) -> None:
 
 
 def _as_texts(step: Callable[[], list[Path]]) -> list[str]:
-    with _told(upstream=True):
+    with told(upstream=True):
         return [str(path) for path in step()]
 
 
 @contextlib.contextmanager
-def _told(*, upstream: bool) -> Iterator[None]:
+def told(*, upstream: bool) -> Iterator[None]:
     """Make errors such as upstream's own command tells, without where in our code they were found."""
     try:
         yield
     except AllotmentError as error:
         if not upstream:
             raise
-        from allotment_recipes.option_error import ProfileError
+        from allotment_recipes.option_error import OptionError, ProfileError
 
-        raise error if isinstance(error, ProfileError) else ProfileError(error.what, error.fix) from error
+        if isinstance(error, OptionError | ProfileError):
+            raise
+        raise ProfileError(error.what, error.fix) from error
 
 
 @functools.cache

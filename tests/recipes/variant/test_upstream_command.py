@@ -88,6 +88,15 @@ def test_what_only_our_reader_knows_is_an_error_of_theirs(tmp_path: Path) -> Non
     assert not (tmp_path / "etc").exists()
 
 
+def test_errors_name_the_section(tmp_path: Path) -> None:
+    (tmp_path / "buildout.cfg").write_text(
+        "[buildout]\nparts = page\n[page]\nrecipe = allotment.recipes:download\nurl = http://localhost:1/page\n"
+    )
+    code, said = buildout(tmp_path)
+    assert code == 1
+    assert said.endswith("Error: [page] sha256sum: missing option. Add 'sha256sum = ...'.\n")
+
+
 def test_what_fetches_fetches(tmp_path: Path, sources: FakeSources) -> None:
     served = sources.serve("page.html", b"hello")
     (tmp_path / "buildout.cfg").write_text(
