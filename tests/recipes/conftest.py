@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.recipes.yard import Yard
 
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.testing import Partition, Release
@@ -43,6 +44,12 @@ def short_path() -> Iterator[Path]:
     """A folder that has little in common with tmp_path: for the same thing in two places."""
     with tempfile.TemporaryDirectory(prefix="a-") as folder:
         yield Path(folder).resolve()
+
+
+@pytest.fixture
+def yard(release: Release, short_path: Path) -> Yard:
+    """A yard for builds of small C programs."""
+    return Yard(release, short_path)
 
 
 TINY = {

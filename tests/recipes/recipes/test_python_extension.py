@@ -2,9 +2,7 @@
 """Recipe python.extension: C extensions that are written here, compiled by the real gcc."""
 
 import hashlib
-import io
 import subprocess
-import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 import virtualenv
+from tests.recipes.yard import pinned
 
 from allotment.blobs import BlobStore
 from allotment_recipes.engine import BuildRequest, BuildResult
@@ -70,14 +69,7 @@ class Yard:
 
     def sdist(self, files: Mapping[str, str], name: str = "fast.kit-1.5") -> str:
         """Write a source archive; return the lines that pin it."""
-        path = self.place / f"{name}.tar.gz"
-        with tarfile.open(path, "w:gz") as archive:
-            for member, text in files.items():
-                info = tarfile.TarInfo(f"{name}/{member}")
-                info.size = len(text.encode())
-                info.mode = 0o755 if text.startswith("#!") else 0o644
-                archive.addfile(info, io.BytesIO(text.encode()))
-        return f"url = {path}\nsha256sum = {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        return pinned(self.place / f"{name}.tar.gz", name, files)
 
     def build(self, lines: str, more: str = "", parts: str = "app") -> BuildResult:
         eggs = "eggs = ${fast:egg}\ninterpreter = py"
