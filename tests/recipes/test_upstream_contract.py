@@ -152,6 +152,24 @@ def test_named_parts_do_not_add_the_parts_they_refer_to() -> None:
     assert "if not install_args:\n            install_parts = self._parts" in source(upstream.Buildout.install)
 
 
+def test_the_command_has_its_profile_and_options_in_variables_of_main() -> None:
+    assert {"config_file", "options", "use_user_defaults"} <= set(upstream.main.__code__.co_varnames)
+    assert "getattr(buildout, command)(args)" in source(upstream.main)
+
+
+def test_extensions_are_called_before_any_part_is_made_and_told_when_all_are() -> None:
+    text = source(upstream.Buildout.install)
+    assert text.index("self._load_extensions()") < text.index("self._setup_directories()")
+    assert text.rstrip().endswith("self._unload_extensions()")
+    assert "ep.load()(self)" in source(upstream.Buildout._load_extensions)
+
+
+def test_the_folder_of_the_profile_is_the_first_that_is_known_of_the_directory() -> None:
+    text = " ".join(source(upstream.Buildout.__init__).split())
+    assert "SectionKey( os.path.dirname(config_file), 'COMPUTED_VALUE')" in text
+    assert "self._log_level = level" in source(upstream.Buildout._setup_logging)
+
+
 def test_uninstall_takes_lines_and_paths_from_the_folder() -> None:
     assert parameters(upstream.Buildout._uninstall) == ["self", "installed"]
     assert parameters(upstream.Buildout._buildout_path) == ["self", "name"]

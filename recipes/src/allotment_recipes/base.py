@@ -166,8 +166,8 @@ class GenericBaseRecipe(Generic[O]):
 
     @property
     def is_upstream(self) -> bool:
-        """Whether upstream's own command runs us, and not our driver."""
-        return type(self.buildout).__module__ == "zc.buildout.buildout"
+        """Whether upstream's own command runs us, with our extension or without, and not our driver."""
+        return type(self.buildout).__module__ in ("zc.buildout.buildout", "allotment_recipes.extension")
 
     def store_root(self, *, shared: bool) -> Path:
         """Return the store of all releases, if the run has one, or else the release's own."""

@@ -45,14 +45,20 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
     characters = 0  # of all options whose references were replaced
 
     def __init__(
-        self, profile: Path | None, run: RunContext, settings: Mapping[str, str], *, records: bool = False
+        self,
+        profile: Path | None,
+        run: RunContext,
+        settings: Mapping[str, str],
+        *,
+        records: bool = False,
+        lock: SourceLock | None = None,
     ) -> None:
         """``records``: what has no sha256 is not an error, but noted for ``allot.lock``."""
         self.run = run
         self.waiting: dict[str, str] = {}  # section -> what it waits for
         self.files: list[Path] = []  # every profile that was read, but those of other machines
         place = run.folder if profile is None else profile.parent
-        self.lock = SourceLock(place / LOCK, run.folder, run.closure, records=records)
+        self.lock = lock or SourceLock(place / LOCK, run.folder, run.closure, records=records)
         self.hashes = PartHashes(self)
         self.ahead: Ahead | None = None  # what builds parts beside each other, in a build
         self._reader: str | None = None  # the part whose recipe alone is at work here: it reads what it refers to only
@@ -67,7 +73,7 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         overrides = [("buildout", key, value) for key, value in options.items()]
         with reading(self.files, run, RemoteProfiles(self.lock, run), options):
             try:
-                super().__init__(None if profile is None else str(profile), overrides, use_user_defaults=False)
+                self._read_profile(None if profile is None else str(profile), overrides)
             except FileNotFoundError as error:  # upstream opens what is extended without looking
                 raise ProfileError(
                     f"[buildout] extends: {os.path.normpath(str(error.filename))} does not exist",
@@ -77,6 +83,11 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         if run.instance is not None:
             for name, found in node_sections(run.instance).items():
                 self._raw[name] = {**found, **self._raw.get(name, {})}
+
+    def _read_profile(
+        self, profile: str | None, overrides: list[tuple[str, str, str]], *, use_user_defaults: bool = False
+    ) -> None:
+        super().__init__(profile, overrides, use_user_defaults=use_user_defaults)
 
     @functools.cached_property
     def references(self) -> dict[str, set[str]]:
@@ -244,12 +255,17 @@ class Buildout(upstream.Buildout):  # type: ignore[misc]  # zc.buildout has no t
         Upstream rewrites it after each part, and appends to it at each run.
         """
         parts = [(part, options) for part, options in self._parts_of(self._installed) if part not in self._unmade]
+        if parts != self._on_disk or not parts:
+            self._record(parts)
+
+    def _record(self, parts: installed_parts.Parts, develop_eggs: str = "") -> None:
         path = Path(self["buildout"]["installed"])
         try:
-            if not parts:
+            if parts or develop_eggs:
+                text = installed_parts.text_of(parts, develop_eggs)
+                write_bytes(path, self.run.tokens.scrub(text).encode(), 0o600)
+            else:
                 path.unlink(missing_ok=True)
-            elif parts != self._on_disk:
-                write_bytes(path, self.run.tokens.scrub(installed_parts.text_of(parts)).encode(), 0o600)
         except OSError as error:
             reason = os.strerror(error.errno or 0)
             raise AllotmentError(f"{path} can't be written: {reason}", "Mend that, or remove it") from error

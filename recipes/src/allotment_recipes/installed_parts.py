@@ -17,6 +17,7 @@ from allotment.errors import AllotmentError
 Parts: TypeAlias = list[tuple[str, dict[str, str]]]  # by name, in the order in which they were installed
 
 PATHS: Final = "__buildout_installed__"  # option that holds what is removed with the part, one a line
+DEVELOP_EGGS: Final = "installed_develop_eggs"  # option of [buildout], of runs that have such eggs
 _LIMIT: Final = 1 << 28  # bytes
 _NEEDED: Final = ("recipe", PATHS)
 # What ends a line for some reader or other, cannot be written, or begins what is quoted; a tab begins the next line.
@@ -27,10 +28,12 @@ class DamagedError(AllotmentError):
     """The record can't be used."""
 
 
-def text_of(parts: Iterable[tuple[str, Mapping[str, str]]]) -> str:
-    """Return the record of the parts."""
+def text_of(parts: Iterable[tuple[str, Mapping[str, str]]], develop_eggs: str = "") -> str:
+    """Return the record of the parts, and of the paths of develop eggs, one a line."""
     parts = list(parts)
     lines = ["[buildout]", f"parts = {' '.join(name for name, _ in parts)}"]
+    if develop_eggs:
+        lines.append(f"{DEVELOP_EGGS} = {_quoted(develop_eggs)}")
     for name, options in parts:
         lines += ["", f"[{name}]"]
         lines += [f"{_quoted_name(option)} = {_quoted(options[option])}" for option in sorted(options)]
@@ -57,22 +60,31 @@ def read(path: Path) -> Parts:
     return parts
 
 
+def develop_eggs(path: Path) -> str:
+    """Return the paths of the develop eggs of a record, one a line; nothing when it can't be read."""
+    try:
+        return _sections((read_limited(path, _LIMIT) or b"").decode())["buildout"].get(DEVELOP_EGGS, "")
+    except (AllotmentError, UnicodeDecodeError, KeyError):
+        return ""
+
+
 def _sections(text: str) -> dict[str, dict[str, str]]:
-    sections: dict[str, dict[str, str]] = {}
-    options: dict[str, str] | None = None
-    option: str | None = None
+    sections: dict[str, dict[str, list[str]]] = {}
+    options: dict[str, list[str]] | None = None
+    lines: list[str] | None = None  # of the option that is being read
     for number, line in enumerate(text.split("\n"), 1):
         name, sign, value = line.partition(" = ")
-        if line.startswith("\t") and options is not None and option is not None:
-            options[option] += f"\n{_plain(line[1:])}"
+        if line.startswith("\t") and lines is not None:
+            lines.append(_plain(line[1:]))
         elif line.startswith("[") and line.endswith("]"):
-            options, option = sections.setdefault(line[1:-1], {}), None
+            options, lines = sections.setdefault(line[1:-1], {}), None
         elif sign and options is not None:
-            option = _plain(name)
-            options[option] = _plain(value)
+            lines = options[_plain(name)] = [_plain(value)]
         elif line:
             raise DamagedError(f"line {number} is neither a section nor an option")
-    return sections
+    return {
+        section: {option: "\n".join(value) for option, value in found.items()} for section, found in sections.items()
+    }
 
 
 def _quoted_name(option: str) -> str:
