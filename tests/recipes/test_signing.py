@@ -78,3 +78,8 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").chmod(0o644)
     with pytest.raises(SignatureError, match=r"key can be read by others\. Run 'chmod 600"):
         load_or_create_key(tmp_path / "key")
+
+
+def test_a_key_that_cannot_be_made_is_told_with_its_place() -> None:
+    with pytest.raises(SignatureError, match=r"no key can be made: /proc/self/allotment: .*\. It must be in a folder"):
+        load_or_create_key(Path("/proc/self/allotment/cache.key"))  # where root makes no folder either

@@ -87,6 +87,16 @@ def check_public(key: str, where: str) -> None:
 
 
 def _create_key(path: Path) -> SigningKey:
+    try:
+        return _write_key(path)
+    except OSError as error:
+        raise SignatureError(
+            f"no key can be made: {error.filename or path}: {error.strerror}",
+            "It must be in a folder that this user may write to",
+        ) from error
+
+
+def _write_key(path: Path) -> SigningKey:
     key = Ed25519PrivateKey.generate()
     raw = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, serialization.NoEncryption())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -48,17 +48,31 @@ def test_the_command_draws_its_build_also_when_it_fails(graph: Graph) -> None:
     assert len(list(ET.parse(graph.place / "bad.svg").iter(f"{SVG}rect"))) == 1
     done = subprocess.run(lost, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "[bad] pre-build failed with exit code 1" in done.stderr
+    assert "it.svg can't be written" in done.stderr and "[bad]" not in done.stderr
 
 
 def test_a_chart_that_cannot_be_written_is_told_and_never_hides_why_a_build_failed(tmp_path: Path) -> None:
     event = '{"at": 1, "part": "one", "event": "%s"}\n'
     (tmp_path / EVENTS).write_text(event % "started" + event % "built")
-    path = tmp_path / "no/it"
-    with pytest.raises(AllotmentError, match="it can't be written: No such file"), charted(path, tmp_path):
-        pass
-    with pytest.raises(ValueError, match="the build's own"), charted(path, tmp_path):
-        raise ValueError("the build's own")
+    path = tmp_path / "late/it"
+    for error in (None, ValueError("the build's own")):
+        path.parent.mkdir()
+        expected = "the build's own" if error else "it can't be written: No such file"
+        with pytest.raises((AllotmentError, ValueError), match=expected), charted(path, tmp_path):
+            path.parent.rmdir()
+            if error is not None:
+                raise error
+
+
+@pytest.mark.parametrize("name", ["nowhere/it.svg", "."])
+def test_a_chart_that_cannot_be_written_is_told_before_anything_is_built(tmp_path: Path, name: str) -> None:
+    begun = []
+    with (
+        pytest.raises(AllotmentError, match=r"--chart: .* can't be written\. Name a file"),
+        charted(tmp_path / name, tmp_path),
+    ):
+        begun.append(name)
+    assert not begun
 
 
 def test_without_events_or_a_path_nothing_is_drawn(tmp_path: Path) -> None:

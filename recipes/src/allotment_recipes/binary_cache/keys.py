@@ -52,10 +52,9 @@ def trust(keys: Iterable[str], comment: str = "") -> None:
         check_public(key, "--trust")
     if new:
         path = trusted_file()
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text() if path.exists() else ""
         more = "".join(f"{key}{f'  # {comment}' if comment else ''}\n" for key in new)
-        write_bytes(path, (text + ("\n" if text and not text.endswith("\n") else "") + more).encode(), 0o600)
+        _write(path, text + ("\n" if text and not text.endswith("\n") else "") + more)
 
 
 def distrust(key: str) -> None:
@@ -64,7 +63,18 @@ def distrust(key: str) -> None:
     if key not in read_keys(path):
         raise AllotmentError(f"{key} is not in {path}", "See 'allot cache key'")
     lines = [line for line in path.read_text().splitlines() if line.partition("#")[0].strip() != key]
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode(), 0o600)
+    _write(path, "".join(f"{line}\n" for line in lines))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, text.encode(), 0o600)
+    except OSError as error:
+        place = error.filename or path
+        raise AllotmentError(
+            f"{path} can't be written: {place}: {error.strerror}", "It must be in a folder that you may write to"
+        ) from error
 
 
 def trusted_caches(urls: Iterable[str]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,12 @@ def bars(events: Iterable[Event]) -> list[Bar]:
 
 @contextlib.contextmanager
 def charted(path: Path | None, folder: Path) -> Iterator[None]:
-    """Draw what the block builds in a release's folder, also when it fails; nothing without a path."""
+    """Draw what the block builds in a release's folder, also when it fails; nothing without a path.
+
+    A path that can't be written is told before anything is built.
+    """
+    if path is not None and (path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK)):
+        raise AllotmentError(f"--chart: {path} can't be written", "Name a file in a folder that you may write to")
     try:
         yield
     except BaseException:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from allotment.errors import AllotmentError
 from allotment_recipes.follow import Follow
 from allotment_recipes.graph.events import EVENTS, FINAL, Event, parse
 
@@ -137,9 +138,19 @@ def shown(folder: Path, log: Path) -> Iterator[Callable[[str], object]]:
         if sys.stderr.isatty() and (live := _live(progress)) is not None:
             progress.say = functools.partial(live.console.out, highlight=False)
             stack.enter_context(live)
-        stack.enter_context(Follow(log, Lines(progress.say).add))
-        stack.enter_context(Follow(folder / EVENTS, progress.add))
+        stack.enter_context(_follow(log, Lines(progress.say).add))
+        stack.enter_context(_follow(folder / EVENTS, progress.add))
         yield progress.say
+
+
+def _follow(path: Path, write: Callable[[bytes], object]) -> Follow:
+    try:
+        return Follow(path, write)
+    except OSError as error:
+        raise AllotmentError(
+            f"{path} can't be read: {error.strerror}",
+            "Build as the user who owns the release's folder, or choose another one with --folder",
+        ) from error
 
 
 def _live(progress: Progress) -> "Live | None":
