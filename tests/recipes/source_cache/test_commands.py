@@ -95,7 +95,7 @@ def test_the_cache_is_listed_with_names_and_the_day_of_the_last_use(tmp_path: Pa
     for path in blobs.folder.rglob(sha256):
         os.utime(path, (year, year))
     day = time.strftime("%Y-%m-%d", time.gmtime(year))
-    assert allot(tmp_path, "list").stdout == f"{sha256}       0.00 MB  {day}  a file\n"
+    assert allot(tmp_path, "list").stdout == f"{sha256}       5 B  {day}  a file\n"
     notes.note(blobs, sha256, "another name")
     (item,) = json.loads(allot(tmp_path, "list", "--json").stdout)["sources"]
     assert (item["names"], item["size"]) == (["a file", "another name"], 5)
@@ -126,3 +126,8 @@ def test_what_is_wrong_is_said(tmp_path: Path, words: list[str], message: str) -
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_release_of_which_nothing_is_missing_says_so(tmp_path: Path) -> None:
+    write_release(tmp_path, "[buildout]\nparts =\n")
+    assert allot(tmp_path, "list", "software/some", "--missing").stdout == "software/some: nothing is missing\n"

@@ -2,45 +2,36 @@
 """``allot build``: a software release from its profile, and the manifest that says what it is."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from allotment.codec import encode
+from allotment_recipes.commands.build_options import (
+    cache_option,
+    caches_of,
+    root_option,
+    source_server_option,
+    sources_option,
+    store_option,
+    system_store_option,
+)
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.graph.chart import charted
 from allotment_recipes.graph.progress import shown
 from allotment_recipes.manifest import BuiltRelease, build_release
 
 
-def _ask_first(context: click.Context, option: click.Parameter, servers: tuple[str, ...]) -> None:
-    from allotment_recipes.providers.source_server import ask_first
-
-    ask_first(servers)
-
-
-source_server = click.option(
-    "--source-server", multiple=True, metavar="URL", expose_value=False, callback=_ask_first,
-    help="Another machine's source cache to ask first.",
-)  # fmt: skip
-
-
 @click.command("build")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.argument("parts", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to install it. [default: var/build/<name>]")
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Tree that holds all it reads. [default: above software/]"
-)
-@click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
-@click.option("--store", type=click.Path(path_type=Path), help="Of parts that releases share. [default: var/store]")
-@click.option(
-    "--system-store", "systems", type=click.Path(path_type=Path), multiple=True, help="A further store, only read."
-)
-@source_server
-@click.option("--cache", "urls", metavar="URL", multiple=True, help="Binary cache to take parts from; in order.")
+@root_option
+@sources_option
+@store_option
+@system_store_option
+@source_server_option
+@cache_option
 @click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
 @click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw which part was at work when, as SVG.")
@@ -67,16 +58,19 @@ def command(
 ) -> None:
     """Build the release of PATH, a software.cfg or its folder, and write manifest.json beside what was built."""
     if path is None and (folder is None or part is None):
-        raise click.UsageError("PATH is missing: give a software.cfg or its folder")
+        more = ", or --folder of the release that failed" if part is not None else ""
+        raise click.UsageError(f"PATH is missing: give a software.cfg or its folder{more}")
     if parts and not is_check:
         raise click.UsageError("PARTS are for --check")
+    if [is_check, is_plan, part is not None].count(True) > 1:
+        raise click.UsageError("--check, --plan and --shell are three things: ask for one at a time")
     profile = profile_of(path or Path())
     folder = (folder or Path("var", "build", profile.parent.name)).absolute()
     if part is not None:
         from allotment_recipes.hermetic.shell import enter
 
         enter(part, folder, lambda line: click.echo(line, err=True))
-    root, caches, jobs = root or tree_root(profile), _caches(urls), jobs or 0
+    root, caches, jobs = root or tree_root(profile), caches_of(urls), jobs or 0
     sources, store = (sources or Path("var", "sources")).absolute(), (store or Path("var", "store")).absolute()
     if is_plan:
         from allotment_recipes.explain.planning import tell_plan
@@ -97,14 +91,6 @@ def command(
     if is_check:
         click.get_current_context().exit(0 if tell(found, as_json=as_json) else 1)
     _tell(built, folder, log, as_json=as_json)
-
-
-def _caches(urls: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
-    if not urls:
-        return ()
-    from allotment_recipes.binary_cache.keys import trusted_caches
-
-    return trusted_caches(urls)
 
 
 def _tell(built: BuiltRelease, folder: Path, log: Path, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import click
 
 from allotment.errors import AllotmentError
 from allotment.terminal import table
+from allotment_recipes.commands.store_options import size_text
 
 _URL = "Of the cache: http(s)://..., s3://bucket/folder or a folder."
 
@@ -42,19 +43,27 @@ def key_command(trusted: tuple[str, ...], distrust: tuple[str, ...], as_json: bo
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Parts that are listed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_command(url: str, after: str, limit: int, as_json: bool) -> None:
-    """List the parts in the cache at URL by name, with who signed them."""
+    """List the parts in the cache at URL by name, and whether you may take them: trusted, and for your store."""
     from allotment_recipes.binary_cache import entry, keys
     from allotment_recipes.binary_cache.caches import open_cache
+    from allotment_recipes.providers.url import shown as without_password
 
     cache = open_cache(url)
-    names = cache.names(after, limit)
+    try:
+        names = cache.names(after, limit)
+        entries = cache.entries(names)
+    except AllotmentError as error:
+        fix = error.fix or "Correct the address, or see that the cache is served"
+        raise type(error)(f"{without_password(url)}: {error.what}", fix) from error
+    if not names and "://" not in url and not Path(url).exists():
+        raise AllotmentError(f"{url} does not exist", "Give the folder, or the http or s3 address, of a cache")
     trusted = keys.trusted_keys()
-    rows = []
-    for part, data in sorted(cache.entries(names).items()):
+    rows: list[tuple[str, str, int | None, str]] = []
+    for part, data in sorted(entries.items()):
         try:
             signed = entry.read(data, part)
         except AllotmentError:
-            rows.append((part, "", "", "damaged"))
+            rows.append((part, "", None, "damaged"))
             continue
         packed = signed.packed
         try:
@@ -62,13 +71,14 @@ def list_command(url: str, after: str, limit: int, as_json: bool) -> None:
             state = f"in {packed.root} only" if packed.fixed else "any store"
         except AllotmentError:
             state = "not trusted"
-        rows.append((part, packed.platform, f"{packed.archive.size / 1e6:.1f} MB", state))
+        rows.append((part, packed.platform, packed.archive.size, state))
     if as_json:
-        fields = ("part", "platform", "size", "fits")
+        fields = ("part", "platform", "bytes", "fits")
         parts = [dict(zip(fields, row, strict=True)) for row in rows]
         click.echo(json.dumps({"parts": parts, "next": names[-1] if len(names) == limit else None}))
         return
-    table([("part", "platform", "size", "fits"), *rows], "no parts")
+    sizes = [(part, platform, "" if size is None else size_text(size), state) for part, platform, size, state in rows]
+    table([("part", "platform", "size", "fits"), *sizes], "no parts")
 
 
 @click.command("push")
@@ -95,10 +105,10 @@ def push_command(
         raise AllotmentError(f"{root} has no part of a release to push", "Build one, or give its --store")
     cache = open_cache(url, token_file.read_text().strip() if token_file else "")
     wanted = push.with_references(root, parts)
-    click.echo(f"{len(wanted)} parts of {root.parent}", err=True)
+    click.echo(f"{len(wanted)} part{'' if len(wanted) == 1 else 's'} of {root.parent}", err=True)
 
     def told(result: push.Pushed) -> None:
-        size = f", {result.bytes / 1e6:.1f} MB" if result.bytes else ""
+        size = f", {size_text(result.bytes)}" if result.bytes else ""
         fixed = f", for this store's folder only: {result.fixed} files hide it" if result.fixed else ""
         click.echo(f"{result.state:<8} {result.part}{size}{fixed}{result.reason and ': '}{result.reason}", err=True)
 
@@ -113,7 +123,7 @@ def _summary(results: "Iterable[object]") -> str:
     states = [getattr(result, "state", "") for result in results]
     size = sum(getattr(result, "bytes", 0) for result in results if getattr(result, "state", "") == "added")
     counts = ", ".join(f"{states.count(state)} {state}" for state in ("added", "there", "refused") if state in states)
-    return f"{counts}; {size / 1e6:.1f} MB sent"
+    return f"{counts}; {size_text(size)} sent"
 
 
 @click.command("serve")

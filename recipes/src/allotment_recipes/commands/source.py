@@ -13,25 +13,23 @@ import click
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
-from allotment_recipes.commands.build import source_server, tree_root
+from allotment_recipes.commands.build import tree_root
+from allotment_recipes.commands.build_options import root_option, source_server_option, sources_option
+from allotment_recipes.commands.store_options import size_text
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
 from allotment_recipes.providers.url import shown
 
 _TIMEOUT: Final = 6 * 3600.0  # seconds
-_sources = click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
-_root = click.option(
-    "--root", type=click.Path(path_type=Path), help="Tree that holds all it reads. [default: above software/]"
-)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 @click.command("fetch")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--all", "is_all", is_flag=True, help="Of every release below software/ of this folder.")
-@source_server
-@_root
-@_sources
+@source_server_option
+@root_option
+@sources_option
 @_json
 def fetch_command(
     paths: tuple[Path, ...], is_all: bool, root: Path | None, sources: Path | None, as_json: bool
@@ -45,8 +43,8 @@ def fetch_command(
     else:
         for name, release in releases.items():
             here = [item for item in release["wanted"] if item["size"] is not None]
-            total = sum({item["pin"]: item["size"] for item in here}.values()) / 1e6
-            click.echo(f"{name}: {len(here)} of {len(release['wanted'])} sources, {total:.1f} MB")
+            total = size_text(sum({item["pin"]: item["size"] for item in here}.values()))
+            click.echo(f"{name}: {len(here)} of {len(release['wanted'])} sources, {total}")
     if lost:
         raise AllotmentError("\n".join(lost).removesuffix("."), "What could be had is there: call it again")
 
@@ -55,8 +53,8 @@ def fetch_command(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--all", "is_all", is_flag=True, help="Of every release below software/ of this folder.")
 @click.option("--missing", is_flag=True, help="Only what is not there.")
-@_root
-@_sources
+@root_option
+@sources_option
 @_json
 def list_command(
     paths: tuple[Path, ...], is_all: bool, missing: bool, root: Path | None, sources: Path | None, as_json: bool
@@ -76,10 +74,10 @@ def list_command(
         click.echo(json.dumps({"releases": releases}, sort_keys=True))
         return
     for name, release in releases.items():
-        click.echo(f"{name}:")
+        click.echo(f"{name}:" if release["wanted"] else f"{name}: {'nothing is missing' if missing else 'no sources'}")
         for item in release["wanted"]:
-            size = "missing" if item["size"] is None else f"{item['size'] / 1e6:.2f} MB"
-            click.echo(f"  {item['part']:20} {item['kind']:6} {size:>12}  {item['name']}")
+            size = "missing" if item["size"] is None else size_text(item["size"])
+            click.echo(f"  {item['part']:20} {item['kind']:6} {size:>8}  {item['name']}")
 
 
 @click.command("add")
@@ -87,7 +85,7 @@ def list_command(
 @click.option("--revision", metavar="COMMIT", help="Of a git repository: the commit, a tag or a branch to take now.")
 @click.option("--submodules", is_flag=True, help="Of a git repository: take them too.")
 @click.option("--sparse-checkout", "sparse", multiple=True, metavar="PATTERN", help="Of a git repository: only these.")
-@_sources
+@sources_option
 @_json
 def add_command(
     place: str, revision: str | None, submodules: bool, sparse: tuple[str, ...], sources: Path | None, as_json: bool
@@ -109,7 +107,7 @@ def add_command(
     if as_json:
         click.echo(json.dumps(vars(added), sort_keys=True))
         return
-    click.echo(f"{added.name}: {added.size} bytes, in {blobs.folder}", err=True)
+    click.echo(f"{added.name}: {size_text(added.size)}, in {blobs.folder}", err=True)
     for option, text in added.options.items():
         click.echo(f"{option} = {text}" if "\n" not in text else f"{option} =\n  " + text.replace("\n", "\n  "))
 
@@ -119,7 +117,7 @@ def add_command(
 @click.option("--port", type=click.IntRange(0, 65535), default=8480, show_default=True, help="0 takes a free one.")
 @click.option("--certificate", type=click.Path(path_type=Path, exists=True), help="PEM file; it makes this https.")
 @click.option("--key", type=click.Path(path_type=Path, exists=True), help="PEM file of the certificate's key.")
-@_sources
+@sources_option
 @click.option("--json", "as_json", is_flag=True, help="Print the address as one JSON object.")
 def serve_command(
     host: str, port: int, certificate: Path | None, key: Path | None, sources: Path | None, as_json: bool
@@ -181,5 +179,5 @@ def _list_cache(blobs: BlobStore, *, as_json: bool) -> None:
     for item in found:
         day = time.strftime("%Y-%m-%d", time.gmtime(item.used))
         names = ", ".join(map(shown, item.names)) or "-"
-        click.echo(f"{item.sha256}  {item.size / 1e6:>9.2f} MB  {day}  {names}")
-    click.echo(f"{len(found)} in {blobs.folder}, {sum(item.size for item in found) / 1e6:.1f} MB", err=True)
+        click.echo(f"{item.sha256}  {size_text(item.size):>8}  {day}  {names}")
+    click.echo(f"{len(found)} in {blobs.folder}, {size_text(sum(item.size for item in found))}", err=True)

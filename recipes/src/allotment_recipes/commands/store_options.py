@@ -36,8 +36,8 @@ def say(line: str) -> None:
 
 
 def size_text(size: int) -> str:
-    """Return bytes as people read them: ``1.4 GB``, ``32.0 MB``, ``12.3 kB``."""
-    for unit, limit in (("GB", 1e9), ("MB", 1e6)):
+    """Return bytes as people read them: ``1.4 GB``, ``32.0 MB``, ``12.3 kB``, ``342 B``."""
+    for unit, limit in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= limit:
             return f"{size / limit:.1f} {unit}"
-    return f"{size / 1e3:.1f} kB"
+    return f"{size} B"

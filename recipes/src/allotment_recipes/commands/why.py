@@ -12,6 +12,15 @@ import click
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, nearest
 from allotment_recipes.commands.build import profile_of, tree_root
+from allotment_recipes.commands.build_options import (
+    cache_option,
+    caches_of,
+    root_option,
+    source_server_option,
+    sources_option,
+    store_option,
+    system_store_option,
+)
 from allotment_recipes.explain.differences import Difference
 from allotment_recipes.explain.history import History, read_history
 from allotment_recipes.explain.report import LinesOf, detail_lines, listed, short
@@ -21,11 +30,12 @@ from allotment_recipes.explain.report import LinesOf, detail_lines, listed, shor
 @click.argument("part")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--folder", type=click.Path(path_type=Path), help="Of the built release. [default: var/build/<name>]")
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Tree that holds all it reads. [default: above software/]"
-)
-@click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
-@click.option("--store", type=click.Path(path_type=Path), help="Of parts that releases share. [default: var/store]")
+@root_option
+@sources_option
+@store_option
+@system_store_option
+@source_server_option
+@cache_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     part: str,
@@ -34,6 +44,8 @@ def command(
     root: Path | None,
     sources: Path | None,
     store: Path | None,
+    systems: tuple[Path, ...],
+    urls: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Tell which input of PART changed when it was built the last time, where it is and what refers to it.
@@ -42,9 +54,12 @@ def command(
     """
     if path is None and folder is None:
         raise click.UsageError("PATH is missing: give a software.cfg or its folder, or --folder of a built release")
+    if path is None and (store or systems or urls):
+        raise click.UsageError("--store, --system-store and --cache tell what the next build does: give PATH too")
     profile = None if path is None else profile_of(path)
     folder = (folder or Path("var", "build", profile.parent.name if profile else "")).absolute()
     blobs = BlobStore((sources or Path("var", "sources")).absolute())
+    store = (store or Path("var", "store")).absolute()
     history = None
     try:
         history = read_history(folder, part)
@@ -57,27 +72,25 @@ def command(
         document |= _described(history, _lines_of(history, blobs))
         lines += _lines(history, _lines_of(history, blobs))
     if profile is not None:
-        now, text = _now(part, profile, root or tree_root(profile), folder, blobs, store or Path("var", "store"))
+        places = (profile, root or tree_root(profile), folder, blobs.folder)
+        now, text = _now(part, places, store=store, stores=systems, caches=caches_of(urls))
         document["now"] = now
         lines += text
     click.echo(json.dumps(document, sort_keys=True) if as_json else "\n".join(lines))
 
 
-def _now(
-    part: str, profile: Path, root: Path, folder: Path, blobs: BlobStore, store: Path
-) -> tuple[dict[str, Any], list[str]]:
-    """Return what a build would do with a part now."""
+def _now(part: str, places: tuple[Path, Path, Path, Path], **stores: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return what a build would do with a part now; it is planned as ``allot build --plan`` does."""
     from allotment_recipes.engine import BuildEngine
     from allotment_recipes.explain.plan import described
     from allotment_recipes.explain.planning import planned
 
-    with (
-        BuildEngine() as engine,
-        planned(profile, root, folder, blobs.folder, engine, store=store.absolute()) as found,
-    ):
+    with BuildEngine() as engine, planned(*places, engine, **stores) as found:
+        for line in found.told:
+            click.echo(line, err=True)
         parts = {item.name: item for item in found.plan.parts}
         if part not in parts:
-            raise AllotmentError(f"{profile} has no part '{part}'", nearest(part, tuple(parts)))
+            raise AllotmentError(f"{places[0]} has no part '{part}'", nearest(part, tuple(parts)))
         item, lines_of = parts[part], found.lines_of(part)
         document = {
             "action": item.action,

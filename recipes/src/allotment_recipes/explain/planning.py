@@ -29,6 +29,7 @@ class Planned:
     kept: Mapping[str, inputs.Entry]
     closure: Path  # archive of the profiles that were read
     blobs: BlobStore
+    told: tuple[str, ...] = ()  # why binary caches, or what they have, are left alone
 
     def lines_of(self, part: str) -> Callable[[Difference], list[str]]:
         """Return what tells how a file differs from the one that a part was built with the last time."""
@@ -67,7 +68,8 @@ def planned(
         survey = engine.survey(request, log)
         kept = inputs.read(folder)
         plan = make_plan(survey, kept, jobs or len(os.sched_getaffinity(0)))
-        yield Planned(plan, kept, archive, BlobStore(sources))
+        told = (line for line in log.read_text(errors="replace").splitlines() if line.startswith("cache: "))
+        yield Planned(plan, kept, archive, BlobStore(sources), tuple(told))
 
 
 def tell_plan(
@@ -84,6 +86,8 @@ def tell_plan(
         BuildEngine() as engine,
         planned(profile, root, folder, sources, engine, store=store, stores=stores, caches=caches, jobs=jobs) as found,
     ):
+        for line in found.told:
+            click.echo(line, err=True)
         if as_json:
             click.echo(json.dumps(as_data(found.plan, found.lines_of), sort_keys=True))
         else:

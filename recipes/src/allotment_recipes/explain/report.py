@@ -8,7 +8,7 @@ from allotment_recipes.explain.plan import Plan, PlannedPart
 
 LinesOf = Callable[[Difference], list[str]]
 _NAMES = 12  # of parts that are listed in one line
-_PLAIN = ("new", "missing")  # what says of a part itself enough
+_PLAIN = ("new", "missing", "unfinished")  # what says of a part itself enough
 
 
 def plan_lines(plan: Plan, lines_of: Callable[[str], LinesOf]) -> Iterator[str]:
