@@ -66,6 +66,15 @@ def test_a_problem_is_told_with_its_place_and_fix(
     assert [item for item in problems if item.startswith(problem)], problems
 
 
+def test_a_profile_that_is_rendered_from_the_section_itself_is_there(tmp_path: Path, release: Release) -> None:
+    profile = release(tmp_path / "site")
+    template = "[instance]\nrecipe = allotment.recipes:template\n"
+    profile.write_text(
+        f"[buildout]\nparts = instance\n{template}inline = [buildout]\noutput = ${{buildout:directory}}/instance.cfg\n"
+    )
+    assert not [problem for problem in found(profile) if "no part renders" in problem]
+
+
 def test_a_type_whose_profile_nobody_renders_is_told(tmp_path: Path, release: Release) -> None:
     profile = release(tmp_path / "site")
     document = json.loads(profile.with_name("software.cfg.json").read_text())

@@ -109,6 +109,12 @@ def test_why_lists_every_root_and_the_way_to_the_part(yard: Any) -> None:
     assert ways == {"one": [str(app), str(middle), str(lib)], "two": [str(other), str(lib)]}
 
 
+def test_why_takes_a_path_as_a_shell_completes_it(yard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lib = yard.part("lib")
+    monkeypatch.chdir(yard.place)
+    assert store(yard, "why", f"{lib.relative_to(yard.place)}/").splitlines()[0] == lib.name
+
+
 def test_why_says_when_nothing_keeps_a_part_and_which_parts_there_are(yard: Any) -> None:
     old = yard.part("old")
     yard.release("one")

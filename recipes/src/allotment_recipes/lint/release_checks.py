@@ -48,6 +48,19 @@ def instance_views(view: View) -> Iterator[tuple[str, View]]:
         yield Path(target).name, View(Path(source.removeprefix("file://")), values, view.texts)
 
 
+def _written_inline(view: View) -> set[str]:
+    """Return the names of what a software profile renders from its own text, which is not looked into."""
+    found = set()
+    for section in view.written:
+        options = view.options(section)
+        spec, output = options.get("recipe"), options.get("output") or options.get("rendered")
+        if spec is None or output is None or "inline" not in options or why_unknown(spec.value):
+            continue
+        if section in view.used and known_recipe(spec.value).name in _RENDERING:
+            found.add(Path(view.expanded(section, output.value)).name)
+    return found
+
+
 def check(path: Path, texts: Mapping[Path, str], *, skip: frozenset[str] = frozenset()) -> list[Problem]:
     """Return what the checks find in a profile and, for a ``software.cfg``, in its release."""
     view = View(path, {}, texts)
@@ -76,6 +89,8 @@ def _described(software: View, rendered: Mapping[str, View]) -> Iterator[Problem
             yield from _schema(path.with_name(schema))
         view = rendered.get(item.profile)
         if view is None:
+            if item.profile in _written_inline(software):
+                continue
             if software.is_complete and all(other.is_complete for other in rendered.values()):
                 what = f"types: {name}: profile: no part renders {item.profile}"
                 yield Problem(
