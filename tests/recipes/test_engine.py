@@ -145,7 +145,9 @@ def test_a_recipe_that_can_not_be_imported_is_named_and_stops_nothing_else(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     template = "recipe = allotment.recipes:template\ninline = x\noutput = x\n"
     assert own.run(f"[buildout]\nparts = t\n[t]\n{template}").error == ""
-    assert "recipe allotment-recipes:broken can't be imported: SyntaxError: " in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "recipe allotment-recipes:broken can't be imported: SyntaxError: " in said
+    assert "Traceback (most recent call last)" in said
     result = own.run("[buildout]\nparts = b\n[b]\nrecipe = allotment.recipes:broken\n")
     assert result.error.startswith("[b] recipe: allotment.recipes:broken can't be imported: invalid syntax")
 

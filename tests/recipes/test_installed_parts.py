@@ -59,6 +59,13 @@ def test_any_text_is_a_record_or_damaged(tmp_path_factory: Any, text: str) -> No
         assert error.what
 
 
+def test_a_record_is_read_in_the_time_that_its_lines_take(tmp_path: Path) -> None:
+    parts = [("part", {"recipe": "x", PATHS: "", "long": "12345\n" * 300_000})]
+    text, before = text_of(parts), time.process_time()
+    assert read_text(tmp_path, text) == parts
+    assert time.process_time() - before < 5.0, "a minute, if each line is put to the end of a longer text"
+
+
 @pytest.mark.parametrize("end", ["\r", "\r\n", "\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\n\n", "\0"])
 def test_a_parameter_stays_a_value(partition: Any, end: str) -> None:
     """Read as a profile, the record would evaluate what stands in the name of a section."""

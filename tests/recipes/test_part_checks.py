@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is checked of a part, on parts that are written here; test_cmmi.py builds others."""
+"""What is checked of a part, on parts that are written here; test_cmmi_checks.py builds others."""
 
 import subprocess
 from pathlib import Path
