@@ -19,6 +19,7 @@ PROGRAMS = {
     "engine": "allotment_testfarm.commands.engine:command",
     "web": "allotment_testfarm.web.main:command",
     "node": "allotment_testfarm.commands.node:command",
+    "push": "allotment_testfarm.commands.push:command",
 }
 _GRACE = 10.0  # seconds between SIGTERM and SIGKILL when the parent is gone
 _log = logging.getLogger(__name__)

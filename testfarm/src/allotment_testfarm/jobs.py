@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +44,11 @@ class ReportFolder:
         return self.folder / "job.json"
 
     @property
+    def caches(self) -> Path:
+        """The binary caches that the job may take parts from, written by the test node where there are any."""
+        return self.folder / "caches.json"
+
+    @property
     def steps(self) -> Path:
         """All steps and parts so far."""
         return self.folder / "steps.json"
@@ -72,12 +77,21 @@ class JobContext:
     is no AllotmentError, and a full disk give ``infrastructure``, another AllotmentError gives ``failed``.
     """
 
-    def __init__(self, job: Job, source: Path, scratch: Path, sources: Path, report: ReportFolder) -> None:
+    def __init__(
+        self,
+        job: Job,
+        source: Path,
+        scratch: Path,
+        sources: Path,
+        report: ReportFolder,
+        caches: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         self.job = job
         self.source = source  # the revision's files; left as they are
         self.scratch = scratch  # an empty folder, removed afterwards
         self.sources = sources  # blob folder of pinned downloads; outlives the job
         self.store = sources.parent / "store"  # of built parts; outlives the job too, unless the kind has its own
+        self.caches = caches  # to take parts from before they are built; each with its url and the trusted keys
         self.report = report
         self.steps: list[Step] = []
         self.cases: list[TestCase] = []

@@ -13,6 +13,7 @@ POST    /wire/v1/leases/<id>/steps            :class:`StepReport` -> 204
 POST    /wire/v1/leases/<id>/result           :class:`JobResult` -> 204; sending the same result again is 204 too
 PUT     /wire/v1/blobs/<sha256>               raw bytes -> 201
 GET     /wire/v1/source/<revision>            the revision's files as an uncompressed tar
+GET     /wire/v1/cache                        -> :class:`CacheOffer`
 ======  ====================================  ===========================================================
 
 A call with an old fencing token, or after the lease expired and was given away, is 409 and changes nothing: the test
@@ -46,6 +47,15 @@ class NodeWelcome:
     """The engine's answer: how often it wants to hear from the test node."""
 
     heartbeat: float  # seconds between two heartbeats
+
+
+@message("cache-offer", format=1)
+@dataclass(frozen=True)
+class CacheOffer:
+    """Where the farm's binary cache is, and whose parts are taken from it; asked for before each job."""
+
+    url: str = ""  # "" when the farm has none now
+    keys: tuple[str, ...] = ()  # public keys of the builders that the farm's operator has named
 
 
 @message("lease-request", format=1)

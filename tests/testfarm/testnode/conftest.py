@@ -22,7 +22,7 @@ import pytest
 
 from allotment.codec import encode, loads
 from allotment.messages.job import Job, Lease
-from allotment_testfarm.wire import HeartbeatAnswer, JobResult, LogAnswer, NodeWelcome, StepReport
+from allotment_testfarm.wire import CacheOffer, HeartbeatAnswer, JobResult, LogAnswer, NodeWelcome, StepReport
 
 TOKEN = "wire-token-0123456789"
 
@@ -42,6 +42,7 @@ class FakeEngine:
         self.cut_sources = 0  # cut the connection instead of sending the revision's files
         self.stuck_heartbeats = 0  # never answer, as a connection that died without a word
         self.refuse_all = False  # as an engine that restarts: 503
+        self.offer: CacheOffer | None = None  # a farm that knows of no binary caches
         self.refuse_results_over: int | None = None  # bytes
         self.hellos: list[dict[str, Any]] = []
         self.requests: list[dict[str, Any]] = []  # for leases
@@ -140,6 +141,8 @@ class FakeEngine:
                 return 200, self._json(NodeWelcome(self.heartbeat))
             case ["lease"]:
                 return self._lease(json.loads(body))
+            case ["cache"] if self.offer is not None:
+                return 200, self._json(self.offer)
             case ["source", _] if self.cut_sources:
                 self.cut_sources -= 1
                 return None

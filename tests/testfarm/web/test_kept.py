@@ -59,10 +59,18 @@ class Site:
 
             return StreamingResponse(lines())
 
+        @inner.get("/past/{name}")
+        async def archive(name: str) -> Response:
+            async def parts() -> Any:
+                yield b"first"
+                await self.held.wait()
+
+            return StreamingResponse(parts(), headers={"ETag": '"a"'})
+
         async def newest() -> int:
             return self.version
 
-        self.app = Kept(inner, newest, lambda: self.now)
+        self.app = Kept(inner, newest, lambda: self.now, "/past/")
 
     async def get(self, path: str, *headers: tuple[str, str], first: asyncio.Event | None = None) -> tuple[int, bytes]:
         """Return status and body; ``first`` is set at the first bytes of it."""
@@ -119,6 +127,17 @@ def test_what_is_kept_is_compressed_and_known_by_its_tag() -> None:
         assert await site.get("/kept/a", ("if-none-match", "*")) == (304, b"")
         assert (await site.get("/kept/a", ("if-none-match", '"other"')))[0] == 200
         assert site.made == ["a"]
+
+    run(story)
+
+
+def test_what_goes_past_is_sent_as_it_comes_though_it_has_a_tag() -> None:
+    async def story(site: Site) -> None:
+        first = asyncio.Event()
+        task = asyncio.create_task(site.get("/past/archive", ("accept-encoding", "gzip"), first=first))
+        await first.wait()
+        site.held.set()
+        assert await task == (200, b"first")
 
     run(story)
 

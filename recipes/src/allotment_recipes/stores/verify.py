@@ -32,7 +32,7 @@ def verify(root: Path, say: Callable[[str], None] = lambda line: None) -> Iterat
         if time.monotonic() - told > _INTERVAL:
             told = time.monotonic()
             say(f"{number} of {len(names)}: {name}")
-        found = _verify(root, name)
+        found = verify_part(root, name)
         if not found.problems or is_whole(root / name):  # else a collection has taken it meanwhile
             yield found
 
@@ -49,7 +49,8 @@ def repair(root: Path, names: list[str]) -> list[str]:
     return moved
 
 
-def _verify(root: Path, name: str) -> Verified:
+def verify_part(root: Path, name: str) -> Verified:
+    """Compare one part of a store with its record."""
     before = contents.recorded(root, name)
     digest = (read_note(root, name) or {}).get("digest", "")
     if before is None:

@@ -78,6 +78,7 @@ def command(
     from allotment.program import StopSignals, log_to_stderr
     from allotment_testfarm.testnode.agent import TestNode
     from allotment_testfarm.testnode.host import Wanted
+    from allotment_testfarm.testnode.sharing import Sharing
     from allotment_testfarm.testnode.wire_client import WireClient
 
     log_to_stderr()
@@ -85,7 +86,7 @@ def command(
     with WireClient(urls[0], token, others=urls[1:]) as wire:
         node = TestNode(
             folder.absolute(), wire, name, slots, grace, Wanted(disk_wanted, memory_wanted), job_memory,
-            keep_parts=keep_parts,
+            keep_parts=keep_parts, sharing=Sharing(folder.absolute(), wire, token_file.absolute()),
         )  # fmt: skip
         signals = StopSignals()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from allotment.errors import AllotmentError
+from allotment_testfarm.commands.cache_options import cache_options
 from allotment_testfarm.commands.project_options import project_options
 
 if TYPE_CHECKING:
@@ -27,20 +28,29 @@ _TICK = 0.1  # seconds between two looks at the children
 
 @click.command("run")
 @project_options
+@cache_options
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port of the pages; 0 takes a free one.")
-def command(folder: Path, port: int, wire_port: int, database: str, name: str, **engine: object) -> None:
+def command(
+    folder: Path, port: int, wire_port: int, database: str, name: str, cache: str, cache_url: str, **engine: object
+) -> None:
     """Run the farm until SIGTERM: poll the repository, lease jobs to test nodes, show the results."""
     from allotment.program import FolderLock, log_to_stderr
+    from allotment_recipes.binary_cache.caches import open_cache
     from allotment_testfarm.children import Child
     from allotment_testfarm.engine.naming import check_engine, own
+    from allotment_testfarm.web.cache import OFF
 
     log_to_stderr()
     _check_repository(str(engine["repository"]))
     _check_nightly(str(engine["nightly"]), str(engine["time_zone"]))
     check_engine(name, database)
+    if cache != OFF:
+        open_cache(cache or str(folder))  # refused now, and not by a web tier again and again
+    cache = cache if cache in ("", OFF) or "://" in cache else str(Path(cache).absolute())
     folder = folder.resolve()
     shared = _options({"folder": folder, "database": database, "name": name})
     options = [*shared, *_options(engine)]
+    web = _options({"cache": cache, "cache_url": cache_url})
     ports = folder / own(name, "ports.json")
     with FolderLock(folder, own(name, "farm.lock")):
         last = _last_ports(ports)
@@ -53,7 +63,7 @@ def command(folder: Path, port: int, wire_port: int, database: str, name: str, *
             ),
             Child(
                 "web",
-                lambda chosen: _program("web", "--port", str(chosen), *shared),
+                lambda chosen: _program("web", "--port", str(chosen), *shared, *web),
                 folder / own(name, "web.json"),
                 port or _if_free(last.get("web", 0)),
             ),

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -29,6 +30,7 @@ from allotment_testfarm.db import projects
 from allotment_testfarm.db.projects import Project
 from allotment_testfarm.discovery import Discovery, Release
 from allotment_testfarm.engine import log_lines
+from allotment_testfarm.engine.cache_offer import cache_offer
 from allotment_testfarm.engine.cron import Cron
 from allotment_testfarm.engine.duties import AllDuties, Duties, SharedDuties
 from allotment_testfarm.engine.hints import Hints
@@ -41,7 +43,7 @@ from allotment_testfarm.engine.offers import Offers, to_master
 from allotment_testfarm.engine.poll import GitPoll
 from allotment_testfarm.engine.results import Results, Signer
 from allotment_testfarm.engine.retention import Retention, Sweep
-from allotment_testfarm.engine.settings import Settings
+from allotment_testfarm.engine.settings import Settings, node_token
 from allotment_testfarm.engine.sources import Sources
 from allotment_testfarm.engine.wire_server import Wire
 from allotment_testfarm.engine.workers import ThreadWorkers
@@ -146,7 +148,8 @@ class Engine:
             on_manifest=offers.wake if offers else lambda: None,
         )
         sources = Sources(settings.folder / "sources" / (settings.name or NAME), self._mirror)
-        self._wire = Wire(self._workers, project.id, self._leases, results, self._logs, self._blobs, sources)
+        offered = partial(cache_offer, settings.folder, settings.name)
+        self._wire = Wire(self._workers, project.id, self._leases, results, self._logs, self._blobs, sources, offered)
         self._listen(self._wire)
         nightly = await self._nightly(project)
         self._others = [self._poll(project, nightly), self._retention(), *([offers] if offers else [])]
@@ -161,10 +164,10 @@ class Engine:
         folder = self._settings.folder
         (folder / "temporary").mkdir(exist_ok=True)
         with (folder / "secrets.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # several engines that start at once make one key and one token
+            fcntl.flock(file, fcntl.LOCK_EX)  # several engines that start at once make one key
             key = load_or_create_key(folder / "signing.key")
             atomic.write_bytes(folder / "signing.pub", key.public.encode() + b"\n")
-            self._settings.node_token()
+        node_token(folder)
         return key
 
     def _offers(self) -> Offers | None:
@@ -205,7 +208,7 @@ class Engine:
         )
 
     def _listen(self, wire: Wire) -> None:
-        site = WireSite(wire, self._settings.node_token(), self._settings.folder / "temporary")
+        site = WireSite(wire, node_token(self._settings.folder), self._settings.folder / "temporary")
         self._connections = Connections(site)
         try:
             port = self._reactor.listenTCP(self._settings.port, self._connections, interface=HOST)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the engine is told at its start, and the files that it makes in the farm's folder."""
 
+import fcntl
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,10 +55,6 @@ class Settings:
         """The database to use."""
         return self.database or sqlite_url(str(self.folder / DATABASE))
 
-    def node_token(self) -> Secret:
-        """Return the token that test nodes show, made at the first start."""
-        return _token(self.folder / "node.token")
-
     def master_token(self) -> Secret | None:
         """Return the token to show the master."""
         if self.master_token_file is None:
@@ -70,7 +67,11 @@ class Settings:
             ) from error
 
 
-def _token(path: Path) -> Secret:
-    if not path.exists():
-        atomic.write_bytes(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
+def node_token(folder: Path) -> Secret:
+    """Return the token that test nodes show; of the programs that share the farm's folder the first one makes it."""
+    path = folder / "node.token"
+    with (folder / "secrets.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if not path.exists():
+            atomic.write_bytes(path, secrets.token_urlsafe(32).encode() + b"\n", 0o600)
     return Secret(path.read_text().strip())

@@ -23,7 +23,7 @@ from allotment_testfarm.engine.results import Results
 from allotment_testfarm.engine.sources import Sources
 from allotment_testfarm.engine.space import lack_of_space
 from allotment_testfarm.engine.workers import Workers
-from allotment_testfarm.wire import Heartbeat, JobResult, LeaseRequest, LogAnswer, NodeHello, StepReport
+from allotment_testfarm.wire import CacheOffer, Heartbeat, JobResult, LeaseRequest, LogAnswer, NodeHello, StepReport
 
 T = TypeVar("T")
 MESSAGE = 64 << 10  # bytes of a small message
@@ -49,6 +49,7 @@ class Wire(Resource):
         logs: LogSink,
         blobs: BlobStore,
         sources: Sources,
+        cache: Callable[[], CacheOffer],
     ) -> None:
         super().__init__()
         self._workers = workers
@@ -58,6 +59,7 @@ class Wire(Resource):
         self._logs = logs
         self._blobs = blobs
         self._sources = sources
+        self._cache = cache  # what is offered now; reads files
         self._running: set[Deferred[None]] = set()
         self._routes: tuple[tuple[str, re.Pattern[str], Handler], ...] = (
             ("POST", re.compile("nodes"), self._hello),
@@ -68,6 +70,7 @@ class Wire(Resource):
             ("POST", re.compile(f"{_LEASE}/result"), self._result),
             ("PUT", re.compile("blobs/([0-9a-f]{64})"), self._blob),
             ("GET", re.compile("source/([0-9a-f]{40,64})"), self._source),
+            ("GET", re.compile("cache"), self._offer_cache),
         )
 
     def render(self, request: Any) -> int:
@@ -180,6 +183,9 @@ class Wire(Resource):
         if await self._workers.read(revisions.get, self._project, commit) is None:
             raise RefusedError(f"revision {commit} is not known", "Ask for one that a lease names", 404)
         return await self._workers.blocking(self._open, commit)
+
+    async def _offer_cache(self, request: WireRequest, _: str, caller: Caller) -> Answer:
+        return _json(await self._workers.blocking(self._cache))
 
     def _open(self, commit: str) -> Answer:
         return Answer(200, kind="application/x-tar", file=self._sources.archive(commit).open("rb"))

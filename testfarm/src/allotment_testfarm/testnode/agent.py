@@ -19,6 +19,7 @@ from allotment_testfarm.testnode.guarded import most_memory
 from allotment_testfarm.testnode.host import HostFigures, Wanted
 from allotment_testfarm.testnode.kept_parts import KeptParts
 from allotment_testfarm.testnode.patience import Patience
+from allotment_testfarm.testnode.sharing import Sharing
 from allotment_testfarm.testnode.surroundings import Surroundings
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import LeaseRequest, NodeHello
@@ -48,11 +49,12 @@ class TestNode:
         measure: Callable[[Path], HostFigures] = host.measure,
         surroundings: Surroundings | None = None,
         keep_parts: float = 14.0,
+        sharing: Sharing | None = None,
     ) -> None:
         """``grace`` is how many seconds jobs get to end by themselves when the test node is told to stop.
 
         ``job_memory`` is how many bytes a job may use; by default all share nine tenths of the machine's.
-        ``keep_parts`` is for how many days a built part stays that no job asks for.
+        ``keep_parts`` is for how many days a built part stays that no job asks for; ``sharing`` gives parts to others.
         """
         self.folder = folder
         self._wire = wire
@@ -71,6 +73,7 @@ class TestNode:
         self._greeting = threading.Lock()
         self._greeted = False  # the engine knows this test node, and its environment as it is
         self._parts = KeptParts(folder / "store", keep_parts)
+        self._sharing = sharing
         self._heartbeat = 0.0  # seconds, as the engine said; 0 before it has
 
     def stop(self) -> None:
@@ -96,11 +99,15 @@ class TestNode:
             self._announce(ready)
             parts = threading.Thread(target=self._parts.keep_small, args=(self._stopping,), name="parts", daemon=True)
             parts.start()
+            if self._sharing is not None:
+                self._sharing.start()
             for slot in range(self._slots):
                 # Daemons: a slot that waits for a lease has nothing to lose when the process ends.
                 threading.Thread(target=self._take_leases, name=f"slot-{slot}", daemon=True).start()
             self._stopping.wait()
             self._drain()
+            if self._sharing is not None:
+                self._sharing.stop()
             ready.unlink(missing_ok=True)
 
     def _introduce(self) -> bool:
@@ -186,7 +193,7 @@ class TestNode:
         return bool(removed) or self._parts.collect(0.0) > 0
 
     def _work_on(self, lease: Lease) -> None:
-        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look, self._job_memory)
+        attempt = Attempt(self._wire, lease, self.folder, self._heartbeat, self._look, self._job_memory, self._sharing)
         with self._changed:
             self._attempts.add(attempt)
             if self._stopping.is_set():

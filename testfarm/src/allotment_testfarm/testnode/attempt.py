@@ -11,6 +11,7 @@ from pathlib import Path
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
 from allotment.messages.job import Lease, Outcome
+from allotment.messages.manifest import ReleaseManifest
 from allotment_recipes.revision_files import unpack_revision
 from allotment_testfarm.testnode import scratch as scratch_folder
 from allotment_testfarm.testnode.guarded import GuardedJob
@@ -18,6 +19,7 @@ from allotment_testfarm.testnode.host import HostFigures
 from allotment_testfarm.testnode.patience import Patience
 from allotment_testfarm.testnode.reporter import Reporter
 from allotment_testfarm.testnode.scratch import Scratch
+from allotment_testfarm.testnode.sharing import Sharing
 from allotment_testfarm.testnode.wire_client import WireClient
 from allotment_testfarm.wire import Heartbeat, JobResult
 
@@ -25,6 +27,7 @@ _log = logging.getLogger(__name__)
 _FETCH_SECONDS = 60.0  # after which an engine that is away is told, once it is back, that the job could not begin
 _BEAT_SECONDS = 1.0  # for which an answer to a heartbeat is waited at least
 _LOST = (404, 409, 410)  # statuses that say that the lease is another's now
+_KEEPS_PARTS = "release"  # the kind of job whose parts are in the test node's store afterwards
 _REFUSED = "the engine refused the result"
 
 
@@ -43,10 +46,11 @@ class Attempt:
         heartbeat: float,
         look: Callable[[], tuple[HostFigures, str]],
         memory: int,
+        sharing: Sharing | None = None,
     ) -> None:
         """``node`` is the test node's folder; ``look`` tells how the machine is, and why it takes no other job.
 
-        ``memory`` is how many bytes the job may use.
+        ``memory`` is how many bytes the job may use, ``sharing`` the way to the farm's binary cache.
         """
         self.lease = lease
         self.folder = node / "jobs" / f"{lease.id}-{lease.fencing}"
@@ -54,6 +58,8 @@ class Attempt:
         self._node = node
         self._look = look
         self._memory = memory
+        self._sharing = sharing
+        self._proved: ReleaseManifest | None = None  # by a job that has passed, as the engine knows
         self._heartbeat = max(0.05, min(heartbeat, lease.seconds / 3))  # seconds between two
         self._over = threading.Event()  # the result is settled, or will never be
         self._hurry = threading.Event()  # the job is to end at once
@@ -76,6 +82,8 @@ class Attempt:
             beat.join()
             scratch_folder.remove(self.folder)
         _log.info("lease %d: %s", lease.id, outcome)
+        if self._proved is not None and self._sharing is not None and lease.job.kind == _KEEPS_PARTS:
+            self._sharing.give(self._proved)
 
     def give_back(self, why: str) -> None:
         """End the job at once and tell the engine that it was not the software's fault."""
@@ -103,7 +111,10 @@ class Attempt:
         except (AllotmentError, OSError) as error:
             reason = f"the job could not be prepared: {error}"
             return self._settle(self._judged(JobResult(0, Outcome.INFRASTRUCTURE, reason)), None)
-        job = GuardedJob(self.lease.job, scratch.source, scratch, self._node / "sources", self._memory)
+        caches = self._sharing.caches() if self._sharing is not None else ()
+        job = GuardedJob(
+            self.lease.job, scratch.source, scratch, self._node / "sources", self._memory, caches=caches
+        )  # fmt: skip
         reporter = Reporter(self._wire, self.lease, scratch.log, job.progress, self._lost, self.abandon)
         try:
             with self._guard:
@@ -149,6 +160,7 @@ class Attempt:
                 if result.manifest is not None and closure is not None:
                     self._upload(result.manifest.closure.sha256, closure)
                 self._wire.result(self.lease.id, result)
+                self._proved = result.manifest if result.outcome is Outcome.PASSED else None
                 return f"{result.outcome}{f': {result.reason}' if result.reason else ''}"
             except RefusedError as error:
                 if error.status in _LOST or result.reason.startswith(_REFUSED):

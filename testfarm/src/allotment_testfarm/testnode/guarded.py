@@ -8,10 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 from allotment.atomic import read_limited, write_bytes
@@ -56,14 +56,19 @@ class GuardedJob:
         sources: Path,
         memory: int,
         echo: Callable[[bytes], None] | None = None,
+        caches: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """``memory`` is how many bytes all its processes may use together."""
+        """``memory`` is how many bytes all its processes may use together.
+
+        ``caches`` are the binary caches that it may take parts from, as a build wants them.
+        """
         self.report = ReportFolder(scratch.report)
         self._job = job
         self._scratch = scratch
         self._folders = (scratch.report, source, scratch.work, sources)
         self._memory = memory
         self._echo = echo
+        self._caches = caches
         self._environment = environment(scratch)
         self._redactor = Redactor(passwords(self._environment))
         self._redactor_lock = threading.Lock()
@@ -76,6 +81,8 @@ class GuardedJob:
     def start(self) -> None:
         """Start the process; it has ``job.timeout`` seconds."""
         write_bytes(self.report.job, dumps(self._job), mode=0o600)
+        if self._caches:
+            write_bytes(self.report.caches, json.dumps(self._caches).encode(), mode=0o600)
         module = "allotment_testfarm.testnode.job_process"
         command = [sys.executable, "-P", "-m", module, *(str(folder) for folder in self._folders)]
         limits = ["--timeout", f"{self._job.timeout:.3f}", "--processes", str(PROCESSES)]

@@ -4,6 +4,7 @@
 It is started under the guard with a clean environment. Its output is the log, its report folder tells all else.
 """
 
+import json
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,8 @@ def main(arguments: list[str]) -> int:
     report, source, scratch, sources = (Path(argument) for argument in arguments)
     folder = ReportFolder(report)
     job = loads(Job, folder.job.read_bytes(), str(folder.job))
-    context = JobContext(job, source, scratch, sources, folder)
+    caches = json.loads(folder.caches.read_bytes()) if folder.caches.exists() else ()
+    context = JobContext(job, source, scratch, sources, folder, caches)
     caught: BaseException | None = None
     try:
         _kind(job.kind)(context)

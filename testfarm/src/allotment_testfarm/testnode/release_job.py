@@ -52,6 +52,7 @@ def run_release(context: JobContext) -> None:
 def run_from_scratch(context: JobContext) -> None:
     """Do the same with an empty store: every part is built. Downloads are kept, because hashes decide on them."""
     context.store = context.scratch / "store"
+    context.caches = ()
     run_release(context)
 
 
@@ -82,6 +83,7 @@ def _build(context: JobContext) -> BuiltRelease:
             engine,
             log,
             store=context.store,
+            caches=context.caches,
         )
 
 

@@ -15,6 +15,7 @@ from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.job import Lease
 from allotment.secret import Secret
 from allotment_testfarm.wire import (
+    CacheOffer,
     Heartbeat,
     HeartbeatAnswer,
     JobResult,
@@ -103,6 +104,10 @@ class WireClient:
         with path.open("rb") as file:
             length = {"Content-Length": str(path.stat().st_size)}
             self._send("PUT", f"blobs/{sha256}", _chunks(file), headers=length, timeout=300.0)
+
+    def cache(self) -> CacheOffer:
+        """Return what the farm says of its binary cache."""
+        return self._decode(CacheOffer, self._send("GET", "cache", b""))
 
     def source(self, revision: str, target: Path) -> None:
         """Download a revision's files as a tar."""

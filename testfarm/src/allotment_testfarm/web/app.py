@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The web tier's application: the kit's, with this farm's pages and API; everybody may read, nobody can write."""
+"""The web tier's application: the kit's, with this farm's pages, API and binary cache. Only the last is written to."""
 
 import time
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fastapi import Request
 from fastapi.responses import Response
+from starlette.types import ASGIApp
 
 from allotment import __version__
 from allotment.secret import Secret
@@ -42,9 +43,12 @@ class _NoIdentities:
         return None
 
 
-def create_app(database: Database, folder: Path, clock: Callable[[], float] = time.time) -> App:
-    """Return the application; ``clock`` gives UTC epoch seconds."""
+def create_app(
+    database: Database, folder: Path, clock: Callable[[], float] = time.time, cache: ASGIApp | None = None
+) -> App:
+    """Return the application; ``clock`` gives UTC epoch seconds, ``cache`` is the binary cache."""
     from allotment_testfarm.web import api, log_routes, pages, reproduction
+    from allotment_testfarm.web.cache import PLACE, limit_of
 
     kit = Pages(PACKAGE)
     kit.environment.filters.update(
@@ -63,20 +67,22 @@ def create_app(database: Database, folder: Path, clock: Callable[[], float] = ti
     def error_page(request: Request, status: int, what: str, fix: str) -> Response:
         return kit.render("error.html", status, what=what[:1].upper() + what[1:], fix=fix)
 
-    app = App("Allotment test farm", _NoIdentities(), error_page=error_page)
+    app = App("Allotment test farm", _NoIdentities(), error_page=error_page, limit_of=limit_of)
     app.state.farm = Farm(database, folder, clock, kit, Strips(clock))
 
     def newest_event() -> int:
         with database.read() as connection:
             return events.newest(connection)
 
-    app.add_middleware(Kept, version=Version(newest_event), clock=clock)
+    app.add_middleware(Kept, version=Version(newest_event), clock=clock, past=f"{PLACE}/")
     app.include_router(pages.router)
     app.include_router(api.router)
     app.include_router(log_routes.router)
     app.include_router(reproduction.router)
     app.state.live_logs = log_routes.live_logs(database, app.wakeup)
     serve_static(app, PACKAGE)
+    if cache is not None:
+        app.mount(PLACE, cache)
     return app
 
 

@@ -100,8 +100,12 @@ class _Place:
 class Kept:
     """Middleware: compresses answers that have an ETag, and keeps those whose handlers called :func:`keep`."""
 
-    def __init__(self, app: ASGIApp, version: Callable[[], Awaitable[int]], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, app: ASGIApp, version: Callable[[], Awaitable[int]], clock: Callable[[], float], past: str
+    ) -> None:
+        """What is at addresses that begin with ``past`` goes through as it is."""
         self._app = app
+        self._past = past
         self._version = version
         self._clock = clock
         self._places: OrderedDict[str, _Place] = OrderedDict()
@@ -109,7 +113,7 @@ class Kept:
         self._size = 0  # bytes of all that is kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET":
+        if scope["type"] != "http" or scope["method"] != "GET" or scope["path"].startswith(self._past):
             await self._app(scope, receive, send)
             return
         address = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
