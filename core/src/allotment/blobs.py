@@ -2,6 +2,7 @@
 """A folder of bytes named by their sha256: profile closures, source archives, whatever is pinned by its hash."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from allotment.errors import AllotmentError
 _NAME: Final = re.compile(r"[0-9a-f]{64}")
 _NEW: Final = ".new-"  # opens the name of a blob that is being written
 _ABANDONED: Final = 86400.0  # seconds without another byte
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class BlobStore:
@@ -72,8 +74,10 @@ class BlobStore:
             target = self.path(name)
             target.parent.mkdir(exist_ok=True)
             os.replace(temporary, target)
-        except BaseException:
+        except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+                error.filename = str(self.folder)  # the error of a file that is open names none
             raise
         return name
 

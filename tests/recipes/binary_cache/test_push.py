@@ -13,6 +13,7 @@ from typing import Any
 
 import boto3
 import pytest
+from benchmarks.small_disk import small_disk
 from moto.server import ThreadedMotoServer
 from tests.recipes.binary_cache.conftest import Served, Yard
 
@@ -254,6 +255,25 @@ def test_a_disk_that_takes_nothing_is_told(built: Yard) -> None:
     (built.place / "cache/archives").touch()
     done = allot(built, "cache", "push", "--cache", "cache", "--store", "store")
     assert done.returncode == 1 and " can't be pushed: " in done.stderr.splitlines()[-1], done.stderr
+
+
+def test_a_push_that_fails_names_the_full_disk_or_the_server(built: Yard, served: Served) -> None:
+    """And not the folder for temporary files, which has space."""
+    with small_disk(built.place / "disk", "256k") as disk:
+        disk.fill()
+        done = allot(built, "cache", "push", "--cache", disk.outside / "cache", "--store", "store")
+        assert done.returncode == 1
+        (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert f" can't be pushed: {disk.outside}/cache/" in line and "No space left on device. Mend that" in line
+        disk.relieve()
+        assert not list((disk.outside / "cache").rglob(".*")), "nothing half is left"
+        again = allot(built, "cache", "push", "--cache", disk.outside / "cache", "--store", "store")
+        assert again.returncode == 0, again.stderr
+    url = served.url
+    served.kill()
+    done = allot(built, "cache", "push", "--cache", url, "--store", "store")
+    assert done.returncode == 1
+    assert f"error: {url}: it can't be reached: Connection refused. Mend that and push again: " in done.stderr
 
 
 # Keys

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -246,6 +247,21 @@ def test_an_upload_goes_on_after_the_server_was_killed(served: Served, tmp_path:
     heard: list[int] = []
     assert served.open().add(upload.signed, upload.path, heard.append)
     assert heard[0] == have and b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
+
+
+def test_a_client_that_is_gone_in_the_middle_of_an_entry_is_no_error_of_the_server(
+    served: Served, upload: Upload, admission: dict[str, str]
+) -> None:
+    address = urllib.parse.urlsplit(served.url)
+    head = f"PUT /api/v1/entries/{upload.part} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in admission.items())
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(f"{head}\r\n{{".encode())
+    assert served.open().names("", 1) in ([], ())
+    assert served.process is not None and served.process.stderr is not None
+    served.process.send_signal(signal.SIGTERM)
+    log = served.process.stderr.read().decode()
+    assert "stopped" in log and "Traceback" not in log
 
 
 def test_two_clients_that_add_the_same_part_at_once_both_find_it_there(

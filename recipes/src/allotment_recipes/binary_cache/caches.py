@@ -22,6 +22,8 @@ class BinaryCache(Protocol):
     Every call raises AllotmentError with its reason, UnreachableError where trying again may help.
     """
 
+    name: str  # for people: its address
+
     def entries(self, parts: Sequence[str]) -> Mapping[str, bytes]:
         """Return the signed entries, as JSON, of those parts that are here, by the name of their folder."""
         ...

@@ -28,6 +28,7 @@ class FolderCache:
         if parts.netloc not in ("", "localhost"):
             raise AllotmentError(f"{url} names the host {parts.netloc}", "Write file:///path")
         self.folder = Path(urllib.parse.unquote(parts.path) if parts.scheme else url).absolute()
+        self.name = str(self.folder)
         self._archives = BlobStore(self.folder / "archives")
 
     def entries(self, parts: Sequence[str]) -> Mapping[str, bytes]:
@@ -75,6 +76,9 @@ class FolderCache:
                 if keeps(self, signed.packed.part, path.read_bytes()):
                     return False
                 os.replace(temporary, path)
+        except OSError as error:
+            error.filename = error.filename or str(path.parent)
+            raise
         finally:
             temporary.unlink(missing_ok=True)
         return True

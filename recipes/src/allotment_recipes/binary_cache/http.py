@@ -19,6 +19,7 @@ from allotment.messages.binary_cache import SignedPackedPart
 from allotment_recipes.binary_cache.caches import TooSlowError
 from allotment_recipes.binary_cache.entry import LIMIT
 from allotment_recipes.binary_cache.folder import PART
+from allotment_recipes.providers.url import shown
 from allotment_recipes.providers.watched_http import WatchedConnection, WatchedResponse, WatchedSecureConnection
 
 API: Final = "/api/v1"
@@ -39,6 +40,7 @@ class HttpCache:
         parts = urllib.parse.urlsplit(url)
         if not parts.hostname or parts.query or parts.fragment:
             raise AllotmentError(f"{url!r} is not the address of a binary cache", "Write it like https://host/folder")
+        self.name = shown(url)
         self._parts = parts
         try:
             self._host, self._port = parts.hostname, parts.port

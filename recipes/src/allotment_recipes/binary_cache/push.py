@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Give parts of a store to a binary cache: those that were asked for, and all that they refer to."""
 
+import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from allotment.codec import loads
-from allotment.errors import AllotmentError
+from allotment.errors import AllotmentError, UnreachableError
 from allotment.messages.binary_cache import PackedPart
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment_recipes.binary_cache import entry
@@ -77,7 +78,9 @@ def push(
 ) -> list[Pushed]:
     """Pack, sign and send what the cache has not yet; ``told`` hears of each part as it is done."""
     wanted = list(parts)
-    there, results = cache.entries(wanted), []
+    with _telling(cache):
+        there = cache.entries(wanted)
+    results = []
     with tempfile.TemporaryDirectory(prefix="allot-push-") as folder, ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(_push, cache, root, part, key, Path(folder), there.get(part)) for part in wanted]
         try:
@@ -92,8 +95,9 @@ def push(
 
 
 def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Path, there: bytes | None) -> Pushed:
-    if keeps(cache, part, there):
-        return Pushed(part, "there")
+    with _telling(cache):
+        if keeps(cache, part, there):
+            return Pushed(part, "there")
     note = _note(root, part)
     digest = str(note.get("hash", ""))
     if not digest:
@@ -115,7 +119,8 @@ def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Pa
             ),
             key,
         )  # fmt: skip
-        is_new = cache.add(signed, archive, lambda done: None)
+        with _telling(cache):
+            is_new = cache.add(signed, archive, lambda done: None)
     except OSError as error:
         where = error.filename or tempfile.gettempdir()
         raise AllotmentError(
@@ -124,6 +129,19 @@ def _push(cache: BinaryCache, root: Path, part: str, key: SigningKey, folder: Pa
     finally:
         archive.unlink(missing_ok=True)
     return Pushed(part, "added" if is_new else "there", "", size, len(packed.fixed))
+
+
+@contextlib.contextmanager
+def _telling(cache: BinaryCache) -> Iterator[None]:
+    """Let what a cache says of a failure name the cache, and what to do."""
+    try:
+        yield
+    except AllotmentError as error:
+        where = "" if cache.name in error.what else f"{cache.name}: "
+        kind = UnreachableError if isinstance(error, UnreachableError) else AllotmentError
+        raise kind(
+            f"{where}{error.what}", error.fix or "Mend that and push again: it goes on where it ended"
+        ) from error
 
 
 def _note(root: Path, part: str) -> Mapping[str, Any]:

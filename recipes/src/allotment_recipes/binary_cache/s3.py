@@ -27,7 +27,7 @@ class S3Cache:
         except ModuleNotFoundError:
             raise AllotmentError(f"{url} needs obstore", "Install allotment.recipes[s3]") from None
         self._obstore: Any = obstore
-        self._url = url
+        self.name = self._url = url
         retry: Any = {"max_retries": 2}
         try:
             options: Any = {**_TIMES, "allow_http": True}

@@ -23,6 +23,7 @@ from typing import IO, Annotated, Any, Final
 from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from allotment import __version__
 from allotment.atomic import write_bytes
@@ -69,6 +70,10 @@ def create_app(settings: Settings) -> FastAPI:
     @app.exception_handler(OSError)
     async def tell_disk(request: Request, error: OSError) -> Response:
         return JSONResponse({"error": f"the cache's disk: {error.strerror}", "fix": "Try again later"}, 507)
+
+    @app.exception_handler(ClientDisconnect)
+    async def forget(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody hears it; else it would be a traceback in the log
 
     @app.get("/health")
     def health() -> dict[str, Any]:
