@@ -190,6 +190,32 @@ def test_a_closure_stays_that_another_transaction_is_about_to_need(farm: Farm) -
     assert gone == [False]
 
 
+def test_parts_of_the_cache_go_that_no_kept_manifest_names(farm: Farm) -> None:
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("named", "unnamed", "young")}
+    paths = {}
+    for name, digest in digests.items():
+        archive = farm.folder / f"cache/parts/archives/{digest[:2]}/{digest}"
+        entry = farm.folder / f"cache/parts/entries/{name}-1-{digest[:32]}.json"
+        for path, text in ((archive, "packed"), (entry, json.dumps({"packed": {"archive": {"sha256": digest}}}))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            farm.age(path, 5 if name == "young" else 31)
+        paths[name] = (entry, archive)
+    lease = farm.run("nginx")
+    parts = {"linux": {"named": digests["named"]}}
+    made = ReleaseManifest("nginx", "software.cfg", Blob("0" * 64, 1), {}, parts)
+    farm.filled.run(manifests.add, SignedManifest(made, (Signature("key", "s"),)), lease.id, farm.filled.now)
+    shown = farm.sweep(is_dry=True)
+    assert [item.name for item in shown] == [str(path.relative_to(farm.folder)) for path in paths["unnamed"]]
+    assert farm.sweep() == shown
+    assert {name: [path.exists() for path in both] for name, both in paths.items()} == {
+        "named": [True, True],
+        "unnamed": [False, False],
+        "young": [True, True],
+    }
+    assert farm.sweep() == []
+
+
 def test_archives_and_uploads_that_nobody_has_touched_go(sqlite: Farm) -> None:
     folder = sqlite.folder
     files = {folder / "sources/engine/old.tar": 8, folder / "sources/engine/new.tar": 6, folder / "temporary/x": 2}

@@ -16,3 +16,4 @@ class Rules:
     jobs: int = 20  # so many newest jobs of each release keep their logs, however old they are
     manifests: int = 10  # so many newest manifests of each release keep their closures, and the logs that proved them
     events: float = 90.0  # days that events are kept
+    parts: float = 30.0  # days that a part of the binary cache is kept that none of these manifests names

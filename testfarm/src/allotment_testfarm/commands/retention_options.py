@@ -16,6 +16,7 @@ _HELP = {
     "jobs": "So many newest jobs of each release keep their logs, however old they are.",
     "manifests": "So many newest manifests of each release keep their closures, and the logs that proved them.",
     "events": "Days that events are kept.",
+    "parts": "Days that a part of the binary cache is kept that none of these manifests names.",
 }
 
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -117,6 +118,19 @@ def remove_events(connection: sa.Connection, ids: Collection[int]) -> None:
 def needed_blobs(connection: sa.Connection, rules: Rules) -> frozenset[str]:
     """Return the closures of the newest manifests, and of those that were offered to a master in vain so far."""
     return frozenset(connection.execute(sa.select(manifests.c.closure).where(_needs_closure(rules))).scalars())
+
+
+def needed_parts(connection: sa.Connection, rules: Rules) -> frozenset[str]:
+    """Return the hashes of all parts that the newest manifests name, on any platform."""
+    query = sa.select(manifests.c.document).where(manifests.c.id.in_(_newest(rules)))
+    platforms = [parts for document in connection.execute(query).scalars() for parts in _parts(document)]
+    return frozenset(digest for parts in platforms for digest in parts.values())
+
+
+def _parts(document: dict[str, Any]) -> Collection[dict[str, str]]:
+    """Return the parts of a signed manifest, as they are in the table, for each platform."""
+    found: dict[str, dict[str, str]] = document["manifest"]["parts"]
+    return found.values()
 
 
 def give_up_blob(connection: sa.Connection, rules: Rules, sha256: str) -> bool:

@@ -9,6 +9,7 @@ from allotment_recipes.binary_cache.keys import read_keys
 from allotment_testfarm.engine.naming import own
 from allotment_testfarm.wire import CacheOffer
 
+PARTS = "cache/parts"  # in the farm's folder: where the cache keeps its parts, unless it is told another place
 BUILDERS = "builders.pub"  # in the farm's folder: the keys whose parts it takes, written by its operator
 
 

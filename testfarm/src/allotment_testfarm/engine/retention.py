@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Retention: what no rule keeps is removed, in steps so small that nothing else waits for them."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from allotment_master.kit.database import Database
+from allotment_recipes.store import HASH_DIGITS
 from allotment_testfarm.db import retention
+from allotment_testfarm.engine.cache_offer import PARTS
 from allotment_testfarm.engine.duties import Duties
 from allotment_testfarm.engine.logs import LogSink
 from allotment_testfarm.engine.repeating import RepeatingService
@@ -27,7 +30,7 @@ INTERVAL = 3600.0  # seconds between two rounds
 class Removed:
     """Something that went, or would go."""
 
-    kind: str  # log, event, blob, archive or upload
+    kind: str  # log, event, blob, part, archive or upload
     name: str
     size: int  # bytes on disk; 0 for rows
     count: int = 1
@@ -49,6 +52,7 @@ class Sweep:
         yield from self._unpacked_logs()
         yield from self._old_events(now)
         yield from self._unneeded_blobs(now)
+        yield from self._unneeded_parts(now)
         yield from self._files("archive", self._folder / "sources", "*/*.tar", now - SOURCES)
         yield from self._files("upload", self._folder / "temporary", "*", now - YOUNG)
 
@@ -107,6 +111,24 @@ class Sweep:
 
         yield from self._files("blob", self._folder / "blobs", "[0-9a-f][0-9a-f]/*", now - YOUNG, may_go)
 
+    def _unneeded_parts(self, now: float) -> Iterator[tuple[Removed, ...]]:
+        """Remove parts of the binary cache in the farm's folder, each entry before its archive."""
+        entries, gone = self._folder / PARTS / "entries", set()
+        if not entries.is_dir():
+            return
+        with self._database.read() as connection:
+            needed = {digest[:HASH_DIGITS] for digest in retention.needed_parts(connection, self._rules)}
+
+        def may_go(name: str) -> bool:
+            return name.removesuffix(".json")[-HASH_DIGITS:] not in needed
+
+        for removed in self._files("part", entries, "[!.]*.json", now - self._rules.parts * DAY, may_go):
+            gone |= {Path(item.name).name for item in removed}
+            yield removed
+        named = {_archive(path) for path in entries.glob("[!.]*.json") if path.name not in gone}
+        archives = self._folder / PARTS / "archives"
+        yield from self._files("part", archives, "[0-9a-f][0-9a-f]/*", now - YOUNG, lambda sha256: sha256 not in named)
+
     def _files(
         self, kind: str, folder: Path, pattern: str, before: float, may_go: Callable[[str], bool] = lambda _: True
     ) -> Iterator[tuple[Removed, ...]]:
@@ -123,6 +145,14 @@ class Sweep:
             except FileNotFoundError:  # whoever wrote it has just removed it
                 continue
             yield (Removed(kind, str(path.relative_to(self._folder)), status.st_size),)
+
+
+def _archive(entry: Path) -> str:
+    """Return the sha256 of a part's archive; of an entry that is gone or damaged there is none."""
+    try:
+        return str(json.loads(entry.read_bytes())["packed"]["archive"]["sha256"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
 
 
 class Retention(RepeatingService):

@@ -13,12 +13,12 @@ from allotment_recipes.binary_cache.caches import open_cache
 from allotment_recipes.binary_cache.http import API
 from allotment_recipes.binary_cache.keys import read_keys
 from allotment_recipes.binary_cache.server import PIECE, Settings, create_app
-from allotment_testfarm.engine.cache_offer import BUILDERS
+from allotment_testfarm.engine.cache_offer import BUILDERS, PARTS
 from allotment_testfarm.engine.settings import node_token
 
 OFF: Final = "off"  # the place of a cache that there is not
 PLACE: Final = "/cache"  # below the pages' address
-FOLDER: Final = "cache"  # in the farm's folder
+UPLOADS: Final = "cache/uploads"  # in the farm's folder
 _RESERVE: Final = 2 << 30  # bytes; of a small disk less
 
 
@@ -26,11 +26,11 @@ def create_cache(folder: Path, keep: str) -> ASGIApp | None:
     """Return the cache of the farm in ``folder``; its parts are kept at ``keep``, "" for inside that folder."""
     if keep == OFF:
         return None
-    cache = open_cache(keep or str(folder / FOLDER / "parts"))
+    cache = open_cache(keep or str(folder / PARTS))
     token = node_token(folder).reveal()
     return create_app(
         Settings(
-            cache, folder / FOLDER / "uploads", token, lambda: read_keys(folder / BUILDERS),
+            cache, folder / UPLOADS, token, lambda: read_keys(folder / BUILDERS),
             check_room=partial(_leave_room, folder),
         )
     )  # fmt: skip
