@@ -51,6 +51,9 @@ def reading(files: list[Path], run: RunContext, remote: RemoteProfiles, settings
     def content_of(path: Path) -> bytes:
         if path in run.journal.paths:
             return run.tokens.conceal(run.journal.read(path).decode()).encode()
+        if run.closure is not None and not path.resolve().is_relative_to(run.closure.resolve()):
+            # A profile of others would else read, and tell in its errors and values, what only this machine may know.
+            raise ValueError(f"it is outside {run.closure}, which is all that the release is built from")
         return content(path)
 
     def update(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

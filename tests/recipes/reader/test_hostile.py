@@ -99,7 +99,7 @@ HOSTILE: list[tuple[str, str | Callable[[Path], str], str]] = [
     ("profiles one above another", many, "more than 200 profiles one above another"),
     ("a profile that extends itself", "[buildout]\nextends = software.cfg\n", "software.cfg extends itself: "),
     ("a circle of profiles", circle, "software.cfg extends itself: "),
-    ("a device", "[buildout]\nextends = /dev/zero\n", "/dev/zero can't be read: it is no regular file"),
+    ("a device", "[buildout]\nextends = /dev/zero\n", "/dev/zero can't be read: it is outside"),
     ("a pipe", pipe, "pipe.cfg can't be read: it is no regular file"),
     ("a folder", "[buildout]\nextends = .\n", "can't be read: "),
     ("a path of references", "[buildout]\nextends = ${a:x59}\n" + laughs("a", ""), "too many references"),
@@ -152,6 +152,20 @@ HOSTILE: list[tuple[str, str | Callable[[Path], str], str]] = [
     ("a million spaces", f"[a]\nb = section{' ' * 1_000_000}x\n", ""),
     ("100,000 additions", "[a]\nb = 1\n" + "b += 2\n" * 100_000, ""),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["path", "link"])
+def test_a_file_outside_the_release_is_not_read_and_not_told(way: str, tmp_path: Path) -> None:
+    """Where builds of others run, a key or a token may be in it: neither an error nor a value may show it."""
+    secret, place = tmp_path / "secret", tmp_path / "release"
+    secret.write_text("of the machine\n")
+    place.mkdir()
+    (place / "link.cfg").symlink_to(secret)
+    name = secret if way == "path" else "link.cfg"
+    (place / "software.cfg").write_text(f"[buildout]\nextends = {name}\nparts = one\n{TEMPLATE}inline = x\n")
+    built = limited(lambda: build(place))
+    assert f"can't be read: it is outside {place}, which is all that the release is built from" in built
+    assert "of the machine" not in built
 
 
 @pytest.mark.parametrize(("profile", "error"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
