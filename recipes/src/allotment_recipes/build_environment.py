@@ -28,7 +28,11 @@ def build_environment(
     rpath: a program that finds its libraries only on this machine is of no use in the store.
     """
     base = {
-        **_basics(parts, work, programs),
+        **basics(work, ":".join([*(f"{part}/bin" for part in parts), programs])),
+        PREFIX_MAP: f"{work}={_BUILD}",
+        # Autoconf's own default has -g, which writes the sources' folder into each object.
+        "CFLAGS": "-O2",
+        "CXXFLAGS": "-O2",
         **_compiler(location, parts),
     }
     linking = base.pop("LDFLAGS")
@@ -54,18 +58,15 @@ def missing_tools(tools: Sequence[str]) -> dict[str, str]:
     return {program: package or program for program, package in named if not shutil.which(program, path=HOST_PATH)}
 
 
-def _basics(parts: Sequence[Path], work: Path, programs: str) -> dict[str, str]:
+def basics(work: Path, path: str) -> dict[str, str]:
+    """Return what everything that is run in a build has, with folders in ``work``."""
     return {
-        "PATH": ":".join([*(f"{part}/bin" for part in parts), programs]),
+        "PATH": path,
         "HOME": str(work / "home"),
         "TMPDIR": str(work / "tmp"),
         "LC_ALL": "C",
         "TZ": "UTC",
         "SOURCE_DATE_EPOCH": _EPOCH,
-        PREFIX_MAP: f"{work}={_BUILD}",
-        # Autoconf's own default has -g, which writes the sources' folder into each object.
-        "CFLAGS": "-O2",
-        "CXXFLAGS": "-O2",
     }
 
 

@@ -73,7 +73,7 @@ def check_part(
     ``built_in`` are looked for in files that are no texts too. It may use only ``parts`` and what these refer to;
     without them all that is in the stores. ``programs`` of the machine may run its scripts.
     """
-    declared = None if parts is None else _with_references(parts, roots)
+    declared = None if parts is None else with_references(parts, roots)
     part = _Part(location, roots, tuple(traces), tuple(built_in), declared, programs)
     problems = [problem for path in _files(location) for problem in _problems(path, part)]
     if problems:
@@ -82,7 +82,7 @@ def check_part(
         raise PartError(f"[{name}] is built, but is not fit for the store:{listed}{more}")
 
 
-def _with_references(parts: Iterable[Path], roots: Collection[Path]) -> frozenset[str]:
+def with_references(parts: Iterable[Path], roots: Collection[Path]) -> frozenset[str]:
     """Return the names of the parts and of all that these refer to, as was noted when they were built."""
     found: set[str] = set()
     todo = [part.name for part in parts]

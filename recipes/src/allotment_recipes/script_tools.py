@@ -13,7 +13,7 @@ import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
@@ -23,6 +23,9 @@ from allotment_recipes.base import GenericBaseRecipe
 from allotment_recipes.patches import read_patches
 from allotment_recipes.shell import run_command
 from allotment_recipes.source_options import file_name, pinned_source
+
+if TYPE_CHECKING:
+    from allotment_recipes.sources import Source
 
 _INSERTED = re.compile(r"%(?:%|\((\w+)\)s)")
 
@@ -37,6 +40,7 @@ class ScriptOptions(MutableMapping[str, Any]):
     def __init__(self, raw: MutableMapping[str, str]) -> None:
         self._raw = raw
         self._set: set[str] = set()
+        self.changes: dict[str, str | None] = {}  # option -> what it was set to; None: it was deleted
 
     def __getitem__(self, option: str) -> Any:
         value = getattr(self._raw, "value", None)
@@ -47,9 +51,11 @@ class ScriptOptions(MutableMapping[str, Any]):
             raise TypeError(f"option {option}: {value!r} is not text")
         self._raw[option] = value
         self._set.add(option)
+        self.changes[option] = value
 
     def __delitem__(self, option: str) -> None:
         del self._raw[option]
+        self.changes[option] = None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._raw)
@@ -78,6 +84,14 @@ class ScriptTools:
         """Remove the temporary folders."""
         self._temporary.close()
 
+    def enter(self, environment: Mapping[str, str] | None) -> None:
+        """Take another environment for this process', if there is one; what ``init`` set in ``environ`` stays."""
+        known = self.__dict__.get("environ", {})
+        if environment is not None:
+            for name in [name for name in known if known[name] == os.environ.get(name)]:
+                del known[name]
+            known |= {**environment, **known}
+
     @functools.cached_property
     def environ(self) -> dict[str, str]:
         """The environment with the variables of the option ``environment``, in which ``%(NAME)s`` is replaced."""
@@ -88,8 +102,6 @@ class ScriptTools:
 
     def download(self, url: str | None = None, md5sum: str | None = None, sha256sum: str | None = None) -> str:
         """Return the path of a copy of what is behind a URL, by default the option ``url``, checked."""
-        from allotment_recipes import sources
-
         if self._recipe.run.instance is not None:
             raise ScriptError("an instance fetches nothing", "Fetch it in the software release")
         options = {name: self.options.get(name, "") for name in ("md5sum", "sha256sum")} if url is None else {}
@@ -100,8 +112,8 @@ class ScriptTools:
         if not sha256sum and hasattr(self._recipe.raw, "locked"):
             sha256sum = self._recipe.raw.locked(url, md5sum)
         source = pinned_source(file_name(url), sha256sum, md5sum, (url,))
+        self.fetch([source])
         blobs = BlobStore(self._recipe.run.sources)
-        sources.fetch(source, blobs)
         target = self._folder() / (source.name or "download")
         blobs.copy(source.sha256, target)
         return str(target)
@@ -162,11 +174,9 @@ class ScriptTools:
         cwd: str | None = None,
     ) -> None:
         """Apply patches, ``path#checksum`` a line, to the sources in ``cwd``."""
-        from allotment_recipes import sources
-
         patches = read_patches(filter(None, map(str.strip, patch_string.splitlines())), self._recipe.path)
         blobs = BlobStore(self._recipe.run.sources)
-        sources.fetch_all([patch.source for patch in patches if patch.source], blobs)
+        self.fetch([patch.source for patch in patches if patch.source])
         options = (patch_options or "-p0").split()
         for patch in patches:
             words = [patch_binary or "patch", "--batch", "--forward", *options, "-i", str(patch.path(blobs.folder))]
@@ -195,6 +205,12 @@ class ScriptTools:
         written = self._recipe.write(path, text, mode)
         self.written.append(written)
         return str(written)
+
+    def fetch(self, wanted: Sequence["Source"]) -> None:
+        """Bring sources into the source cache."""
+        from allotment_recipes import sources
+
+        sources.fetch_all(wanted, BlobStore(self._recipe.run.sources))
 
     def reveal(self, text: str) -> str:
         """Return a text with its secrets in place: for a program that uses it, never to show it."""
@@ -247,11 +263,17 @@ def scope(tools: ScriptTools, location: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def in_place(folder: Path) -> Iterator[None]:
-    """Work in a folder; what a snippet does to the environment or the working folder ends with it."""
+def in_place(folder: Path, environment: Mapping[str, str] | None = None) -> Iterator[None]:
+    """Work in a folder; what a snippet does to the environment or the working folder ends with it.
+
+    ``environment`` takes the place of ours for that time.
+    """
     variables = dict(os.environ)
     with contextlib.chdir(folder):
         try:
+            if environment is not None:
+                os.environ.clear()
+                os.environ.update(environment)
             yield
         finally:
             os.environ.clear()

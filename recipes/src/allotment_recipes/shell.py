@@ -8,7 +8,10 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from allotment_recipes.hermetic.sandbox import Sandbox
 
 _LAST: Final = 10  # lines that an error shows
 _LONGEST: Final = 300  # characters of a line in an error
@@ -30,11 +33,15 @@ class Ended:
 
 
 def run_command(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str], say: Callable[[str], None]
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+    sandbox: "Sandbox | None" = None,
 ) -> Ended:
     """Run a program to its end and hand each line that it prints to ``say``; it reads nothing.
 
-    What it leaves in the background may go on printing; nobody waits for that.
+    What it leaves in the background may go on printing, unless it is in a sandbox; nobody waits for that.
     """
     last: collections.deque[str] = collections.deque(maxlen=_LAST)
 
@@ -43,6 +50,9 @@ def run_command(
         say(line)
         last.append(line)
 
+    if sandbox is not None:
+        code = _run_confined(sandbox, words, folder, environment, tell)
+        return Ended(code, tuple(line for line in last if line))
     with subprocess.Popen(
         words,
         cwd=folder,
@@ -57,6 +67,33 @@ def run_command(
             tell(rest)
         code = process.wait()
     return Ended(code, tuple(line for line in last if line))
+
+
+def _run_confined(
+    sandbox: "Sandbox",
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    tell: Callable[[bytes], None],
+) -> int:
+    reader, writer = os.pipe()
+    rest = b""
+
+    def take() -> None:
+        nonlocal rest
+        *lines, rest = (rest + os.read(reader, _PIECE)).split(b"\n")
+        for line in lines:
+            tell(line)
+
+    try:
+        with open(os.devnull, "rb") as nothing:
+            code = sandbox.run(words, folder, environment, (nothing.fileno(), writer, writer), heard=(reader, take))
+    finally:
+        os.close(reader)
+        os.close(writer)
+    if rest:
+        tell(rest)
+    return code
 
 
 def _read(process: "subprocess.Popen[bytes]", pipe: IO[bytes], tell: Callable[[bytes], None]) -> bytes:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from allotment.options import Lines, OptionProblem, Words
 from allotment_recipes import sources
@@ -16,6 +16,7 @@ from allotment_recipes.shared_store import Place
 from allotment_recipes.source_options import file_name, pinned_source
 
 S = TypeVar("S", bound="SourceOptions")
+_PARALLEL: Final = ("make", "go build")  # steps that run more than one command at a time
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class SourceBuild(CompiledPart[S]):
         """Run the steps one after the other."""
         for step, command in self.steps(workshop.folder, place.work):
             if command.strip():
-                workshop.run(step, self.located(command), is_parallel=step == "make")
+                workshop.run(step, self.located(command), is_parallel=step in _PARALLEL)
 
     def inside_location(self, option: str, text: str) -> str:
         """Return the path that an option names, which must be of this part."""

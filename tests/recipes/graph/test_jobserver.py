@@ -210,14 +210,48 @@ def test_who_waits_for_a_token_that_is_lost_has_one_when_nobody_is_at_work(tmp_p
         assert (holder.held, tokens(server)) == (1, 0)
 
 
-def test_an_old_ninja_is_told_how_many_it_may_start(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "version", "words"),
+    [
+        ("ninja", "1.11.1", "-j3 build"),
+        ("ninja", "1.9.0", "-j3 build"),
+        ("ninja", "1.13.2.git.kitware", "build"),
+        ("go", "", "build with 3"),
+    ],
+)
+def test_what_knows_no_tokens_has_those_that_are_free_until_it_ends(
+    tmp_path: Path, program: str, version: str, words: str
+) -> None:
     (tmp_path / "bin").mkdir()
-    for version, words in (("1.11.1", "-j3 -C x"), ("1.13.2.git.kitware", "-C x"), ("1.9.0", "-j3 -C x")):
-        ninja = tmp_path / "bin/ninja"
-        ninja.write_text(f'#!/bin/sh\nif [ "$1" = --version ]; then echo {version}; else echo "$@"; fi\n')
-        ninja.chmod(0o755)
-        with serving(tmp_path, 3) as server:
-            environment = equipped(server)
-            environment["PATH"] = environment["PATH"].replace(":", f":{tmp_path}/bin:", 1)
-            done = subprocess.run(["ninja", "-C", "x"], env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout == f"{words}\n"
+    tool = tmp_path / "bin" / program
+    said = "if [ $1 = --version ]; then echo $VERSION; exit; fi\nread go < go\n"
+    tool.write_text(f'#!/bin/sh\n{said}echo "$@${{GOMAXPROCS:+ with $GOMAXPROCS}}"; exit 3\n')
+    tool.chmod(0o755)
+    os.mkfifo(tmp_path / "go")
+    with serving(tmp_path, 5) as server:
+        parts = [server.take() for _ in range(3)]  # of which it is one
+        assert None not in parts
+        environment = {**equipped(server), "VERSION": version}
+        environment["PATH"] = environment["PATH"].replace(":", f":{tmp_path}/bin:", 1)
+        with subprocess.Popen(
+            [program, "build"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+        ) as process:
+            (tmp_path / "go").write_text("go\n")  # which waits until it is there
+            assert process.stdout is not None
+            free = tokens(server)
+            assert (process.stdout.read(), process.wait(30)) == (f"{words}\n", 3)
+        assert free == (2 if words == "build" else 0)
+        assert tokens(server) == 2
+
+
+def test_what_knows_no_tokens_has_one_job_when_none_is_free(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/go").write_text("#!/bin/sh\necho $GOMAXPROCS\n")
+    (tmp_path / "bin/go").chmod(0o755)
+    with serving(tmp_path, 1) as server:
+        assert server.take() is not None
+        environment = equipped(server)
+        environment["PATH"] = environment["PATH"].replace(":", f":{tmp_path}/bin:", 1)
+        for given, told in ({}, "1\n"), ({"GOMAXPROCS": "7"}, "7\n"):
+            done = subprocess.run(["go", "build"], env={**environment, **given}, capture_output=True, text=True)
+            assert (done.stdout, done.stderr, tokens(server)) == (told, "", 0)

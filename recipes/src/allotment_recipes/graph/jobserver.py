@@ -45,9 +45,24 @@ _MAKE: Final = f"""\
         *fifo:*) exec 8<>"${_FIFO}"; MAKEFLAGS=" -j --jobserver-auth=8,8"; export MAKEFLAGS;;
         *--jobserver-auth=8,8*) exec 8<>"${_FIFO}";;
         esac"""
-_NINJA: Final = """\
+# What knows nothing of tokens has those that are free when it begins, until it ends.
+_HELD: Final = f"""\
+            taken=$(dd if="${_FIFO}" iflag=nonblock bs={{jobs}} count=1 2> /dev/null)
+            trap 'printf %s "$taken" > "${_FIFO}"' EXIT
+            jobs=$((1 + ${{{{#taken}}}}))"""
+_NINJA: Final = f"""\
         case $("$program" --version) in
-        1.[0-9]|1.[0-9].*|1.1[0-2]|1.1[0-2].*) set -- -j{jobs} "$@";;
+        1.[0-9]|1.[0-9].*|1.1[0-2]|1.1[0-2].*)
+{_HELD}
+            "$program" "-j$jobs" "$@"
+            exit;;
+        esac"""
+_GO: Final = f"""\
+        case $1 in
+        build|install|test)
+{_HELD}
+            GOMAXPROCS=${{{{GOMAXPROCS:-$jobs}}}} "$program" "$@"
+            exit;;
         esac"""
 
 
@@ -92,10 +107,12 @@ class Jobserver:
         self._jobs = min(jobs, _room(self.handle, jobs))
         os.write(self.handle, _TOKEN * self._jobs)
         make = "Opens the FIFO of job tokens for make, of which versions before 4.4 don't know how."
-        ninja = "Tells a ninja that knows no job tokens (before 1.13) how many jobs it may have at most."
+        ninja = "Tells a ninja that knows no job tokens (before 1.13) how many jobs it may have."
+        go = "Tells go, which knows no job tokens, how many jobs it may have."
         for name in ("make", "gmake"):
             self._write(name, make, _MAKE)
-        self._write("ninja", ninja, _NINJA.format(jobs=jobs))
+        self._write("ninja", ninja, _NINJA.format(jobs=self._jobs))
+        self._write("go", go, _GO.format(jobs=self._jobs))
 
     def holder(self) -> Holder:
         """Return what is to hold the token of one more part, or of one after the other; it has none yet."""

@@ -20,6 +20,7 @@ _MOUNT_SETATTR, _AT_CURRENT, _AT_RECURSIVE, _READ_ONLY = 442, -100, 0x8000, 1  #
 _DEATH_SIGNAL, _DUMPABLE, _DROP = 1, 4, 24  # prctl(2)
 # capabilities(7): of files of any owner, and of other users' processes; none to mount, to trace or to set up networks.
 _KEPT: Final = range(8)
+_CAPABILITIES: Final = 0x2008_0522  # capset(2): version 3
 _SET_FLAGS, _UP_AND_RUNNING = 0x8914, 0x41  # netdevice(7)
 
 
@@ -80,6 +81,13 @@ def drop_privileges() -> None:
     for number in range(last + 1):
         if number not in _KEPT:
             _check(_library().prctl(_DROP, number, 0, 0, 0), "prctl")
+
+
+def lower_privileges() -> None:
+    """Have no more of them than a program that is started now."""
+    mask = sum(1 << number for number in _KEPT) if os.geteuid() == 0 else 0
+    header, wanted = struct.pack("=Ii", _CAPABILITIES, 0), struct.pack("=6I", mask, mask, 0, 0, 0, 0)
+    _check(_library().capset(header, wanted), "capset")
 
 
 def start_loopback() -> None:

@@ -14,12 +14,13 @@ When the first process ends the kernel ends all others of its namespace, also th
 import contextlib
 import functools
 import os
+import select
 import signal
 import socket
 import subprocess
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn, TypeAlias
@@ -32,8 +33,9 @@ from allotment_recipes.hermetic.root import Root, is_of_the_system, secrets
 _NAMESPACES: Final = (
     kernel.NEW_USER | kernel.NEW_MOUNTS | kernel.NEW_NETWORK | kernel.NEW_PROCESSES | kernel.NEW_IPC | kernel.NEW_NAME
 )
-Start: TypeAlias = "Callable[[], subprocess.Popen[bytes]]"
-_READY, _GO, _FAILED, _ENDED = b"r", b"g", b"!", b"="
+Start: TypeAlias = "Callable[[], subprocess.Popen[bytes] | _Forked]"
+Heard: TypeAlias = tuple[int, Callable[[], object]]  # a file, and what is called whenever it can be read
+_READY, _GO, _FAILED, _NOT_STARTED, _ENDED = b"r", b"g", b"!", b"?", b"="
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Sandbox:
     visible: Sequence[Path] = ()  # to be read only; those that aren't there are left out
     programs: Path | None = None  # folder that takes the place of HOST_FOLDERS; links in it lead to real_programs
     whole: Sequence[Path] = ()  # programs of the machine that know things by where they are: no links
+    instead: Sequence[tuple[Path, Path]] = ()  # folders that may be written to, and in the place of which they are
 
     def run(
         self,
@@ -55,6 +58,7 @@ class Sandbox:
         keep: Sequence[int] = (),
         timeout: float | None = None,
         is_interactive: bool = False,
+        heard: "Heard | None" = None,
     ) -> int:
         """Run a program to its end; return its exit code, or below zero the signal that killed it.
 
@@ -73,7 +77,23 @@ class Sandbox:
                 preexec_fn=_take_terminal if has_terminal else None,
             )  # fmt: skip
 
-        return _run(root.enter, start, timeout)
+        return _run(root.enter, start, timeout, heard)
+
+    def call(self, work: Callable[[], object], keep: Sequence[int], heard: "Heard | None" = None) -> int:
+        """Call a function in a process of its own to its end, as ``run`` does a program; it reads nothing.
+
+        Of what is open here it has the outputs and ``keep``.
+        """
+
+        def child() -> None:
+            os.setsid()
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
+            _close_all_but({1, 2, *keep})
+            kernel.lower_privileges()
+            work()
+
+        return _run(self._root().enter, lambda: _Forked(forked(child)), None, heard)
 
     def _root(self) -> Root:
         """Look for all paths now: links lead elsewhere when the root is another one."""
@@ -86,6 +106,8 @@ class Sandbox:
                 if real.exists() and (may_write or not is_of_the_system(real)):
                     found[real] = (real, may_write)
                     found.setdefault(path, (real, may_write))
+        for source, target in self.instead:
+            found[target] = (source.resolve(), True)
         outer_first = sorted(found.items(), key=lambda item: len(item[0].parts))
         places = tuple((source, target, may_write) for target, (source, may_write) in outer_first)
         programs = self.programs.resolve() if self.programs is not None else None
@@ -116,16 +138,25 @@ def call_with_mount(source: Path, target: Path, function: Callable[[], object]) 
         raise MachineError(f"a process that builds a part has ended with {status}")
 
 
-def _run(arrange: Callable[[], None], start: Start, timeout: float | None) -> int:
-    answer, status = _fork(lambda channel: _guard(channel, arrange, start), timeout)
+@dataclass(frozen=True)
+class _Forked:
+    pid: int
+
+
+def _run(arrange: Callable[[], None], start: Start, timeout: float | None, heard: Heard | None) -> int:
+    answer, status = _fork(lambda channel: _guard(channel, arrange, start), timeout, heard)
     if answer.startswith(_ENDED):
         return int(answer[1:])
+    if answer.startswith(_NOT_STARTED):
+        raise OSError(int(answer[1:]), os.strerror(int(answer[1:])))
     if answer.startswith(_FAILED):
         raise MachineError(f"the kernel refuses to confine a build: {answer[1:].decode(errors='replace')}")
     return status or -signal.SIGKILL  # something has killed the processes between
 
 
-def _fork(child: Callable[[socket.socket], NoReturn], timeout: float | None = None) -> tuple[bytes, int]:
+def _fork(
+    child: Callable[[socket.socket], NoReturn], timeout: float | None = None, heard: Heard | None = None
+) -> tuple[bytes, int]:
     """Run ``child`` in a new process that ends with us; return what it told last, and its exit code.
 
     It tells when it is in a new namespace of users, and waits then until the maps of these are written.
@@ -138,7 +169,7 @@ def _fork(child: Callable[[socket.socket], NoReturn], timeout: float | None = No
         with theirs:
             pid = forked(lambda: _begin(theirs, parent, child))
         try:
-            answer = _converse(ours, pid)
+            answer = _converse(ours, pid, heard)
         except BaseException:
             os.kill(pid, signal.SIGKILL)
             raise
@@ -147,16 +178,30 @@ def _fork(child: Callable[[socket.socket], NoReturn], timeout: float | None = No
     return answer, os.waitstatus_to_exitcode(status)
 
 
-def _converse(ours: socket.socket, pid: int) -> bytes:
+def _converse(ours: socket.socket, pid: int, heard: Heard | None) -> bytes:
     first = ours.recv(1)
     if first == _READY:
         _write_maps(pid)
         ours.sendall(_GO)
         first = b""
     pieces = [first]
-    while piece := ours.recv(4096):
+    while True:
+        if heard is not None:
+            _hear(ours, heard)
+        piece = ours.recv(4096)
         pieces.append(piece)
-    return b"".join(pieces)
+        if not piece:
+            return b"".join(pieces)
+
+
+def _hear(ours: socket.socket, heard: Heard) -> None:
+    """Take all that can be read, until there is an answer."""
+    handle, take = heard
+    while True:
+        ready = select.select([handle, ours.fileno()], [], [])[0]
+        if handle not in ready:
+            return
+        take()
 
 
 def _write_maps(pid: int) -> None:
@@ -230,7 +275,11 @@ def _first(channel: socket.socket, arrange: Callable[[], None], start: Start) ->
         kernel.start_loopback()
         arrange()
         kernel.drop_privileges()
-        program = start()
+        try:
+            program = start()
+        except OSError as error:
+            channel.sendall(_NOT_STARTED + str(error.errno).encode())
+            return
         while True:
             pid, status = os.wait()
             if pid == program.pid:
@@ -260,3 +309,12 @@ def _take_terminal() -> None:
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     os.tcsetpgrp(0, os.getpgrp())
     signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+
+
+def _close_all_but(kept: Collection[int]) -> None:
+    """Let files lead nowhere; they stay open as numbers, which objects of the process before still know."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for file in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if file not in kept and file != nothing:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.dup2(nothing, file, inheritable=file == 0)

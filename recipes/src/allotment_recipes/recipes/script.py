@@ -19,8 +19,9 @@ from allotment.atomic import sync_file_system
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, MachineError
 from allotment.options import Lines, OptionProblem, Words, rest
-from allotment_recipes import wheels
+from allotment_recipes import confined_script, wheels
 from allotment_recipes.base import GenericBaseRecipe
+from allotment_recipes.hermetic.bench import bench, is_confined
 from allotment_recipes.part_promises import check_promises, read_promises
 from allotment_recipes.python_programs import pins_of
 from allotment_recipes.script_tools import ScriptTools, in_place, scope
@@ -51,10 +52,11 @@ class Recipe(GenericBaseRecipe[Options]):
 
     It finds ``self``, ``options``, ``buildout``, ``location``, ``guessworkdir``, ``guessPlatform`` and ``multiarch``;
     ``self`` has ``download``, ``extract``, ``copyTree``, ``pipeCommand``, ``applyPatchList``, ``failIfPathExists``,
-    ``environ``, ``run``, ``write``, ``reveal`` and ``hide``. A mistake is named with its option and line.
+    ``environ``, ``run``, ``write``, ``reveal`` and ``hide``. A mistake is named with its option and line. In the build
+    of a release ``install`` and ``update`` have no network but by ``self.download``, and write only into its folder.
     """
 
-    build_version = 1
+    build_version = 2
     not_inputs: ClassVar[frozenset[str]] = frozenset({"shared"})
 
     def prepare(self) -> None:
@@ -139,12 +141,45 @@ class Recipe(GenericBaseRecipe[Options]):
         code = self.code[option]
         if code is None:
             return []
+        self.tools.written = []
         if option != "init":
             self.run.journal.flush()
-        self.tools.written = []
+        if option != "init" and is_confined(self):
+            self._run_confined(option, code)
+        else:
+            with self._named(option), self._importing(None):
+                self._run_code(code, None)
+        return self.tools.written
+
+    def _run_confined(self, option: str, code: CodeType) -> None:
+        location = self.path(self.raw.get("location", ""))
+        made = location if option == "install" and location.parent in self.run.shared_roots else None
+        with bench(self, made) as place, contextlib.ExitStack() as stack:
+            with self._named(option):
+                stack.enter_context(self._importing(place.folder))
+
+            def work() -> None:
+                with self._named(option):
+                    self._run_code(code, place.environment)
+
+            if place.sandbox is None:
+                work()
+            else:
+                confined_script.run(self, self.tools, place.sandbox, work)
+
+    def _run_code(self, code: CodeType, environment: Mapping[str, str] | None) -> None:
+        self.tools.enter(environment)
         try:
-            with self._importing(), in_place(self.folder):
+            with in_place(self.folder, environment):
                 exec(code, scope(self.tools, self.raw.get("location", "")))  # noqa: S102 (the recipe is for that)
+        finally:
+            self.tools.close()
+
+    @contextlib.contextmanager
+    def _named(self, option: str) -> Iterator[None]:
+        """Tell of a mistake in which option and line it is."""
+        try:
+            yield
         except Waiting:
             raise
         except AllotmentError as error:
@@ -155,9 +190,6 @@ class Recipe(GenericBaseRecipe[Options]):
             self.logger.info("%s", self.run.tokens.scrub(shown.rstrip()))
             problem = self.run.tokens.scrub(f"{type(error).__name__}: {error}")
             raise AllotmentError(f"{self._place(error, option)}: {problem}", "Correct the Python") from error
-        finally:
-            self.tools.close()
-        return self.tools.written
 
     def _place(self, error: BaseException, option: str) -> str:
         name = f"[{self.name}] {option}"
@@ -165,12 +197,12 @@ class Recipe(GenericBaseRecipe[Options]):
         return f"{name}, line {lines[-1]}" if lines else name
 
     @contextlib.contextmanager
-    def _importing(self) -> Iterator[None]:
-        """Let the snippet import ``setup-eggs``."""
+    def _importing(self, place: Path | None) -> Iterator[None]:
+        """Let the snippet import ``setup-eggs``, from a folder in ``place``, or from one of temporary files."""
         if not self.pins:
             yield
             return
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(dir=place) as folder:
             library, programs = Path(folder, "lib"), Path(folder, "scripts")
             library.mkdir()
             programs.mkdir()
