@@ -106,7 +106,7 @@ def _goes_on(answer: http.client.HTTPResponse, have: int) -> bool:
     return answer.status == http.HTTPStatus.PARTIAL_CONTENT and content_range.startswith(f"bytes {have}-")
 
 
-def in_time(answer: watched_http.WatchedResponse, clock: Callable[[], float] = time.monotonic) -> Iterator[bytes]:
+def in_time(answer: Any, clock: Callable[[], float] = time.monotonic) -> Iterator[bytes]:
     """Yield what comes as it comes; too little of it in a minute is an error."""
     began, size = clock(), 0
     while chunk := _read(answer):
@@ -118,8 +118,11 @@ def in_time(answer: watched_http.WatchedResponse, clock: Callable[[], float] = t
             began, size = now, 0
 
 
-def _read(answer: watched_http.WatchedResponse) -> bytes:
+def _read(answer: Any) -> bytes:
     """Return what comes next; the lengths of chunks, and what follows the last one, may drip as well."""
+    if not isinstance(answer, watched_http.WatchedResponse):  # a file of this machine
+        data: bytes = answer.read(CHUNK)
+        return data
     try:
         return answer.read_in_time(CHUNK, PATIENCE)
     except TimeoutError as error:
