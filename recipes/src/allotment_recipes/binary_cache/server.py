@@ -61,19 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="Allotment binary cache", version=__version__, docs_url=None, redoc_url=None)
     uploads = _Uploads(settings)
 
-    @app.exception_handler(AllotmentError)
-    async def tell(request: Request, error: AllotmentError) -> Response:
-        status = error.status if isinstance(error, RefusedError) else 400
-        status = 503 if isinstance(error, UnreachableError) else 403 if isinstance(error, SignatureError) else status
-        return JSONResponse({"error": error.what, "fix": error.fix}, status)
-
-    @app.exception_handler(OSError)
-    async def tell_disk(request: Request, error: OSError) -> Response:
-        return JSONResponse({"error": f"the cache's disk: {error.strerror}", "fix": "Try again later"}, 507)
-
-    @app.exception_handler(ClientDisconnect)
-    async def forget(request: Request, error: ClientDisconnect) -> Response:
-        return Response(status_code=400)  # nobody hears it; else it would be a traceback in the log
+    _tell_errors(app)
 
     @app.get("/health")
     def health() -> dict[str, Any]:
@@ -117,6 +105,22 @@ def create_app(settings: Settings) -> FastAPI:
         return await uploads.take(sha256, request)
 
     return app
+
+
+def _tell_errors(app: FastAPI) -> None:
+    @app.exception_handler(AllotmentError)
+    async def tell(request: Request, error: AllotmentError) -> Response:
+        status = error.status if isinstance(error, RefusedError) else 400
+        status = 503 if isinstance(error, UnreachableError) else 403 if isinstance(error, SignatureError) else status
+        return JSONResponse({"error": error.what, "fix": error.fix}, status)
+
+    @app.exception_handler(OSError)
+    async def tell_disk(request: Request, error: OSError) -> Response:
+        return JSONResponse({"error": f"the cache's disk: {error.strerror}", "fix": "Try again later"}, 507)
+
+    @app.exception_handler(ClientDisconnect)
+    async def forget(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody hears it; else it would be a traceback in the log
 
 
 def _answer(request: Request, cache: BinaryCache, sha256: str, size: int) -> Response:
