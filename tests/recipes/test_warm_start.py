@@ -240,17 +240,16 @@ def test_a_record_that_is_damaged_or_gone_is_made_again(warm: Warm, name: str, t
     assert path.read_text() == before or name != ".installed.cfg"
 
 
-def test_a_build_that_was_killed_is_gone_on_with(warm: Warm, tmp_path: Path) -> None:
+def test_a_build_that_was_killed_is_gone_on_with(warm: Warm) -> None:
     """The one before it is no answer any more, though the killed one has recorded nothing."""
-    log, part = warm.release.log, "[more]\nrecipe = allotment.recipes:command\ncommand = touch {0}/on; sleep 60\n"
+    log, part = warm.release.log, "[more]\nrecipe = allotment.recipes:command\ncommand = touch on; sleep 60\n"
     profile = warm.release.root / "killed.cfg"
-    parts = part.format(tmp_path)
-    profile.write_text(f"[buildout]\nextends = software.cfg\nparts += more\n{parts}")
+    profile.write_text(f"[buildout]\nextends = software.cfg\nparts += more\n{part}")
     warm.settle()
     with BuildEngine() as engine, ThreadPoolExecutor(1) as pool:
         request = dataclasses.replace(warm.request, profile="killed.cfg")
         building = pool.submit(engine.build, request, log)
-        while not (tmp_path / "on").exists():
+        while not (warm.release.folder / "on").exists():
             assert not building.done(), building.result()
             time.sleep(0.05)
         assert engine._connection is not None
