@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from allotment_testfarm.db.schema import projects
 
@@ -26,12 +27,10 @@ class Project:
 
 def ensure(connection: sa.Connection, name: str, repository: str, branch: str, now: float) -> Project:
     """Return the project called ``name``, made or brought up to date; its history stays."""
-    found = get(connection, name)
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {"repository": repository, "branch": branch}
-    if found is None:
-        connection.execute(sa.insert(projects).values(name=name, created=now, **values))
-    else:
-        connection.execute(sa.update(projects).where(projects.c.id == found.id).values(**values))
+    making = insert(projects).values(name=name, created=now, **values)  # other engines may begin at the same moment
+    connection.execute(making.on_conflict_do_update(index_elements=[projects.c.name], set_=values))
     project = get(connection, name)
     assert project is not None  # written above, in this transaction
     return project
