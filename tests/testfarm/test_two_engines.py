@@ -48,14 +48,17 @@ class Pair:
         self.stopped = threading.Event()
         self.threads: list[threading.Thread] = []
 
-    def start(self, number: int) -> None:
-        """Start one engine and its test nodes."""
-        engine = self.engines[number]
-        url = engine.start(*self.options)["url"]
-        for node in range(2):
-            wire = engine.wire(url, f"{engine.name}-{node}")
-            self.threads.append(threading.Thread(target=self._work, args=(wire,)))
-            self.threads[-1].start()
+    def start(self) -> None:
+        """Start both engines, and then their test nodes: the first is not done before the second is there."""
+        urls = [engine.start(*self.options)["url"] for engine in self.engines]
+        wires = [
+            engine.wire(url, f"{engine.name}-{node}")
+            for engine, url in zip(self.engines, urls, strict=True)
+            for node in range(2)
+        ]
+        self.threads = [threading.Thread(target=self._work, args=(wire,)) for wire in wires]
+        for thread in self.threads:
+            thread.start()
 
     def _work(self, wire: Any) -> None:
         """Take jobs until the engine is gone."""
@@ -118,8 +121,7 @@ def test_two_engines_do_each_job_once_also_when_one_is_killed(
     pair: Pair, repository: Any, eventually: Callable[..., Any]
 ) -> None:
     pair.first = repository.release(*RELEASES)
-    pair.start(0)
-    pair.start(1)
+    pair.start()
     eventually(lambda: pair.is_done(pair.first), 200)
     assert set(pair.ended.values()) == {1}
     nodes = {job.node.partition("-")[0] for job in pair.jobs(pair.first)}
