@@ -328,7 +328,7 @@ def test_a_full_disk_is_a_clear_error_of_the_command_too(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"error: {yard.place / 'one'} or {small_disk.place / 'sources'}: No space left on device. "
+        f"error: {small_disk.place / 'sources'}: No space left on device. "
         "Mend that and build again: what is whole is kept."
     )
     small_disk.relieve()
