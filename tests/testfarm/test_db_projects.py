@@ -9,7 +9,7 @@ from allotment_testfarm.db import projects
 
 
 def test_engines_that_begin_at_once_make_a_project_once(filled: Any) -> None:
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=30.0)
 
     def ensure(number: int) -> set[int]:
         found = set()
