@@ -301,7 +301,7 @@ def _extract_zip(file: IO[bytes], place: _Nowhere) -> None:
             mode = info.external_attr >> 16
             time = _zip_time(info)
             kind = stat.S_IFMT(mode)
-            if info.is_dir():
+            if info.filename.endswith("/"):  # is_dir() raises IndexError where the name is empty
                 place.folder(info.orig_filename)
             elif kind not in (0, stat.S_IFREG, stat.S_IFLNK):
                 raise place.refused(info.orig_filename, "is a link or a device", "Only plain files are accepted")

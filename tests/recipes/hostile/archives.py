@@ -293,6 +293,7 @@ HOSTILE: Final[dict[str, Callable[[], bytes]]] = {
     "zip: drive": lambda: zip_renamed(b"C:Xhostile", b"C:\\hostile"),
     "zip: drive and slash": lambda: zipped(("C:/hostile", FILE, 0)),
     "zip: name with a zero": lambda: zip_renamed(b"pXhostile", b"p\0hostile"),
+    "zip: name that begins with a zero": lambda: zip_renamed(b"Xhostile", b"\0hostile"),
     "zip: name that comes twice": lambda: zipped(("p/a", FILE, 0), ("p/a", b"other", 0)),
     "zip: link out": lambda: zipped(("p/a", b"../../sentinel", stat.S_IFLNK | 0o777)),
     "zip: file through a link": lambda: zipped(("p", b"..", stat.S_IFLNK | 0o777), ("p/hostile", FILE, 0)),
