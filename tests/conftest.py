@@ -17,9 +17,12 @@ import hypothesis
 import pytest
 
 # Machines are shared and slow at times, so no property test is judged by its time; pytest's timeout ends what hangs.
-hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+# The same code gets the same examples; `pytest --hypothesis-profile=searching` draws others each time.
+_PATIENT = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True, derandomize=True
 )
+hypothesis.settings.register_profile("patient", _PATIENT)
+hypothesis.settings.register_profile("searching", _PATIENT, derandomize=False)
 hypothesis.settings.load_profile("patient")
 
 FORBIDDEN = os.environ.get("ALLOTMENT_FORBID_SKIPS", "") not in ("", "0")  # then a skip is a failure
