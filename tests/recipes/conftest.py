@@ -31,10 +31,12 @@ def kill_runs() -> Callable[[], None]:
     """Kill what the engines of this process have at work, and let the engines be."""
 
     def kill() -> None:
-        zygotes = [item for item in psutil.Process().children() if "allotment_recipes.zygote" in item.cmdline()]
-        for process in (child for zygote in zygotes for child in zygote.children(recursive=True)):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        for own in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                if "allotment_recipes.zygote" in own.cmdline():
+                    for process in own.children(recursive=True):
+                        with contextlib.suppress(psutil.NoSuchProcess):
+                            process.kill()
 
     return kill
 
