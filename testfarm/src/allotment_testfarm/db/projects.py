@@ -30,10 +30,8 @@ def ensure(connection: sa.Connection, name: str, repository: str, branch: str, n
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     values = {"repository": repository, "branch": branch}
     making = insert(projects).values(name=name, created=now, **values)  # other engines may begin at the same moment
-    connection.execute(making.on_conflict_do_update(index_elements=[projects.c.name], set_=values))
-    project = get(connection, name)
-    assert project is not None  # written above, in this transaction
-    return project
+    made = making.on_conflict_do_update(index_elements=[projects.c.name], set_=values).returning(projects)
+    return Project(**connection.execute(made).one()._mapping)
 
 
 def get(connection: sa.Connection, name: str) -> Project | None:
