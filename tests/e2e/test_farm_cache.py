@@ -151,6 +151,15 @@ class Yard:
         with (self.farm / "builders.pub").open("a") as file:
             file.write(f"{public}  # {name}\n")
 
+    def build_first(self) -> str:
+        """Start a farm whose test node, called first and trusted, has built the release; return the commit."""
+        commit = self.publish("hello")
+        self.start_farm()
+        self.start_node("first")
+        self.trust("first")
+        self.job(commit)
+        return commit
+
     def key(self, name: str) -> str:
         return (self.place / name / "cache.pub").read_text().strip()
 
@@ -210,27 +219,12 @@ class Yard:
         place = self.place / name
         (place / "config/allotment").mkdir(parents=True)
         shutil.copy(self.farm / "builders.pub", place / "config/allotment/trusted-keys")
-        command = [
-            *words,
-            sys.executable,
-            "-m",
-            "allotment",
-            "build",
-            str(self.repository / "software/greet"),
-            *options,
-        ]
-        where = [
-            "--folder",
-            str(place / "release"),
-            "--sources",
-            str(place / "sources"),
-            "--store",
-            str(place / "store"),
-        ]
+        release = str(self.repository / "software/greet")
+        command = [*words, sys.executable, "-m", "allotment", "build", release, *options]
+        where = {"--folder": place / "release", "--sources": place / "sources", "--store": place / "store"}
+        command += [str(word) for pair in where.items() for word in pair]
         variables |= {"XDG_CONFIG_HOME": str(place / "config"), "PATH": os.environ["PATH"], "HOME": str(place)}
-        return subprocess.run(
-            [*command, *where], env=variables, capture_output=True, text=True, timeout=120, check=False
-        )
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
 
 
 @pytest.fixture
@@ -250,11 +244,7 @@ def greeting(store: Path, part: str) -> str:
 
 
 def test_what_one_test_node_has_built_others_take_where_nothing_compiles(yard: Yard) -> None:
-    first = yard.publish("hello")
-    yard.start_farm()
-    yard.start_node("first")
-    yard.trust("first")
-    assert "building" in yard.job(first)
+    assert "building" in yard.job(yard.build_first())
     (part,) = eventually("the part", yard.parts)
     eventually("it is settled", lambda: json.loads((yard.place / "first/unpushed.json").read_bytes()) == [])
     yard.kill("first", signal.SIGTERM)
@@ -276,11 +266,7 @@ def test_what_one_test_node_has_built_others_take_where_nothing_compiles(yard: Y
 
 def test_a_test_node_that_is_killed_while_it_pushes_goes_on_with_it(yard: Yard) -> None:
     yard.size = 100_000_000
-    first = yard.publish("hello")
-    yard.start_farm()
-    yard.start_node("first")
-    yard.trust("first")
-    yard.job(first)
+    yard.build_first()
     uploads = yard.farm / "cache/uploads"
     eventually("bytes", lambda: any(path.stat().st_size for path in uploads.glob("*.part")), pause=0.001)
     yard.kill("first")
@@ -296,11 +282,7 @@ def test_a_test_node_that_is_killed_while_it_pushes_goes_on_with_it(yard: Yard) 
 
 
 def test_a_damaged_part_is_refused_and_built(yard: Yard) -> None:
-    first = yard.publish("hello")
-    yard.start_farm()
-    yard.start_node("first")
-    yard.trust("first")
-    yard.job(first)
+    yard.build_first()
     (part,) = eventually("the part", yard.parts)
     yard.kill("first", signal.SIGTERM)
     (archive,) = yard.farm.glob("cache/parts/archives/*/*")
@@ -340,11 +322,7 @@ def test_a_full_disk_of_the_farm_keeps_room_for_verdicts_and_takes_the_parts_lat
 
 @pytest.mark.parametrize(("kind", "how"), [("release", "fetched"), ("from-scratch", "building")])
 def test_only_from_scratch_is_built_what_the_cache_has(yard: Yard, kind: str, how: str) -> None:
-    first = yard.publish("hello")
-    yard.start_farm()
-    yard.start_node("first")
-    yard.trust("first")
-    yard.job(first)
+    first = yard.build_first()
     (part,) = eventually("the part", yard.parts)
     place = scratch_folder.create(yard.place / "job")
     job = Job(1, "demo", first, "greet", "software/greet/software.cfg", kind, timeout=120.0)
