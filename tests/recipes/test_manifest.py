@@ -207,6 +207,33 @@ def test_the_command_builds_and_prints_the_manifest(
     assert capsys.readouterr().out.startswith(f"tiny {printed['sha256']}\n")
 
 
+def test_a_component_is_built_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (
+        "[words]\nrecipe = allotment.recipes:template.jinja2\ninline = hello\noutput = ${buildout:directory}/words\n"
+    )
+    for name, text in {"base": words, "tiny": "[buildout]\nextends = ../base/buildout.cfg\nparts = words\n"}.items():
+        profile = tmp_path / "components" / name / "buildout.cfg"
+        profile.parent.mkdir(parents=True)
+        profile.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert main(["build", "components/tiny", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["manifest"]["name"] == "tiny"
+    assert printed["manifest"]["software_types"] == {}
+    assert (tmp_path / "var/build/tiny/words").read_text() == "hello"
+    assert main(["why", "words", "components/tiny"]) == 0
+    assert "now: it would be reused" in capsys.readouterr().out
+
+
+def test_a_release_has_a_type(tmp_path: Path, write_tiny: WriteTiny, build: Any) -> None:
+    document = write_tiny(tmp_path / "tree").with_name("software.cfg.json")
+    document.write_text(json.dumps({**json.loads(document.read_text()), "types": {}}))
+    with pytest.raises(AllotmentError, match=r"software\.cfg\.json: types is empty\. Name at least 'default'\."):
+        build(tmp_path / "tree", tmp_path)
+
+
 def test_the_command_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", str(tmp_path / "nothing")]) == 1
     assert capsys.readouterr().err == (

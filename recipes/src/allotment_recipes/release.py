@@ -39,18 +39,21 @@ class ReleaseDescription:
     def __post_init__(self) -> None:
         if self.format != FORMAT:
             raise ValueError(f"format {self.format} is not known; this version reads format {FORMAT}")
-        if not self.types:
-            raise ValueError("types is empty: name at least 'default'")
 
 
 def describe(profile: Path) -> ReleaseDescription:
-    """Read ``software.cfg.json`` beside a ``software.cfg``."""
+    """Read ``software.cfg.json`` beside a ``software.cfg``; a component, which is no release, has its name only."""
     path = profile.with_name(f"{profile.name}.json")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
+        if profile.name == "buildout.cfg":
+            return ReleaseDescription(FORMAT, profile.parent.name, {})
         raise AllotmentError(f"{path} does not exist", "Describe the release's name and software types in it") from None
-    return loads(ReleaseDescription, data, str(path))
+    description = loads(ReleaseDescription, data, str(path))
+    if not description.types:
+        raise AllotmentError(f"{path}: types is empty", "Name at least 'default'")
+    return description
 
 
 def software_types(profile: Path, description: ReleaseDescription) -> dict[str, SoftwareType]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from allotment_recipes.commands.build_options import profile_of
+
 if TYPE_CHECKING:  # it imports buildout
     from allotment_recipes.reader.annotate import Step, Value
 
@@ -25,13 +27,13 @@ _WIDTH = 100
 @click.option("--defaults", is_flag=True, help="Show also what no profile says; of named sections it is shown.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, wanted: tuple[str, ...], sources: Path | None, defaults: bool, as_json: bool) -> None:
-    """Show each value of PATH, a profile or the folder of a software.cfg, and the files and lines that made it.
+    """Show each value of PATH, a profile or its folder, and the files and lines that made it.
 
     No recipe runs: what only a run can tell is shown as it is written.
     """
     from allotment_recipes.reader.annotate import annotate, chosen
 
-    profile = (path / "software.cfg" if path.is_dir() else path).absolute()
+    profile = profile_of(path)
     values = chosen(annotate(profile, (sources or Path("var", "sources")).absolute()), wanted)
     values = [value for value in values if value.is_said or wanted or defaults]
     if as_json:

@@ -7,15 +7,7 @@ from pathlib import Path
 import click
 
 from allotment.codec import encode
-from allotment_recipes.commands.build_options import (
-    cache_option,
-    caches_of,
-    root_option,
-    source_server_option,
-    sources_option,
-    store_option,
-    system_store_option,
-)
+from allotment_recipes.commands.build_options import build_options, caches_of, profile_of, tree_root
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.graph.chart import charted
 from allotment_recipes.graph.progress import shown
@@ -26,12 +18,7 @@ from allotment_recipes.manifest import BuiltRelease, build_release
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.argument("parts", nargs=-1)
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to install it. [default: var/build/<name>]")
-@root_option
-@sources_option
-@store_option
-@system_store_option
-@source_server_option
-@cache_option
+@build_options
 @click.option("--jobs", type=click.IntRange(1), help="Commands at the same time. [default: one a core]")
 @click.option("--keep-going", is_flag=True, help="After a failure, build all that doesn't depend on it.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw which part was at work when, as SVG.")
@@ -56,7 +43,10 @@ def command(
     is_plan: bool,
     as_json: bool,
 ) -> None:
-    """Build the release of PATH, a software.cfg or its folder, and write manifest.json beside what was built."""
+    """Build the release of PATH, a software.cfg or its folder, and write manifest.json beside what was built.
+
+    A component is built the same way: components/zlib.
+    """
     if path is None and (folder is None or part is None):
         more = ", or --folder of the release that failed" if part is not None else ""
         raise click.UsageError(f"PATH is missing: give a software.cfg or its folder{more}")
@@ -102,14 +92,3 @@ def _tell(built: BuiltRelease, folder: Path, log: Path, *, as_json: bool) -> Non
         return
     click.echo(f"{manifest.name} {manifest.sha256}")
     click.echo(f"{folder / 'manifest.json'} ({built.seconds:.1f} s)")
-
-
-def profile_of(path: Path) -> Path:
-    """Return the software.cfg that is meant by its path or its folder's."""
-    return (path / "software.cfg" if path.is_dir() else path).absolute()
-
-
-def tree_root(profile: Path) -> Path:
-    """Return the folder that holds ``software/<name>/software.cfg``; elsewhere the profile's own folder."""
-    folders = profile.parents
-    return folders[2] if len(folders) > 2 and folders[1].name == "software" else folders[0]

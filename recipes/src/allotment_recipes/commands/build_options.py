@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands that read a release as a build does have in common: where its sources and parts are."""
+"""What the commands that read a release as a build does have in common: where it, its sources and parts are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,14 @@ source_server_option = click.option(
 )  # fmt: skip
 
 
+def build_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where a build reads and takes from, in the order in which help shows them."""
+    options = (root_option, sources_option, store_option, system_store_option, source_server_option, cache_option)
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 def caches_of(urls: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
     """Return binary caches by their addresses, with the keys that the user trusts."""
     if not urls:
@@ -40,3 +48,17 @@ def caches_of(urls: tuple[str, ...]) -> Sequence[Mapping[str, Any]]:
     from allotment_recipes.binary_cache.keys import trusted_caches
 
     return trusted_caches(urls)
+
+
+def profile_of(path: Path) -> Path:
+    """Return the software.cfg, or else the component, that is meant by its path or its folder's."""
+    if not path.is_dir():
+        return path.absolute()
+    release, component = path.absolute() / "software.cfg", path.absolute() / "buildout.cfg"
+    return component if component.is_file() and not release.exists() else release
+
+
+def tree_root(profile: Path) -> Path:
+    """Return the folder that holds ``software/`` and ``components/``; elsewhere the profile's own folder."""
+    folders = profile.parents
+    return folders[2] if len(folders) > 2 and folders[1].name in ("software", "components") else folders[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from allotment_recipes.commands.build import tree_root
+from allotment_recipes.commands.build_options import profile_of, tree_root
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
 
@@ -26,7 +26,7 @@ def command(path: Path, root: Path | None, sources: Path | None, as_json: bool) 
 
     What is recorded stays as it is: a source that has other bytes since is refused by builds, and is not recorded anew.
     """
-    profile = (path / "software.cfg" if path.is_dir() else path).absolute()
+    profile = profile_of(path)
     with tempfile.TemporaryDirectory(prefix="allot-lock-") as scratch:
         log = Path(scratch) / "lock.log"
         with BuildEngine() as engine, Follow(log, lambda data: click.echo(data, nl=False, err=True)):

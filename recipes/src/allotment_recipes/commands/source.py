@@ -13,8 +13,13 @@ import click
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError
-from allotment_recipes.commands.build import tree_root
-from allotment_recipes.commands.build_options import root_option, source_server_option, sources_option
+from allotment_recipes.commands.build_options import (
+    profile_of,
+    root_option,
+    source_server_option,
+    sources_option,
+    tree_root,
+)
 from allotment_recipes.commands.store_options import size_text
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
@@ -142,7 +147,7 @@ def _blobs(sources: Path | None) -> BlobStore:
 
 def _profiles(paths: Sequence[Path], *, is_all: bool) -> dict[str, Path]:
     """Map releases to their profiles, by the names by which they were given."""
-    found = {str(path): (path / "software.cfg" if path.is_dir() else path).absolute() for path in paths}
+    found = {str(path): profile_of(path) for path in paths}
     if is_all:
         found |= {str(path.parent): path.absolute() for path in sorted(Path("software").glob("*/software.cfg"))}
     if not found:

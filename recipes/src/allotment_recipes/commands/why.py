@@ -11,16 +11,7 @@ import click
 
 from allotment.blobs import BlobStore
 from allotment.errors import AllotmentError, nearest
-from allotment_recipes.commands.build import profile_of, tree_root
-from allotment_recipes.commands.build_options import (
-    cache_option,
-    caches_of,
-    root_option,
-    source_server_option,
-    sources_option,
-    store_option,
-    system_store_option,
-)
+from allotment_recipes.commands.build_options import build_options, caches_of, profile_of, tree_root
 from allotment_recipes.explain.differences import Difference
 from allotment_recipes.explain.history import History, read_history
 from allotment_recipes.explain.report import LinesOf, detail_lines, listed, short
@@ -30,12 +21,7 @@ from allotment_recipes.explain.report import LinesOf, detail_lines, listed, shor
 @click.argument("part")
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--folder", type=click.Path(path_type=Path), help="Of the built release. [default: var/build/<name>]")
-@root_option
-@sources_option
-@store_option
-@system_store_option
-@source_server_option
-@cache_option
+@build_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     part: str,
