@@ -20,11 +20,12 @@ all:
 \t$(CC) -g $(CFLAGS) -c answer.c
 \tsleep 1
 \tar rc libanswer.a answer.o
+\tpwd > path  # as cmake does, whose linker makes the build id of it
 install:
 \ttest ! -e $(PREFIX)/lib
 \tmkdir $(PREFIX)/lib
 \tcp libanswer.a $(PREFIX)/lib
-\t(echo $(PREFIX); date; uname -n) > $(PREFIX)/lib/notes
+\t(echo $(PREFIX); date; uname -n; sha256sum path) > $(PREFIX)/lib/notes
 """,
 }
 PLAIN["Makefile"] = PLAIN["Makefile"].replace("date;", "date -d @$(SOURCE_DATE_EPOCH);")
@@ -107,6 +108,7 @@ def test_a_second_build_that_fails_is_an_error_and_harms_nothing(
     assert "error: [once] make failed with exit code 2: make" in capsys.readouterr().err
     assert (yard.part("once") / "file").read_text() == "a\n"
     assert [path.name for path in yard.store.iterdir() if path.name.endswith((".again", ".new"))] == []
+    assert list((yard.store / ".work").iterdir()) == []
 
 
 def test_each_kind_of_difference_is_told(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds a part of the store again, beside it, to see whether the same comes out.
 
-For the second build a folder of its own stands in the place of the part, so that everything has the name that it had
-the first time; the part itself is not touched, and nobody else sees anything of it.
+For the second build folders of its own stand in the places of the part and of what it was built in, so that everything
+has the name that it had the first time; the part itself is not touched, and nobody else sees anything of it.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from allotment.errors import AllotmentError, MachineError, nearest
 from allotment_recipes.compiled_part import CompiledPart
 from allotment_recipes.hermetic.difference import Difference, compare
-from allotment_recipes.hermetic.sandbox import call_with_mount, refusal
+from allotment_recipes.hermetic.sandbox import call_with_mounts, refusal
 from allotment_recipes.shared_store import Place, remove, seal
 
 
@@ -50,16 +51,26 @@ def _check(recipe: CompiledPart[Any]) -> list[Difference]:
     found: list[Difference] = []
     beside = recipe.location.with_name(f"{recipe.location.name}.again")
     recipe.logger.info("building %s again", recipe.location.name)
-    try:
-        with recipe.store.building(beside, f"{recipe.name} of {recipe.folder}, again", recipe.logger.info) as place:
-            if place is not None:
-                folder = place.location.resolve()
-                again = Place(recipe.location, place.work, place.log, place.lock)
-                call_with_mount(folder, recipe.location, lambda: recipe.build(recipe.open_workshop(again), again))
-                seal(folder)
-                found += compare(recipe.location, folder)
-            raise _Compared
-    except _Compared:
-        remove(recipe.store.work(beside))
+    with (
+        contextlib.suppress(_Compared),
+        recipe.store.building(beside, f"{recipe.name} of {recipe.folder}, again", recipe.logger.info) as place,
+    ):
+        if place is not None:
+            try:
+                found += _compare(recipe, place)
+            finally:
+                remove(place.work)
+        raise _Compared
     recipe.logger.info("%s is %s", recipe.location.name, "not the same" if found else "the same")
     return found
+
+
+def _compare(recipe: CompiledPart[Any], place: Place) -> list[Difference]:
+    """Build a part in ``place``, which bears the part's own names meanwhile."""
+    folder, work = place.location.resolve(), recipe.store.work(recipe.location)
+    (place.work / work.name).mkdir()
+    again = Place(recipe.location, work, place.log, place.lock)
+    mounts = {folder: recipe.location, place.work: work.parent}
+    call_with_mounts(mounts, lambda: recipe.build(recipe.open_workshop(again), again))
+    seal(folder)
+    return compare(recipe.location, folder)

@@ -126,12 +126,12 @@ def refusal() -> str:
     return ""
 
 
-def call_with_mount(source: Path, target: Path, function: Callable[[], object]) -> None:
-    """Call a function in a child for which, and for all that it starts, ``source`` stands in the place of ``target``.
+def call_with_mounts(mounts: Mapping[Path, Path], function: Callable[[], object]) -> None:
+    """Call a function in a child for which, and for all that it starts, folders stand in the places of others.
 
     AllotmentError is raised with the text of what it raised.
     """
-    answer, status = _fork(lambda channel: _call(channel, source, target, function))
+    answer, status = _fork(lambda channel: _call(channel, mounts, function))
     if answer.startswith(_FAILED):
         raise AllotmentError(answer[1:].decode(errors="replace").removesuffix("."))
     if not answer.startswith(_ENDED):
@@ -250,10 +250,11 @@ def _guard(channel: socket.socket, arrange: Callable[[], None], start: Start) ->
     os._exit(0)
 
 
-def _call(channel: socket.socket, source: Path, target: Path, function: Callable[[], object]) -> NoReturn:
+def _call(channel: socket.socket, mounts: Mapping[Path, Path], function: Callable[[], object]) -> NoReturn:
     _enter(channel, kernel.NEW_USER | kernel.NEW_MOUNTS)
     kernel.mount("", "/", "", kernel.RECURSIVE | kernel.PRIVATE)
-    kernel.mount(source, target, "", kernel.BIND)
+    for source, target in mounts.items():
+        kernel.mount(source, target, "", kernel.BIND)
     try:
         function()
     except (AllotmentError, OSError):
