@@ -87,6 +87,7 @@ def test_a_part_that_was_missing_a_moment_ago_is_not_asked_for_again(built: Yard
     url = str(built.place / "cache")
     request = built.request("other", [url])
     built.run(request)
+    assert built.log.count(f"the binary cache {url} has nothing: there is no such folder") == 1
     built.folder_cache()
     remove(built.root("other"))
     built.run(request)

@@ -21,6 +21,7 @@ from allotment_recipes.binary_cache import entry
 from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
 from allotment_recipes.binary_cache.download import downloaded
 from allotment_recipes.binary_cache.entry import Wanted
+from allotment_recipes.binary_cache.folder import FolderCache
 from allotment_recipes.context import RunContext
 from allotment_recipes.shared_store import remove
 
@@ -112,10 +113,13 @@ def _ask(run: RunContext, cache: _Known, wanted: Iterable[Wanted]) -> None:
     if not lacking or _failure(run, cache):
         return
     try:
-        answers = open_cache(cache.url).entries(lacking)
+        opened = open_cache(cache.url)
+        answers = opened.entries(lacking)
     except AllotmentError as error:
         _fail(run, cache, error.what)
         return
+    if isinstance(opened, FolderCache) and not opened.folder.is_dir():
+        _logger.warning("the binary cache %s has nothing: there is no such folder", shown(cache.url))
     for part in lacking:
         if part not in answers:
             cache.missing[part] = now
