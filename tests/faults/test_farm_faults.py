@@ -27,12 +27,28 @@ def test_a_farm_whose_programs_and_connections_fail_loses_no_job_and_counts_none
 
 
 @pytest.fixture(scope="module")
-def proxies() -> ModuleType:
+def benchmarks() -> Iterator[None]:
     sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks import fault_proxy
-    finally:
-        sys.path.remove(str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+@pytest.mark.parametrize(
+    ("ending", "heard", "is_lost"),
+    [("", 100, False), ("== command: passed after 3.1 s\n", 100, False), ("== comm", 100, False),
+     ("", 10_000, True), ("line 1\n", 100, True), ("== command: failed", 100, True)],
+)  # fmt: skip
+def test_a_lost_attempt_may_have_its_whole_log(benchmarks: None, ending: str, heard: int, is_lost: bool) -> None:
+    """Its test node may be killed between the end of the command and the result."""
+    from benchmarks import s03
+
+    assert bool(s03._gap(s03._whole() + ending, heard)) == is_lost
+
+
+@pytest.fixture(scope="module")
+def proxies(benchmarks: None) -> ModuleType:
+    from benchmarks import fault_proxy
+
     return fault_proxy
 
 
