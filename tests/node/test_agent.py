@@ -50,17 +50,22 @@ def test_the_node_works_on_without_a_master_and_reports_later(
     until(lambda: master.last("part0").status is InstanceStatus.RED)
 
 
-def test_a_change_at_the_master_is_processed_at_once(
+def test_a_change_at_the_master_is_being_processed_within_a_second(
     make_agent: Make, master: Any, engines: Any, document: Make, until: Make
 ) -> None:
     agent = make_agent()
     agent.start()
     master.set(document())
     until(lambda: engines.runs == ["part0"])
-    began = time.monotonic()
-    master.set(document(generation=2, parameters={"n": 2}))
-    until(lambda: len(engines.runs) == 2)
-    assert time.monotonic() - began < 10.0  # generous: the machine may be busy
+
+    def change(number: int) -> float:
+        """Return how many seconds it took until the change was being processed."""
+        began = time.monotonic()
+        master.set(document(generation=number, parameters={"n": number}))
+        until(lambda: len(engines.runs) == number)
+        return time.monotonic() - began
+
+    assert any(change(number) < 1.0 for number in range(2, 7))  # not each time: the machine may be busy
 
 
 def test_a_pass_over_a_hundred_unchanged_partitions_is_quick_and_starts_nothing(

@@ -93,11 +93,17 @@ def test_a_request_becomes_green_changes_at_once_and_goes(
     engines.recipes = recipes
     supplied.request("hello", "hello")
     until(lambda: supplied.instance("hello").status is InstanceStatus.GREEN)
-    began = time.monotonic()
-    supplied.request("hello", "hello", parameters={"n": 2})
-    until(lambda: len(engines.runs) == 2)
-    assert time.monotonic() - began < 10.0  # generous: the machine may be busy
-    until(lambda: supplied.instance("hello").published == {"n": 2})
+
+    def change(number: int) -> float:
+        """Return how many seconds it took until the change was being processed."""
+        began = time.monotonic()
+        supplied.request("hello", "hello", parameters={"n": number})
+        until(lambda: len(engines.runs) == number)
+        return time.monotonic() - began
+
+    last = next((number for number in range(2, 7) if change(number) < 1.0), None)  # the machine may be busy once
+    assert last is not None
+    until(lambda: supplied.instance("hello").published == {"n": last})
     supplied.destroy("hello")
     until(lambda: all(node.free == node.partitions for node in supplied.nodes()))
     supplied.request("again", "hello")
