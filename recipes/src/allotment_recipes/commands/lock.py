@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from allotment_recipes.commands.build_options import profile_of, tree_root
+from allotment_recipes.commands.build_options import profile_of, root_option, sources_option, tree_root
 from allotment_recipes.engine import BuildEngine
 from allotment_recipes.follow import Follow
 
@@ -16,10 +16,8 @@ _TIMEOUT = 6 * 3600.0  # seconds
 
 @click.command("lock")
 @click.argument("path", type=click.Path(path_type=Path, exists=True), default=Path())
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Tree that holds all it reads. [default: above software/]"
-)
-@click.option("--sources", type=click.Path(path_type=Path), help="Source cache. [default: var/sources]")
+@root_option
+@sources_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(path: Path, root: Path | None, sources: Path | None, as_json: bool) -> None:
     """Fetch what PATH, a software.cfg or its folder, has no sha256 for, and record it in allot.lock beside it.
