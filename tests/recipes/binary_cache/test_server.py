@@ -14,19 +14,22 @@ import sys
 import threading
 import time
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.recipes.binary_cache.conftest import Served, Yard, wait
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from tests.recipes.binary_cache.conftest import Served, Yard
 
 from allotment.codec import dumps, encode
 from allotment.errors import AllotmentError, RefusedError, UnreachableError
-from allotment.messages.binary_cache import PackedPart
+from allotment.messages.binary_cache import PackedPart, SignedPackedPart
 from allotment.messages.manifest import Blob
 from allotment_recipes.binary_cache import entry
-from allotment_recipes.binary_cache.caches import open_cache
+from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
 from allotment_recipes.binary_cache.server import Settings, create_app
 from allotment_recipes.signing import SigningKey, load_or_create_key
 from allotment_recipes.store import platform_name
@@ -198,49 +201,53 @@ from pathlib import Path
 from allotment.codec import loads
 from allotment.messages.binary_cache import SignedPackedPart
 from allotment_recipes.binary_cache import http
-from allotment_recipes.binary_cache.caches import open_cache
+from allotment_recipes.binary_cache.caches import BinaryCache, open_cache
 http._PIECE = 1 << 16
-url, token, signed, archive = sys.argv[1:]
+url, token, signed, archive, stop = sys.argv[1:]
 cache = open_cache(url, token)
 entry = loads(SignedPackedPart, Path(signed).read_bytes())
-print(cache.add(entry, Path(archive), lambda size: print(size, flush=True)))
+
+def tell(size):
+    if size > int(stop):
+        print("more than that is there", flush=True)
+        sys.stdin.read()
+
+print(cache.add(entry, Path(archive), tell))
 """
 
 
-def pusher(served: Served, upload: Upload) -> list[str]:
+def pusher(served: Served, upload: Upload, stop: int = 1 << 40) -> list[str]:
+    """Return what uploads; when more than ``stop`` bytes are there, it waits for the end of its input."""
     signed = upload.path.with_suffix(".json")
     signed.write_bytes(dumps(upload.signed))
     token = (served.folder / "token").read_text().strip()
-    return [sys.executable, "-c", PUSH, served.url, token, str(signed), str(upload.path)]
+    return [sys.executable, "-c", PUSH, served.url, token, str(signed), str(upload.path), str(stop)]
 
 
 def test_an_upload_goes_on_where_a_kill_has_ended_it(served: Served, tmp_path: Path, yard: Yard) -> None:
     upload = Upload(tmp_path, yard.key, 20_000_000)
-    with subprocess.Popen(pusher(served, upload), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) > 1_000_000:
-                process.send_signal(signal.SIGKILL)
-                break
+    pipe = subprocess.PIPE
+    with subprocess.Popen(pusher(served, upload, 1_000_000), stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
     have = (served.folder / f"uploads/{upload.sha256}.part").stat().st_size
     assert 1_000_000 < have < 20_000_000
     assert served.open().entries([upload.part]) == {}
-    wait(lambda: (served.folder / f"uploads/{upload.sha256}.part").stat().st_size == have)
     heard: list[int] = []
     assert served.open().add(upload.signed, upload.path, heard.append)
-    assert heard[0] >= have and b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
+    assert heard[0] == have and b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
 
 
 def test_an_upload_goes_on_after_the_server_was_killed(served: Served, tmp_path: Path, yard: Yard) -> None:
     upload = Upload(tmp_path, yard.key, 20_000_000)
-    with subprocess.Popen(
-        pusher(served, upload), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if int(line) > 1_000_000:
-                served.kill()
-                break
+    pipe, command = subprocess.PIPE, pusher(served, upload, 1_000_000)
+    assert served.process is not None
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        served.process.send_signal(signal.SIGSTOP)  # so it never ends, however late the kill is
+        assert process.stdin is not None
+        process.stdin.close()
+        served.kill()
     have = (served.folder / f"uploads/{upload.sha256}.part").stat().st_size
     assert process.returncode == 1 and have
     served.start()
@@ -269,26 +276,76 @@ def test_two_clients_that_add_the_same_part_at_once_both_find_it_there(
 ) -> None:
     upload = Upload(tmp_path, yard.key, 10_000_000)
     processes = [subprocess.Popen(pusher(served, upload), stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [process.communicate(timeout=60)[0].split()[-1] for process in processes]
+    said = [process.communicate(timeout=100)[0].split()[-1] for process in processes]
     assert all(process.returncode == 0 for process in processes)
     assert "True" in said
     assert b"".join(served.open().read(upload.sha256)) == upload.path.read_bytes()
     assert list((served.folder / "uploads").iterdir()) == []
 
 
+class Late:
+    """A cache that another client completes just after this one has asked what is there."""
+
+    def __init__(self, cache: BinaryCache) -> None:
+        self._cache = cache
+        self._is_asked = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def entries(self, parts: Sequence[str]) -> Mapping[str, bytes]:
+        is_first, self._is_asked = not self._is_asked, True
+        return {} if is_first else self._cache.entries(parts)
+
+
+def test_a_client_that_begins_when_another_one_ends_leaves_nothing(upload: Upload, tmp_path: Path, yard: Yard) -> None:
+    cache = open_cache(str(tmp_path / "c"))
+    cache.add(upload.signed, upload.path, lambda size: None)
+    settings = Settings(Late(cache), tmp_path / "u", "t", lambda: (yard.key.public,))
+    body, headers = dumps(upload.signed), {"Authorization": "Bearer t"}
+    with TestClient(create_app(settings), headers=headers) as client:
+        assert client.put(f"/api/v1/entries/{upload.part}", content=body).json() == {"done": True, "new": False}
+    assert list((tmp_path / "u").iterdir()) == []
+
+
+def test_a_piece_that_comes_when_another_client_has_ended_is_not_taken(
+    upload: Upload, tmp_path: Path, yard: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(open_cache(str(tmp_path / "c")), tmp_path / "u", "t", lambda: (yard.key.public,))
+    read = entry.read
+
+    def read_late(data: bytes, name: str) -> SignedPackedPart:
+        (tmp_path / f"u/{upload.sha256}.json").unlink(missing_ok=True)
+        return read(data, name)
+
+    with TestClient(create_app(settings), headers={"Authorization": "Bearer t"}) as client:
+        assert client.put(f"/api/v1/entries/{upload.part}", content=dumps(upload.signed)).json() == {"offset": 0}
+        monkeypatch.setattr(entry, "read", read_late)
+        headers = {"Content-Range": "bytes 0-2/100000"}
+        answer = client.put(f"/api/v1/uploads/{upload.sha256}", content=b"abc", headers=headers)
+    assert answer.status_code == 409 and answer.json()["error"] == "other bytes are expected here"
+    assert list((tmp_path / "u").iterdir()) == []
+
+
 def test_an_upload_whose_client_is_gone_without_a_word_is_free_for_others(
     upload: Upload, tmp_path: Path, yard: Yard
 ) -> None:
-    settings = Settings(open_cache(str(tmp_path / "c")), tmp_path / "u", "t", lambda: (yard.key.public,), patience=0.2)
-    app = create_app(settings)
+    settings = Settings(open_cache(str(tmp_path / "c")), tmp_path / "u", "t", lambda: (yard.key.public,), patience=600)
+    patient, hasty = create_app(settings), create_app(replace(settings, patience=0.2))
 
-    async def put(path: str, body: bytes, content_range: str = "", *, is_whole: bool = True) -> tuple[int, Any]:
-        pieces = iter([{"type": "http.request", "body": body, "more_body": not is_whole}])
+    async def put(
+        app: FastAPI, path: str, body: bytes, content_range: str = "", silent: asyncio.Event | None = None
+    ) -> tuple[int, Any]:
+        pieces = iter([{"type": "http.request", "body": body, "more_body": silent is not None}])
         sent: list[Any] = []
 
         async def receive() -> Any:
             piece = next(pieces, None)
-            return await asyncio.sleep(60) if piece is None else piece
+            if piece is None:
+                assert silent is not None
+                silent.set()
+                await asyncio.sleep(600)
+            return piece
 
         async def send(message: Any) -> None:
             sent.append(message)
@@ -300,14 +357,16 @@ def test_an_upload_whose_client_is_gone_without_a_word_is_free_for_others(
 
     async def both() -> None:
         begin = (f"/api/v1/entries/{upload.part}", dumps(upload.signed))
-        assert await put(*begin) == (200, {"offset": 0})
-        path = f"/api/v1/uploads/{upload.sha256}"
-        silent = asyncio.create_task(put(path, b"abc", "bytes 0-99/100000", is_whole=False))
-        await asyncio.sleep(0.05)
-        assert (await put(*begin))[1].get("busy") is True
-        status, answer = await asyncio.wait_for(silent, 10)
+        assert await put(patient, *begin) == (200, {"offset": 0})
+        piece, is_silent = (f"/api/v1/uploads/{upload.sha256}", b"abc", "bytes 0-99/100000"), asyncio.Event()
+        waiting = asyncio.create_task(put(patient, *piece, is_silent))
+        await is_silent.wait()
+        assert (await put(patient, *begin))[1].get("busy") is True
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        status, answer = await put(hasty, *piece, asyncio.Event())
         assert status == 503 and answer["error"] == "nothing more has come of this upload"
-        assert "busy" not in (await put(*begin))[1]
+        assert "busy" not in (await put(hasty, *begin))[1]
 
     asyncio.run(both())
 

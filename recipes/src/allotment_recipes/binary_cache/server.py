@@ -150,6 +150,21 @@ def _is_json(data: bytes) -> bool:
         return False
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Tell whether an open file still has its name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
 def _admit(request: Request, token: str) -> None:
     kind, _, given = request.headers.get("authorization", "").partition(" ")
     if not token or kind.lower() != "bearer" or not secrets.compare_digest(given.encode(), token.encode()):
@@ -199,18 +214,19 @@ class _Uploads:
         """Append a piece; the last one completes the part."""
         match = _CONTENT_RANGE.fullmatch(request.headers.get("content-range", ""))
         path = self._path(sha256, "json")
-        if not _SHA256.fullmatch(sha256) or not path.is_file():
+        data = _read(path) if _SHA256.fullmatch(sha256) else b""
+        if not data:
             raise RefusedError("there is no entry for this upload", "Send the entry first", 409)
         if match is None:
             raise RefusedError("Content-Range is missing", "Write it like: bytes 0-99/1000", 411)
-        signed = entry.read(path.read_bytes(), sha256)
+        signed = entry.read(data, sha256)
         start, end, total = int(match[1]), int(match[2]) + 1, int(match[3])
         if total != signed.packed.archive.size or not start < end <= total:
             raise RefusedError(f"Content-Range is not of {signed.packed.archive.size} bytes", status=422)
         if end - start > PIECE:
             raise RefusedError(f"a piece has at most {PIECE} bytes", status=413)
         with self._locked(sha256) as file:
-            if file is None or file.seek(0, 2) != start:
+            if file is None or file.seek(0, 2) != start or not path.exists():  # another one may have completed it
                 raise RefusedError("other bytes are expected here", "Ask for the offset", 409)
             try:
                 await self._append(request, file, end - start)
@@ -271,8 +287,11 @@ class _Uploads:
             except BlockingIOError:
                 yield None
                 return
-            is_kept = path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino
-            yield file if is_kept else None  # whoever had it has completed it
+            try:
+                yield file if _is_at(path, file) else None  # whoever had it has completed it
+            finally:
+                if not os.fstat(file.fileno()).st_size and _is_at(path, file):
+                    path.unlink()  # nothing has come, and perhaps nothing will
 
     def _path(self, sha256: str, suffix: str) -> Path:
         return self._folder / f"{sha256}.{suffix}"
