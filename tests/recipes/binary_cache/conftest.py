@@ -190,7 +190,7 @@ def served(tmp_path: Path, yard: Yard) -> Iterator[Served]:
     found.kill()
 
 
-def wait(until: Callable[[], object], seconds: float = 30.0) -> None:
+def wait(until: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < deadline

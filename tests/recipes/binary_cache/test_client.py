@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.recipes.binary_cache.conftest import Liar, Yard
+from tests.recipes.binary_cache.conftest import Liar, Yard, wait
 
 from allotment_recipes.binary_cache.caches import open_cache
 from allotment_recipes.shared_store import remove
@@ -90,9 +90,12 @@ def test_a_part_that_was_missing_a_moment_ago_is_not_asked_for_again(built: Yard
     assert built.log.count(f"the binary cache {url} has nothing: there is no such folder") == 1
     built.folder_cache()
     remove(built.root("other"))
+    state = request.folder / ".build/caches.json"
+    state.write_bytes(
+        re.sub(rb":\d{10}\.\d+", b":%.1f" % (time.time() - 1), state.read_bytes())
+    )  # however slow that was
     built.run(request)
     assert "fetched" not in built.log
-    state = request.folder / ".build/caches.json"
     state.write_bytes(re.sub(rb":\d{10}\.\d+", b":1.5", state.read_bytes()))  # a minute later
     remove(built.root("other"))
     built.run(request)
@@ -103,7 +106,7 @@ def test_a_cache_that_is_away_is_asked_once_a_build(built: Yard) -> None:
     began = time.monotonic()
     built.build("other", ["http://127.0.0.1:1"])
     assert built.greets("other")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert built.log.count("is left alone for this build") == 1
     assert "http://127.0.0.1:1 is left alone for this build: it can't be reached: Connection refused" in built.log
 
@@ -159,10 +162,7 @@ def test_a_download_goes_on_where_a_kill_has_ended_it(built: Yard, tmp_path: Pat
     command = [sys.executable, "-c", KILLED, str(tmp_path), liar.url, *common, str(tmp_path / "first")]
     partial = tmp_path / "sources/.packed" / signed["archive"]["sha256"]
     with subprocess.Popen(command) as process:
-        until = time.monotonic() + 30
-        while not partial.exists() or not partial.stat().st_size:
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait(lambda: partial.exists() and partial.stat().st_size)
         process.send_signal(signal.SIGKILL)
     have = partial.stat().st_size
     assert 0 < have < signed["archive"]["size"]

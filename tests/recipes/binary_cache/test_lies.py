@@ -241,19 +241,19 @@ def test_a_connection_that_is_cut_in_the_middle_is_made_anew(built: Yard, liar: 
 
 def test_a_cache_that_never_answers(built: Yard, liar: Liar) -> None:
     def wait(handler: Any) -> bool:
-        time.sleep(30)
+        time.sleep(100)
         return True
 
     liar.answer = wait
     began = time.monotonic()
     check_left_alone(built, liar, "it did not answer in time")
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 80
 
 
 def test_a_cache_whose_header_never_ends(built: Yard, liar: Liar) -> None:
     def drip(handler: Any) -> bool:
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
-        for number in range(300):
+        for number in range(200):
             try:
                 handler.wfile.write(f"X-Header-{number}: x\r\n".encode())
                 handler.wfile.flush()
@@ -265,7 +265,7 @@ def test_a_cache_whose_header_never_ends(built: Yard, liar: Liar) -> None:
     liar.answer = drip
     began = time.monotonic()
     check_left_alone(built, liar, "it ")
-    assert time.monotonic() - began < 25
+    assert time.monotonic() - began < 80
 
 
 def test_an_archive_that_drips(built: Yard, liar: Liar) -> None:
@@ -275,7 +275,7 @@ def test_an_archive_that_drips(built: Yard, liar: Liar) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", "100000000")
         handler.end_headers()
-        for _ in range(300):
+        for _ in range(1000):
             try:
                 handler.wfile.write(b"x" * 10)
                 handler.wfile.flush()
@@ -288,7 +288,7 @@ def test_an_archive_that_drips(built: Yard, liar: Liar) -> None:
     began = time.monotonic()
     built.build("other", [liar.url])
     assert "is refused: it " in built.log and "is left alone for this build" in built.log, built.log
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 90
     check_store(built)
 
 
