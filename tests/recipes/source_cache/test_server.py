@@ -41,7 +41,7 @@ class Machine:
     process: "subprocess.Popen[str]"
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=60)
         connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
         answer = connection.getresponse()
         data = answer.read()
@@ -64,7 +64,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], Machine]]:
     yield start
     for process in running:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout is not None
         process.stdout.close()
 
@@ -141,11 +141,11 @@ def test_a_client_that_speaks_byte_by_byte_is_given_up(tmp_path: Path, monkeypat
         threading.Thread(target=server.serve_forever, daemon=True).start()
         began = time.monotonic()
         with socket.create_connection(server.server_address[:2]) as connection, pytest.raises(OSError):
-            while time.monotonic() - began < 20:
+            while time.monotonic() - began < 100:
                 connection.sendall(b"G")
                 time.sleep(0.2)
         server.shutdown()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_it_is_served_to_others_only_with_a_certificate(tmp_path: Path) -> None:

@@ -43,10 +43,13 @@ class Dripping:
         self._is_over = threading.Event()
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.url = f"http://{self.address}"
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         self._is_over.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends `accept`, which would go on with the next one of its number
+        self._thread.join()
         self._listener.close()
 
     def _listen(self) -> None:
@@ -96,7 +99,7 @@ def test_a_download_goes_on_with_the_next_address(
     began = time.monotonic()
     fetch(Source(SHA256, "x", (server.url, f"file://{tmp_path}/right")), blobs)
     assert blobs.read(SHA256) == DATA
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", ["status", "headers", "body", "trailer"])
@@ -109,7 +112,7 @@ def test_a_source_server_is_left_for_the_sources_own_address(
     began = time.monotonic()
     fetch(Source(SHA256, "x", (f"file://{tmp_path}/right",)), blobs)
     assert blobs.read(SHA256) == DATA
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BEGINNINGS if "redirect" not in kind])
@@ -117,7 +120,7 @@ def test_a_page_of_an_index_is_given_up(kind: str, drip: Callable[[bytes, bytes]
     began = time.monotonic()
     with pytest.raises(UnreachableError, match=r"^http://127.0.0.1:.*/x/: it "):
         list(python_source.files(drip(*BEGINNINGS[kind]).url, "x"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BEGINNINGS if "redirect" not in kind])
@@ -126,7 +129,7 @@ def test_a_question_to_a_cache_is_given_up(kind: str, drip: Callable[[bytes, byt
     began = time.monotonic()
     with pytest.raises(UnreachableError, match=r"^it did not "):
         open_cache(server.url).entries(["part-1-00"])
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BEGINNINGS if "redirect" not in kind])
@@ -135,7 +138,7 @@ def test_an_archive_of_a_cache_is_given_up(kind: str, drip: Callable[[bytes, byt
     began = time.monotonic()
     with pytest.raises(UnreachableError, match=r"^it "):
         list(open_cache(server.url).read("0" * 64))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 @pytest.mark.parametrize("kind", ["https", "proxy"])
@@ -153,9 +156,13 @@ def test_what_comes_before_the_question_has_a_limit_too(
         fetch(Source(SHA256, "x", (f"https://{address}/x",)), BlobStore(tmp_path / "blobs"))
     with pytest.raises(UnreachableError, match="it did not answer in time"):
         open_cache(f"https://{address}").entries(["part-1-00"])
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
-def test_a_cache_that_tells_no_length_has_not_the_archive(drip: Callable[[bytes, bytes], Dripping]) -> None:
+def test_a_cache_that_tells_no_length_has_not_the_archive(
+    drip: Callable[[bytes, bytes], Dripping], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CONNECT", "STALL", "ANSWER"):
+        monkeypatch.setattr(cache_http, name, 60.0)
     server = drip(OK + b"Content-Length: many\r\n\r\n", b"")
     assert open_cache(server.url).size("0" * 64) is None
