@@ -43,6 +43,15 @@ class Graph:
         more = {"jobs": 4, **more}
         return BuildRequest(root, "software.cfg", self.place / folder, sources, 60.0, store=self.place / "s", **more)
 
+    @property
+    def held(self) -> str:
+        """An option of parts that wait until `let_go` is called."""
+        (self.release.root / "signals").mkdir(exist_ok=True)
+        return "pre-build = while [ ! -e ${:_profile_base_location_}/signals/go ]; do sleep 0.05; done"
+
+    def let_go(self) -> None:
+        (self.release.root / "signals/go").touch()
+
     def build(self, folder: str = "built", **more: Any) -> BuildResult:
         result: BuildResult = self.release.engine.build(self.request(folder, **more), self.log(folder))
         return result
@@ -56,6 +65,10 @@ class Graph:
     def ended(self, folder: str = "built") -> dict[str, str]:
         """Return how each part ended."""
         return {event.part: event.event for event in self.events(folder) if event.event not in ("waiting", "started")}
+
+    def at_work(self, folder: str = "built") -> set[str]:
+        """Return the parts that have begun, and not ended."""
+        return {event.part for event in self.events(folder) if event.event == "started"} - {*self.ended(folder)}
 
     def times(self, folder: str = "built") -> dict[str, tuple[float, float]]:
         """Return when each part that was built began and ended."""

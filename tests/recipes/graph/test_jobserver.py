@@ -5,6 +5,7 @@ import array
 import contextlib
 import fcntl
 import functools
+import itertools
 import os
 import random
 import select
@@ -24,10 +25,11 @@ from allotment_recipes.graph.jobserver import Holder, Jobserver, SharedJobs
 
 TASKS = 6
 MAKEFILE = f"""\
+HOLD = while [ `grep -c begin $(LOG)` -lt $(JOBS) ]; do sleep 0.02; done; sleep 0.15
 TASKS = {" ".join(f"task{number}" for number in range(TASKS))}
 all: $(TASKS)
 $(TASKS):
-\techo begin >> $(LOG); sleep 0.15; echo end >> $(LOG)
+\techo begin >> $(LOG); $(HOLD); echo end >> $(LOG)
 """
 
 
@@ -59,7 +61,7 @@ class Running:
     process: "subprocess.Popen[bytes]"
 
     def end(self) -> None:
-        assert self.process.wait(30) == 0
+        assert self.process.wait(60) == 0
         self.server.put(self.holder)
 
 
@@ -93,7 +95,7 @@ def test_two_makes_never_have_more_than_the_budget_and_give_all_back(yard: Path,
         for _ in range(2):
             if len(makes) == jobs:  # a part waits for a token until another one has ended
                 makes.pop(0).end()
-            makes.append(start(server, yard, ["make", f"LOG={yard}/log"]))
+            makes.append(start(server, yard, ["make", f"LOG={yard}/log", f"JOBS={jobs}"]))
         for make in makes:
             make.end()
         assert peak(yard / "log") == jobs
@@ -102,7 +104,7 @@ def test_two_makes_never_have_more_than_the_budget_and_give_all_back(yard: Path,
 
 
 def test_a_make_below_python_which_closes_what_it_could_inherit_uses_the_budget(yard: Path) -> None:
-    program = f"import subprocess; subprocess.run(['make', 'LOG={yard}/log'], check=True)"
+    program = f"import subprocess; subprocess.run(['make', 'LOG={yard}/log', 'JOBS=3'], check=True)"
     with serving(yard, 3) as server:
         start(server, yard, [sys.executable, "-c", program]).end()
         assert peak(yard / "log") == 3
@@ -110,7 +112,7 @@ def test_a_make_below_python_which_closes_what_it_could_inherit_uses_the_budget(
 
 
 def test_a_make_below_make_has_its_options_and_the_same_budget(yard: Path) -> None:
-    (yard / "outer.mk").write_text(f"all: one two\none two:\n\tmake -f Makefile all LOG={yard}/log\n")
+    (yard / "outer.mk").write_text(f"all: one two\none two:\n\tmake -f Makefile all LOG={yard}/log JOBS=2\n")
     with serving(yard, 2) as server:
         start(server, yard, ["make", "-f", "outer.mk"]).end()
         assert peak(yard / "log") == 2
@@ -119,12 +121,15 @@ def test_a_make_below_make_has_its_options_and_the_same_budget(yard: Path) -> No
 
 def test_tokens_of_a_killed_make_are_replaced(yard: Path) -> None:
     with serving(yard, 3) as server:
-        make = start(server, yard, ["make", f"LOG={yard}/log"])
+        held = f"HOLD=while [ ! -e {yard}/go ]; do sleep 0.02; done"
+        make = start(server, yard, ["make", f"LOG={yard}/log", held])
         while (yard / "log").read_text().count("begin") < 3:
             time.sleep(0.01)
         make.process.send_signal(signal.SIGKILL)
         make.process.wait()
-        time.sleep(0.3)  # until what it has started has ended
+        (yard / "go").touch()
+        while (yard / "log").read_text().count("end") < 3:
+            time.sleep(0.01)
         server.put(make.holder)
         assert tokens(server) < 3
         server.top_up()
@@ -168,7 +173,9 @@ def test_one_that_is_killed_while_it_gives_or_takes_its_token_neither_loses_nor_
     """Each child does nothing else, so it is killed at any moment of it."""
     chance, seen = random.Random(7), set()
     with serving(tmp_path, 2) as server:
-        for _ in range(400):
+        for number in itertools.count():
+            if number >= 400 and seen == {0, 1}:
+                break
             holder = server.take()
             assert holder is not None
             ready, told = os.pipe()
@@ -192,7 +199,6 @@ def test_one_that_is_killed_while_it_gives_or_takes_its_token_neither_loses_nor_
             assert tokens(server) + holder.held == 2
             server.put(holder)
             assert tokens(server) == 2
-        assert seen == {0, 1}
 
 
 def test_who_waits_for_a_token_that_is_lost_has_one_when_nobody_is_at_work(tmp_path: Path) -> None:
@@ -236,10 +242,11 @@ def test_what_knows_no_tokens_has_those_that_are_free_until_it_ends(
         with subprocess.Popen(
             [program, "build"], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
         ) as process:
-            (tmp_path / "go").write_text("go\n")  # which waits until it is there
+            with (tmp_path / "go").open("w") as go:  # which waits until it is there
+                free = tokens(server)
+                go.write("go\n")
             assert process.stdout is not None
-            free = tokens(server)
-            assert (process.stdout.read(), process.wait(30)) == (f"{words}\n", 3)
+            assert (process.stdout.read(), process.wait(60)) == (f"{words}\n", 3)
         assert free == (2 if words == "build" else 0)
         assert tokens(server) == 2
 
