@@ -227,7 +227,8 @@ def test_two_users_build_the_same_at_once_over_one_system_store(town: Town) -> N
 
 def test_a_collection_in_the_middle_of_a_build_takes_nothing_that_it_needs(town: Town) -> None:
     desk = town.desk("user")
-    with desk.start("build", town.release("two", "pre-build = sleep 3"), "--store", "store", "--folder", "r") as build:
+    release = town.release("two", "pre-build = while [ ! -e ${one:location}/go ]; do sleep 0.05; done")
+    with desk.start("build", release, "--store", "store", "--folder", "r") as build:
         deadline = time.monotonic() + 60
         while not list(desk.root().glob(".two-*.new")):
             assert time.monotonic() < deadline
@@ -235,6 +236,9 @@ def test_a_collection_in_the_middle_of_a_build_takes_nothing_that_it_needs(town:
         desk.run("store", "gc", "--store", "store")
         assert build.poll() is None, "it is still at work"
         assert desk.parts() == ["one", "two"], "of which the second is not whole yet"
+        (one,) = desk.root().glob("one-*")
+        one.chmod(0o755)
+        (one / "go").touch()
         _, told = build.communicate(timeout=110)
     assert build.returncode == 0, told
     (program,) = desk.root().glob("two-*/bin/two")
