@@ -2,6 +2,7 @@
 """Commands and Python of a release's own profile: what they reach in its build, and what they are told otherwise."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,13 +114,14 @@ def test_a_command_has_an_environment_that_is_always_the_same(release: Any) -> N
 
 
 def test_what_a_command_leaves_in_the_background_ends_with_it(release: Any) -> None:
-    text = "(while sleep 0.02; do date >> seen; done) &\nwhile ! test -e seen; do sleep 0.02; done"
+    seen = f"seen-{os.getpid()}"  # other tests are at work on this machine
+    text = f"(while sleep 0.02; do date >> {seen}; done) &\nwhile ! test -e {seen}; do sleep 0.02; done"
     assert release.build(COMMAND + lines(text)).error == ""
     at_work = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # of one that has ended meanwhile
             at_work.append(path.read_bytes())
-    assert not [words for words in at_work if b"date >> seen" in words]
+    assert not [words for words in at_work if f"date >> {seen}".encode() in words]
 
 
 def test_options_that_install_sets_are_read_by_others(release: Any) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sandbox of a build with real servers, files and processes beside it."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -33,6 +34,15 @@ def run(folder: Path, script: str, sandbox: Sandbox | None = None) -> tuple[int,
         box = sandbox or Sandbox([folder])
         code = box.run(["/bin/sh", "-ec", textwrap.dedent(script)], folder, environment, files)
     return code, log.read_text()
+
+
+def at_work(words: str) -> list[str]:
+    """Return the numbers of the processes whose command has ``words`` in it."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # of one that has ended meanwhile
+            found += [path.parent.name] if words.encode() in path.read_bytes() else []
+    return found
 
 
 class Listener:
@@ -103,7 +113,7 @@ def test_no_server_of_the_machine_is_reached(
     assert (code, output) == (0, f"{error}\n")
     assert listener.reached == 0
     subprocess.run([DEBIAN, "connect.py"], cwd=open_folder, check=True, capture_output=True)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while listener.reached == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert listener.reached == 1, "without the sandbox it is reached"
@@ -117,7 +127,7 @@ def test_the_network_is_unreachable_and_the_own_loopback_works(open_folder: Path
 
 
 def test_only_its_own_folders_can_be_written_to(open_folder: Path) -> None:
-    work, store = open_folder / "work", open_folder / "store"
+    work, store, other = open_folder / "work", open_folder / "store", f"{open_folder.name}.file"
     for folder in (work, store, store / ".part.new"):
         folder.mkdir()
     (store / "part").symlink_to(".part.new")
@@ -127,14 +137,14 @@ def test_only_its_own_folders_can_be_written_to(open_folder: Path) -> None:
         for place in / /usr /usr/bin /etc {store} {store}/whole; do
             if (echo > $place/new) 2> /dev/null || (echo > $place) 2> /dev/null; then echo "wrote $place"; fi
         done
-        echo one > {store}/part/file; echo two > file; echo three > /tmp/file; echo four > /dev/shm/file
+        echo one > {store}/part/file; echo two > file; echo three > /tmp/{other}; echo four > /dev/shm/{other}
         cat {store}/whole
     """
     (work / "log").touch()
     assert run(work, script, box) == (0, "whole")
     assert (store / ".part.new/file").read_text() == "one\n"
     assert (work / "file").read_text() == "two\n"
-    assert not Path("/tmp/file").exists() and not Path("/dev/shm/file").exists()
+    assert not [place for place in ("/tmp", "/dev/shm") if Path(place, other).exists()]
 
 
 def test_other_folders_are_not_there(open_folder: Path) -> None:
@@ -175,7 +185,7 @@ def test_a_step_that_takes_too_long_is_killed(open_folder: Path) -> None:
     began = time.monotonic()
     with open(os.devnull, "r+b") as file, pytest.raises(TimeoutError):
         Sandbox([open_folder]).run(["/bin/sleep", "60"], open_folder, {}, (file.fileno(),) * 3, timeout=0.3)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_all_end_when_whoever_builds_is_killed(open_folder: Path) -> None:
@@ -184,18 +194,19 @@ def test_all_end_when_whoever_builds_is_killed(open_folder: Path) -> None:
         import os
         from pathlib import Path
         from allotment_recipes.hermetic.sandbox import Sandbox
-        folder, script = Path("{open_folder}"), "(while sleep 0.05; do date >> seen; done) & sleep 60"
+        folder, script = Path("{open_folder}"), "(while sleep 0.05; do date >> {seen}; done) & sleep 60"
         Sandbox([folder]).run(["/bin/sh", "-c", script], folder, dict(os.environ), (0, 1, 2))
     """
     with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdin=subprocess.DEVNULL) as builder:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not seen.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
+        assert seen.exists()
         builder.kill()
-    time.sleep(0.2)
-    size = seen.stat().st_size
-    time.sleep(0.3)
-    assert seen.stat().st_size == size
+    deadline = time.monotonic() + 60
+    while at_work(f"date >> {seen}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert at_work(f"date >> {seen}") == []
 
 
 @pytest.mark.root
