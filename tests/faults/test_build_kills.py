@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+
 
 def test_a_build_that_is_killed_at_any_moment_loses_nothing() -> None:
     """`python -m benchmarks.s02` is the long form, with real components; its seed is drawn anew each time."""

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+
 
 def test_changed_archives_and_profiles_are_refused_or_harm_nobody() -> None:
     """`python -m benchmarks.s06` is the long form; its seed is drawn anew each time."""
