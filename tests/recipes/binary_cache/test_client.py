@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.recipes.binary_cache.conftest import Liar, Yard, wait
@@ -173,6 +174,38 @@ def test_a_download_goes_on_where_a_kill_has_ended_it(built: Yard, tmp_path: Pat
     assert liar.ranges[-1] == f"bytes={have}-"
     assert tree(tmp_path / "second").keys() == tree(built.root("store") / part).keys()
     assert not partial.exists()
+
+
+def test_a_cache_that_one_part_has_found_away_is_left_alone_by_the_others(
+    built: Yard, tmp_path: Path, liar: Liar
+) -> None:
+    """Also when another one had asked it before that, and is answered afterwards."""
+    parts = sorted(built.parts.values())
+    said: list[str] = []
+    waiting = KILLED.replace("Path(target)", "input(print('ready', flush=True) or '')\nPath(target)", 1)
+
+    def fetch(part: str, target: str, code: str = KILLED) -> "subprocess.Popen[str]":
+        digest = json.loads((built.place / f"cache/entries/{part}.json").read_bytes())["packed"]["digest"]
+        words = [liar.url, built.key.public, digest, str(built.root("other") / part), str(tmp_path / target)]
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, "-c", code, str(tmp_path), *words], stdin=pipe, stdout=pipe, text=True)
+
+    def answer(handler: Any) -> bool:
+        if len(liar.paths) == 1:
+            said.append(second.communicate("\n", timeout=60)[0])
+        elif len(liar.paths) == 2:
+            handler.reply(503, b"")
+        return len(liar.paths) == 2 and not said
+
+    liar.answer = answer
+    second = fetch(parts[1], "second", waiting)
+    assert second.stdout is not None and second.stdout.readline() == "ready\n"
+    assert parts[0].rpartition("-")[2] in fetch(parts[0], "first").communicate(timeout=60)[0]
+    assert said == ["None\n"]
+    liar.paths.clear()
+    liar.answer = lambda handler: False
+    assert fetch(parts[1], "third").communicate(timeout=60)[0] == "None\n"
+    assert liar.paths == []
 
 
 def test_what_a_stranger_left_of_a_download_is_not_believed(built: Yard, liar: Liar) -> None:

@@ -5,8 +5,10 @@ A build asks for all its parts at once, before the first one is needed. Each par
 which inherits the answers; that a cache has failed the others learn from a file in the release's folder.
 """
 
+import fcntl
 import json
 import logging
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -205,14 +207,28 @@ def _forget(run: RunContext) -> None:
     for cache in _caches(run):
         missing = state.get(cache.url, {}).get("missing", {})
         cache.missing = {part: at for part, at in missing.items() if isinstance(at, float) and at <= time.time()}
-        _keep(run, cache)
+        _write_state(run, cache, {})
 
 
 def _keep(run: RunContext, cache: _Known) -> None:
-    state = {**_read_state(run), cache.url: {"missing": cache.missing, "failed": cache.failed}}
+    """Add to what the build's other processes have learnt of a cache meanwhile."""
     path = run.folder / _STATE
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, canonical(state), sync=False)
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        before = _read_state(run).get(cache.url, {})
+        cache.failed = cache.failed or str(before.get("failed", ""))
+        _write_state(run, cache, before.get("missing", {}))
+    finally:
+        os.close(handle)
+
+
+def _write_state(run: RunContext, cache: _Known, missing: Mapping[str, float]) -> None:
+    own = {"missing": {**missing, **cache.missing}, "failed": cache.failed}
+    path = run.folder / _STATE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, canonical({**_read_state(run), cache.url: own}), sync=False)
 
 
 def _failure(run: RunContext, cache: _Known) -> str:
