@@ -159,6 +159,14 @@ def test_what_comes_before_the_question_has_a_limit_too(
     assert time.monotonic() - began < 60
 
 
+def test_the_time_that_a_reader_takes_is_not_the_servers(drip: Callable[[bytes, bytes], Dripping]) -> None:
+    server = drip(OK + b"Content-Length: 1000\r\n\r\nss", b"s")
+    with transfer.opened(server.url, 60.0) as answer:
+        assert answer.read_in_time(1, 1.5) == b"s"
+        time.sleep(2.5)  # as where it is written to a slow disk
+        assert answer.read_in_time(1, 60.0) == b"s"
+
+
 def test_a_cache_that_tells_no_length_has_not_the_archive(
     drip: Callable[[bytes, bytes], Dripping], monkeypatch: pytest.MonkeyPatch
 ) -> None:

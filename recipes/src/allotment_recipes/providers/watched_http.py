@@ -7,6 +7,7 @@ that comes before the body has one limit together, and whoever reads the body sa
 
 import contextlib
 import http.client
+import math
 import socket
 import threading
 import time
@@ -68,7 +69,9 @@ class WatchedResponse(http.client.HTTPResponse):
             return self.read1(size)
         self.watch.allow(seconds)
         with self.watch.telling():
-            return self.read1(size)
+            data = self.read1(size)
+            self.watch.allow(math.inf)  # what the reader does with it is not the server's time
+            return data
 
     def close(self) -> None:
         super().close()
