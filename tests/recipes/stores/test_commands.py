@@ -95,6 +95,18 @@ def test_what_a_collection_takes_meanwhile_is_no_damage(yard: Any) -> None:
     assert repair(yard.root, [second.name]) == []
 
 
+def test_what_a_part_refers_to_is_not_known_while_a_collection_takes_it_and_known_when_it_is_back(yard: Any) -> None:
+    lib = yard.part("lib")
+    app = yard.part("app", lib)
+    graph = Graph([yard.root])
+    app.rename(yard.root / f".{app.name}.gone")
+    (yard.root / f".built/{app.name}.json").unlink()
+    assert graph.references(app) == ()
+    assert yard.part("app", lib) == app
+    graph.look_again()
+    assert graph.references(app) == (lib,)
+
+
 def test_why_lists_every_root_and_the_way_to_the_part(yard: Any) -> None:
     lib = yard.part("lib")
     middle = yard.part("middle", lib)

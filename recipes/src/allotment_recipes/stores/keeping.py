@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from allotment_recipes.shared_store import Store
+from allotment_recipes.shared_store import Store, is_whole
 from allotment_recipes.stores.notes import References, references_of
 from allotment_recipes.stores.roots import Root
 
@@ -47,7 +47,12 @@ class Graph:
     def references(self, part: Path) -> tuple[Path, ...]:
         """Return the parts that a part refers to, as far as they are there."""
         if part not in self._read:
-            self._read[part] = references_of(part.parent, part.name)
+            try:
+                self._read[part] = references_of(part.parent, part.name)
+            except FileNotFoundError:
+                if is_whole(part):
+                    raise
+                return ()  # a collection has taken it meanwhile; it is read when it is built anew
         if part not in self._references:
             self._references[part] = tuple(sorted(self._resolve(part, self._read[part])))
         return self._references[part]
