@@ -41,7 +41,7 @@ fetch(Source(sys.argv[2], "big.tar", (sys.argv[1],)), BlobStore(Path(sys.argv[3]
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """/slow sends 40 kB at a time up to `most`, /drip next to nothing, /busy is so twice, /to?URL leads elsewhere."""
+    """/slow sends 40 kB at a time up to `most`, /drip nearly none, /busy is so twice, /cut ends, /to?URL leads on."""
 
     server: "Server"
 
@@ -61,6 +61,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", self.path.removeprefix("/to?"))
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if self.path == "/cut":
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Le")
             return
         if self.path == "/busy" and self.server.asked.count("/busy") < 3:
             self.send_error(503)
@@ -154,6 +157,12 @@ def test_a_server_that_is_busy_is_asked_again(serve: Callable[..., Server], blob
     server = serve()
     fetch(Source(SHA256, "x", (f"{server.url}/busy",)), blobs, [URL])
     assert server.asked == ["/busy"] * 3
+
+
+def test_headers_that_end_half_way_are_a_lost_connection(serve: Callable[..., Server], blobs: BlobStore) -> None:
+    with pytest.raises(SourceError, match="/cut: it can't be read: the connection was lost before") as caught:
+        fetch(Source(SHA256, "x", (f"{serve().url}/cut",)), blobs, [URL])
+    assert isinstance(caught.value, MachineError)
 
 
 def test_all_addresses_are_tried_before_one_is_tried_again(serve: Callable[..., Server], blobs: BlobStore) -> None:

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 _LOOK: Final = 1.0  # seconds between two looks at the time
 
@@ -58,10 +58,35 @@ class Watch:
                     return
 
 
+class _Head:
+    """What comes before a body: http.client takes its early end for its end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def readline(self, limit: int) -> bytes:
+        line = self.file.readline(limit)
+        if not line:
+            raise http.client.RemoteDisconnected("the connection was lost before the answer began")
+        return line
+
+    def close(self) -> None:
+        self.file.close()
+
+
 class WatchedResponse(http.client.HTTPResponse):
     """An answer that has begun in time."""
 
+    fp: Any
     watch: Watch | None = None
+
+    def begin(self) -> None:
+        self.fp = head = _Head(self.fp)
+        try:
+            super().begin()
+        finally:
+            if self.fp is head:
+                self.fp = head.file
 
     def read_in_time(self, size: int, seconds: float) -> bytes:
         """Return some of what comes, at most ``size`` bytes; none at the end. `TimeoutError` when it takes longer."""
