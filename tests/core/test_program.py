@@ -104,3 +104,22 @@ def test_a_signal_that_comes_while_waiting_begins_is_not_lost() -> None:
         "told.wait()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_a_signal_that_another_thread_gets_is_not_lost() -> None:
+    """After SIGSTOP and SIGCONT the kernel chooses the thread."""
+    code = (
+        "import signal, threading, time\n"
+        "from allotment.program import StopSignals\n"
+        "told, stopping = StopSignals(), threading.Event()\n"
+        "def stop():\n"
+        "    told.wait()\n"
+        "    stopping.set()\n"
+        "def interrupt():\n"
+        "    time.sleep(0.1)\n"  # the main thread waits by now: a later signal would be seen by it
+        "    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "for call in (stop, interrupt):\n"
+        "    threading.Thread(target=call, daemon=True).start()\n"
+        "stopping.wait()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import logging
 import os
-import queue
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +12,8 @@ from types import TracebackType
 from typing import Self
 
 from allotment.errors import AllotmentError
+
+_STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 class FolderLock:
@@ -75,17 +76,23 @@ class FolderLock:
 
 
 class StopSignals:
-    """SIGTERM and SIGINT, which no longer end the process but are noted from now on; made in the main thread."""
+    """SIGTERM and SIGINT, which no longer end the process but are noted from now on; made in the main thread.
+
+    They are noted in a pipe, by whichever thread the kernel interrupts: Python's own handlers run in the main thread
+    only, once that does something. It may wait for ever when another one got the signal, as after SIGSTOP.
+    """
 
     def __init__(self) -> None:
-        # No Event: its lock may be held by the very code that a handler interrupts, and both would wait for ever.
-        self._noted: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, _: self._noted.put(number))
+        self._noted, note = os.pipe()
+        os.set_blocking(note, False)
+        signal.set_wakeup_fd(note, warn_on_full_buffer=False)
+        for number in _STOPS:
+            signal.signal(number, lambda *_: None)
 
     def wait(self) -> None:
         """Return when one has come, or had come before."""
-        self._noted.get()
+        while os.read(self._noted, 1)[0] not in _STOPS:
+            pass  # another signal that has a handler
 
 
 def log_to_stderr() -> None:
