@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -34,6 +35,7 @@ class FakeEngine:
         self.files: dict[str, bytes] = {"README": b"hello\n"}
         self.archive: bytes | None = None  # instead of one made of ``files``
         self.lease_seconds = 30.0
+        self.longest_wait = 0.5  # seconds in which a call for a lease is answered
         self.heartbeat = 0.1
         self.cancelled: set[int] = set()
         self.lost: set[int] = set()
@@ -55,14 +57,17 @@ class FakeEngine:
         self._given = 0
         self._changed = threading.Condition()
         self._server: ThreadingHTTPServer | None = None
-        self._port = 0
+        self._reservation = socket.socket()  # keeps the port while nothing serves there
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reservation.bind(("127.0.0.1", 0))
+        self._port = self._reservation.getsockname()[1]
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
-        """Serve, on the port of the last time."""
+        """Serve, always on the same port."""
         engine = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -79,7 +84,6 @@ class FakeEngine:
         ThreadingHTTPServer.allow_reuse_address = True
         self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
-        self._port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -87,6 +91,12 @@ class FakeEngine:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+            with self._changed:
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        self.stop()
+        self._reservation.close()
 
     def submit(self, command: list[str], **options: Any) -> None:
         """Offer a job of kind ``command``; ``kind=...`` and other fields of Job may be given."""
@@ -160,7 +170,9 @@ class FakeEngine:
     def _lease(self, request: dict[str, Any]) -> tuple[int, bytes]:
         self.requests.append(request)
         self._changed.notify_all()
-        if request["refuses"] or not self._changed.wait_for(lambda: self._waiting, min(request["wait"], 0.5)):
+        seconds = 0.0 if request["refuses"] else min(request["wait"], self.longest_wait)
+        self._changed.wait_for(lambda: self._waiting or self._server is None, seconds)
+        if request["refuses"] or not self._waiting:
             return 204, b""
         job = self._waiting.pop(0)
         self._given += 1
@@ -228,6 +240,7 @@ class NodeProcess:
         """Start it; ``largest_file`` (bytes) stands for a disk that is full."""
         call = "import sys; from allotment.cli import main; sys.exit(main())"
         words = ["farm", "node", "--folder", str(self.folder), "--farm", self._engine.url, "--name", "t1"]
+        words += ["--disk-wanted", "0", "--memory-wanted", "0"]  # whatever this machine has left
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", call, *words, "--token-file", str(self._token), *arguments],
@@ -270,7 +283,7 @@ def engine() -> Iterator[FakeEngine]:
     fake = FakeEngine()
     fake.start()
     yield fake
-    fake.stop()
+    fake.close()
 
 
 @pytest.fixture

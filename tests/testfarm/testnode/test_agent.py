@@ -155,6 +155,7 @@ class Upgraded(Surroundings):
 def test_job_that_was_given_for_other_software_is_given_back_and_the_engine_is_told(
     engine: Any, start: Callable[..., TestNode]
 ) -> None:
+    engine.longest_wait = 20.0
     surroundings = Upgraded()
     start(surroundings=surroundings)
     engine.wait_for(lambda: engine.requests)

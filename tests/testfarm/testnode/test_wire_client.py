@@ -63,4 +63,4 @@ def test_a_test_node_whose_first_engine_dies_works_for_the_second(engine: Any, n
         assert other.result().outcome == Outcome.PASSED
         assert b"done" in other.log
     finally:
-        other.stop()
+        other.close()
