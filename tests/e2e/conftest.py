@@ -71,5 +71,5 @@ def stop_services(node: Path) -> None:
         return
     services = supervisord.children(recursive=True)
     supervisord.terminate()
-    _, alive = psutil.wait_procs([supervisord, *services], timeout=20)
+    _, alive = psutil.wait_procs([supervisord, *services], timeout=60)
     assert not alive, f"still running: {alive}"

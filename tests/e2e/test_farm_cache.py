@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The farm's binary cache with real processes: one test node builds, others take the parts and need no compiler."""
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -74,10 +77,63 @@ def eventually(what: str, condition: Callable[[], Any], seconds: float = 90.0, p
     return found
 
 
+def ask(url: str, **words: Any) -> httpx2.Response:
+    return httpx2.get(url, timeout=60.0, **words)
+
+
 def without_tools() -> tuple[list[str], dict[str, str]]:
     """Return the words and variables by which a command is run where nothing assembles, links or is made."""
     paths = {path for name in TOOLS if (path := shutil.which(name, path="/usr/bin:/bin"))}
     return ["unshare", "-Urm", "/bin/sh", "-c", HIDE, "sh"], {"TOOLS": " ".join(sorted(paths))}
+
+
+class Gate:
+    """Stands before a server, for clients: of all that they send it passes on so much, and holds the rest."""
+
+    def __init__(self, find: Callable[[], str], most: int) -> None:
+        """``find`` returns the server's URL; ``most`` is in bytes."""
+        self.is_shut = False
+        self._find = find
+        self._left = most
+        self._opened = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def open(self) -> None:
+        """Let all through from now on, and cut the connections that were held."""
+        self._opened.set()
+
+    def close(self) -> None:
+        self.open()
+        self._socket.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._socket.accept()
+                threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        url = httpx2.URL(self._find())
+        with client, contextlib.suppress(OSError), socket.create_connection((url.host, url.port)) as server:
+            threading.Thread(target=self._pump, args=(server, client), daemon=True).start()
+            self._pump(client, server, is_limited=not self._opened.is_set())
+
+    def _pump(self, source: socket.socket, sink: socket.socket, *, is_limited: bool = False) -> None:
+        with contextlib.suppress(OSError):
+            while (data := source.recv(1 << 16)) and (not is_limited or self._may_pass(len(data))):
+                sink.sendall(data)
+        for end in (source, sink):  # the other thread may wait at either
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _may_pass(self, size: int) -> bool:
+        self._left -= size
+        if self._left < 0:
+            self.is_shut = True
+            self._opened.wait()
+        return self._left >= 0
 
 
 @dataclass
@@ -97,6 +153,12 @@ class Yard:
     def farm(self) -> Path:
         return self.place / "farm"
 
+    def begin(self) -> None:
+        """Make the repository, without a release: nothing is to be built before its builder is trusted."""
+        subprocess.run(["git", "init", "-q", "-b", "main", str(self.repository)], check=True)
+        (self.repository / "README").write_text("no release yet\n")
+        self.commit(self.repository, "begin")
+
     def publish(self, greeting: str) -> str:
         """Commit the release with a program that says something else; return the commit."""
         archive = self.place / "greeter.tar"
@@ -115,8 +177,6 @@ class Yard:
         (folder / "software.cfg.json").write_text(
             json.dumps({"format": 1, "name": "greet", "types": {"default": TYPES}})
         )
-        if not (self.repository / ".git").exists():
-            subprocess.run(["git", "init", "-q", "-b", "main", str(self.repository)], check=True)
         return self.commit(self.repository, f"greet: say {greeting}")
 
     def remark(self, text: str) -> str:
@@ -151,12 +211,13 @@ class Yard:
         with (self.farm / "builders.pub").open("a") as file:
             file.write(f"{public}  # {name}\n")
 
-    def build_first(self) -> str:
+    def build_first(self, *options: str) -> str:
         """Start a farm whose test node, called first and trusted, has built the release; return the commit."""
-        commit = self.publish("hello")
-        self.start_farm()
+        self.begin()
+        self.start_farm(*options)
         self.start_node("first")
         self.trust("first")
+        commit = self.publish("hello")
         self.job(commit)
         return commit
 
@@ -180,7 +241,7 @@ class Yard:
 
     def parts(self) -> list[str]:
         """Return what the farm's cache has."""
-        found: list[str] = httpx2.get(f"{self.cache}/api/v1/entries").json()["parts"]
+        found: list[str] = ask(f"{self.cache}/api/v1/entries").json()["parts"]
         return found
 
     def job(self, commit: str, outcome: str = "passed") -> str:
@@ -188,11 +249,11 @@ class Yard:
         query = {"release": "greet", "revision": commit}
 
         def ended() -> Any:
-            found = httpx2.get(f"{self.told['url']}/api/v1/jobs", params=query).json()["items"]
+            found = ask(f"{self.told['url']}/api/v1/jobs", params=query).json()["items"]
             return found and found[0]["state"] == "done" and found[0]
 
         job = eventually(f"the job of {commit}", ended)
-        log = httpx2.get(f"{self.told['url']}/api/v1/jobs/{job['id']}/log").text
+        log = ask(f"{self.told['url']}/api/v1/jobs/{job['id']}/log").text
         assert job["outcome"] == outcome, log
         return log
 
@@ -201,7 +262,7 @@ class Yard:
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         process.wait(60)
-        _, alive = psutil.wait_procs(children, timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=60)
         assert not alive, alive
         (self.place / name / "test-node.json").unlink(missing_ok=True)
 
@@ -228,6 +289,19 @@ class Yard:
 
 
 @pytest.fixture
+def make_gate(yard: "Yard") -> Iterator[Callable[[int], Gate]]:
+    """Make a gate before the farm's pages; it is closed after the test."""
+    with contextlib.ExitStack() as gates:
+
+        def make(most: int) -> Gate:
+            gate = Gate(lambda: str(yard.told["url"]), most)
+            gates.callback(gate.close)
+            return gate
+
+        yield make
+
+
+@pytest.fixture
 def yard(scratch: Path, commit: Commit) -> Iterator[Yard]:
     found = Yard(scratch, commit)
     try:
@@ -248,7 +322,7 @@ def test_what_one_test_node_has_built_others_take_where_nothing_compiles(yard: Y
     (part,) = eventually("the part", yard.parts)
     eventually("it is settled", lambda: json.loads((yard.place / "first/unpushed.json").read_bytes()) == [])
     yard.kill("first", signal.SIGTERM)
-    assert httpx2.get(f"{yard.told['url']}/cache/health").json()["takes_uploads"]
+    assert ask(f"{yard.told['url']}/cache/health").json()["takes_uploads"]
 
     yard.start_node("second", without_tools())
     log = yard.job(yard.remark("nothing"))
@@ -264,13 +338,15 @@ def test_what_one_test_node_has_built_others_take_where_nothing_compiles(yard: Y
     eventually("why", lambda: yard.said("second", f"its key {yard.key('second')} is not in the farm's builders.pub"))
 
 
-def test_a_test_node_that_is_killed_while_it_pushes_goes_on_with_it(yard: Yard) -> None:
-    yard.size = 100_000_000
-    yard.build_first()
+def test_a_test_node_that_is_killed_while_it_pushes_goes_on_with_it(yard: Yard, make_gate: Callable[..., Gate]) -> None:
+    yard.size = 30_000_000
+    gate = make_gate(yard.size // 2)
+    yard.build_first("--cache-url", f"{gate.url}/cache")
     uploads = yard.farm / "cache/uploads"
-    eventually("bytes", lambda: any(path.stat().st_size for path in uploads.glob("*.part")), pause=0.001)
+    eventually("bytes", lambda: gate.is_shut and any(path.stat().st_size for path in uploads.glob("*.part")))
     yard.kill("first")
     assert not yard.parts()
+    gate.open()
     (upload,) = uploads.glob("*.part")
     assert 0 < upload.stat().st_size < yard.size
     assert json.loads((yard.place / "first/unpushed.json").read_bytes())
@@ -304,12 +380,12 @@ def test_a_full_disk_of_the_farm_keeps_room_for_verdicts_and_takes_the_parts_lat
     disk = make_small_disk(yard.place / "disk", "400m")
     (yard.place / "farm").symlink_to(disk.outside / "farm")
     yard.size = 40_000_000
-    first = yard.publish("hello")
+    yard.begin()
     yard.start_farm(before=(disk.inside, {}), folder=str(disk.place / "farm"))
-    disk.fill(left=60_000_000)
     yard.start_node("first")
     yard.trust("first")
-    yard.job(first)
+    disk.fill(left=60_000_000)
+    yard.job(yard.publish("hello"))
     why = "MB are free and 21 MB are kept for logs and results. Make room there."
     eventually("clear words", lambda: yard.said("first", why))
     assert not yard.parts()
@@ -325,7 +401,7 @@ def test_only_from_scratch_is_built_what_the_cache_has(yard: Yard, kind: str, ho
     first = yard.build_first()
     (part,) = eventually("the part", yard.parts)
     place = scratch_folder.create(yard.place / "job")
-    job = Job(1, "demo", first, "greet", "software/greet/software.cfg", kind, timeout=120.0)
+    job = Job(1, "demo", first, "greet", "software/greet/software.cfg", kind, timeout=500.0)
     caches = [{"url": yard.cache, "keys": [yard.key("first")]}]
     guarded = GuardedJob(job, yard.repository, place, yard.place / "sources", most_memory(), caches=caches)
     guarded.start()

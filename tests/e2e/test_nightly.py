@@ -118,7 +118,7 @@ def test_a_night_that_stays_goes_on_with_what_is_committed(
         (url,) = re.findall(r"goes on with what is committed: (\S+)", said())
         (small / "software/helloworld/README.md").write_text("Another text.\n")
         revision = commit(small, "software: say more of helloworld")
-        with httpx2.Client(base_url=url) as client:
+        with httpx2.Client(base_url=url, timeout=60.0) as client:
             found = lambda: client.get("/api/v1/jobs", params={"revision": revision}).json()["items"]  # noqa: E731
             wait(lambda: [job for job in found() if job["ended"]])
             assert [job["verdict"]["colour"] for job in found()] == ["green"]
@@ -172,7 +172,7 @@ def test_an_interrupted_night_leaves_no_process(
         started = night.children(recursive=True)
     night.send_signal(number)
     assert night.wait(timeout=60) == 130
-    assert psutil.wait_procs(started, timeout=20)[1] == []
+    assert psutil.wait_procs(started, timeout=60)[1] == []
     assert not (scratch / "night/summary.json").exists()
 
 

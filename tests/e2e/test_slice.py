@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
+import http.client
+import os
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -25,15 +28,16 @@ def until(what: str, condition: Callable[[], object], timeout: float = 60.0) -> 
 
 
 def page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 
 
-def answers(url: str) -> bool:
+def answers(url: str, text: str = "") -> bool:
+    """Whether there is a page, and it holds a text; its server may just be starting or ending."""
     try:
-        return bool(page(url))
-    except OSError:
+        return text in page(url)
+    except (OSError, http.client.HTTPException):
         return False
 
 
@@ -56,7 +60,7 @@ def test_a_change_at_the_master_is_deployed_at_once(system: Demo) -> None:
         before = client.instance(HELLO.name).generation
         asked = time.monotonic()
         client.request(HELLO.name, "helloworld", parameters={"greeting": "Good evening"})
-        until("the new greeting", lambda: "Good evening" in page(url) if answers(url) else False)
+        until("the new greeting", lambda: answers(url, "Good evening"))
         took = time.monotonic() - asked
         assert client.instance(HELLO.name).generation > before
     assert took < 30  # generous: the machine may be busy; the figure itself is a benchmark's
@@ -72,7 +76,7 @@ def test_a_killed_test_node_loses_its_job_to_the_other_once(system: Demo) -> Non
     victim = system.programs[attempt["node"]]
     children = psutil.Process(victim.pid).children(recursive=True)
     victim.kill()
-    until("the job's processes are gone", lambda: not psutil.wait_procs(children, timeout=0)[1], 10)
+    until("the job's processes are gone", lambda: not psutil.wait_procs(children, timeout=0)[1])
     assert system.prove("helloworld") == "passed"
     job = system.newest_job("helloworld")
     assert [(item["number"], item["outcome"]) for item in job["attempts"]] == [(1, "lost"), (2, "passed")]
@@ -110,7 +114,7 @@ def test_a_killed_master_and_a_killed_node_go_on_after_restart(system: Demo) -> 
     node.wait_ready()
     with system.client() as client:
         client.request(HELLO.name, "helloworld", parameters={"greeting": "Welcome back"})
-        until("the new greeting", lambda: answers(url) and "Welcome back" in page(url))
+        until("the new greeting", lambda: answers(url, "Welcome back"))
         assert services
         client.request(HELLO.name, "helloworld", state="destroyed")
         until("the instance is gone", lambda: not answers(url))
@@ -131,17 +135,27 @@ def test_a_secret_is_shown_nowhere(system: Demo) -> None:
     shown += [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not [text for text in shown if planted in text]
 
-    holders = [path for path in system.folder.rglob("*") if path.is_file() and planted.encode() in path.read_bytes()]
+    holders = dict(files_with(planted.encode(), system.folder))
     assert holders  # the node and the master must keep it to use it
-    assert not [path for path in holders if path.stat().st_mode & 0o077]
+    assert not [path for path, mode in holders.items() if mode & 0o077]
     uses = ("master.sqlite", "state/desired/", ".allotment/instance.json", "etc/")
     assert not [path for path in holders if not any(use in str(path) for use in uses)]
+
+
+def files_with(data: bytes, folder: Path) -> Iterator[tuple[Path, int]]:
+    """Find the files that hold some data, with their modes, while programs make and remove others."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and data in path.read_bytes():
+                    yield path, path.stat().st_mode
 
 
 def answers_with_token(url: str, token: str) -> bool:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bool(answer.status == 200)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
