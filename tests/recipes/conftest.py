@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import socket
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -46,6 +47,21 @@ def short_path() -> Iterator[Path]:
     """A folder that has little in common with tmp_path: for the same thing in two places."""
     with tempfile.TemporaryDirectory(prefix="a-") as folder:
         yield Path(folder).resolve()
+
+
+@pytest.fixture
+def make_port() -> Iterator[Callable[[str], int]]:
+    """Return ports of an address for servers of the test; nobody else is given them before it ends."""
+    with contextlib.ExitStack() as held:
+
+        def make(address: str) -> int:
+            holder = held.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that does so too may listen
+            holder.bind((address, 0))
+            port: int = holder.getsockname()[1]
+            return port
+
+        yield make
 
 
 @pytest.fixture

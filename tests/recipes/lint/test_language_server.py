@@ -72,7 +72,7 @@ class Editor:
     def close(self) -> None:
         self.ask("shutdown", {})
         self.tell("exit", {})
-        assert self._process.wait(10) == 0
+        assert self._process.wait(60) == 0
 
     def kill(self) -> None:
         self._process.kill()

@@ -12,7 +12,7 @@ from allotment_recipes.lint.view import View
 DOUBLED = "\n".join(f"x{n} = ${{a:x{n - 1}}}${{a:x{n - 1}}}" for n in range(1, 35))
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_values_and_macros_that_double(tmp_path: Path) -> None:
     macros = "".join(f"[m{n}]\n<= m{n - 1}\n  m{n - 1}\n" for n in range(1, 35))
     (tmp_path / "software.cfg").write_text(f"[a]\nx0 = y\n{DOUBLED}\n[b]\n<= m34\n[m0]\nk = 1\n{macros}")
@@ -21,7 +21,7 @@ def test_values_and_macros_that_double(tmp_path: Path) -> None:
     assert view.value("b", "k") == "1"
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(60)
 def test_a_pipe_is_no_profile(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.cfg")
     (tmp_path / "software.cfg").write_text("[buildout]\nextends = pipe.cfg\n")

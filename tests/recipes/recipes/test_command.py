@@ -68,7 +68,7 @@ def test_an_error_may_be_let_pass(make_recipe: Make, tmp_path: Path, caplog: Any
 def test_what_is_left_in_the_background_keeps_nobody(make_recipe: Make, tmp_path: Path) -> None:
     began = time.monotonic()
     make_recipe(command.Recipe, {"command": "sleep 60 & echo $! > pid"}).install()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     os.kill(int((tmp_path / "pid").read_text()), 9)
 
 

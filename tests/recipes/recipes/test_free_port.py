@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # ruff: noqa: E501 (bad input and its message stand side by side, as a table)
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from allotment.errors import AllotmentError
 from allotment_recipes.recipes.free_port import Options, Recipe
 
 Make = Callable[..., Any]
+# Tests in other processes try the same ports at the same time: each has an address of its own.
+OWN = f"127.{64 + (os.getpid() >> 16) % 64}.{os.getpid() >> 8 & 255}.{os.getpid() & 255}"
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
@@ -55,7 +58,7 @@ PROFILE = """\
     """
 
 
-def process(partition: Any, *sections: str, ip: str = "127.0.0.1", minimum: int = 20000) -> list[int]:
+def process(partition: Any, *sections: str, ip: str = OWN, minimum: int = 20000) -> list[int]:
     values = "\n    ".join(f"{name} = ${{{name}:port}}" for name in sections)
     result = partition.run(PROFILE.format(parts="publish", ip=ip, minimum=minimum, values=values))
     assert result.error == ""
@@ -65,7 +68,7 @@ def process(partition: Any, *sections: str, ip: str = "127.0.0.1", minimum: int 
 def test_a_port_is_kept_also_when_its_service_listens(partition: Any) -> None:
     (port,) = process(partition, "one")
     with socket.socket() as service:
-        service.bind(("127.0.0.1", port))
+        service.bind((OWN, port))
         service.listen()
         assert process(partition, "one") == [port]
     assert process(partition, "one", minimum=port + 1) != [port]
@@ -78,7 +81,7 @@ def test_two_sections_never_choose_the_same(partition: Any) -> None:
     (partition.folder / ".allotment/parts/one.port").unlink()
     again, kept = process(partition, "one", "two")
     assert (kept, again) == (second, first), "the lowest again, but not the one that another keeps"
-    (partition.folder / ".allotment/parts/two.port").write_text(f"127.0.0.1 {first}\n")
+    (partition.folder / ".allotment/parts/two.port").write_text(f"{OWN} {first}\n")
     assert len(set(process(partition, "one", "two"))) == 2
 
 
@@ -93,12 +96,12 @@ def test_the_choice_goes_with_its_section_but_not_from_a_file(partition: Any) ->
     process(partition, "one")
     assert partition.run("[buildout]\nparts =\n").error == ""
     assert not (partition.folder / ".allotment/parts/one.port").exists()
-    profile = PROFILE.format(parts="one", ip="127.0.0.1", minimum=20000, values="").replace(
+    profile = PROFILE.format(parts="one", ip=OWN, minimum=20000, values="").replace(
         "[two]", "storage-path = etc/port\n    [two]"
     )
     assert partition.run(profile).error == ""
     assert partition.run("[buildout]\nparts =\n").error == ""
-    assert partition.text("etc/port").startswith("127.0.0.1 ")
+    assert partition.text("etc/port").startswith(f"{OWN} ")
 
 
 def test_a_damaged_file_is_made_anew(make_recipe: Make, tmp_path: Path) -> None:

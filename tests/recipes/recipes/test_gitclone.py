@@ -381,12 +381,12 @@ def test_a_wrong_section_is_an_error_that_names_it(repository: Repository, lines
 
 def test_a_git_that_never_answers_is_ended(tmp_path: Path) -> None:
     slow = tmp_path / "git"
-    slow.write_text("#!/bin/sh\nsleep 10\n")  # which holds the pipes when the shell is gone, as git's helpers do
+    slow.write_text("#!/bin/sh\nsleep 60\n")  # which holds the pipes when the shell is gone, as git's helpers do
     slow.chmod(0o755)
     began = time.monotonic()
     with pytest.raises(Exception, match=r"git fetch took more than 0 s"):
         Git(str(slow), 0.1).run(tmp_path, "fetch")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 def test_a_command_s_words_are_told_without_passwords(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@
 import shutil
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.recipes.patience import until
 
 from allotment.errors import AllotmentError
 from allotment_recipes.recipes import mariadb_update
@@ -50,7 +50,7 @@ class Server:
 
     def ask(self, statement: str) -> str:
         words = ["mariadb", "--no-defaults", "-S", str(self.socket), "-u", "root", "-N", "-e", statement]
-        return subprocess.run(words, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
     def end(self) -> None:
         if self.process is not None:
@@ -74,13 +74,12 @@ def test_it_waits_for_the_server_and_may_be_run_again(make_recipe: Make, tmp_pat
     options = {"binary": f"mariadb-upgrade {reach}", "mysql": f"mariadb {reach}", "init-script": "init.sql"}
     (script,) = make_recipe(mariadb_update.Recipe, {**options, "output": "etc/run/update", "interval": "0.1"}).install()
     assert stat.S_IMODE(script.stat().st_mode) == 0o700
-    waiting = subprocess.Popen([script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    time.sleep(0.3)
-    assert waiting.poll() is None
-    server.start()
-    output, _ = waiting.communicate(timeout=100)
-    assert waiting.returncode == 0, output
-    assert "Can't connect to local server" in output, "what the programs say is passed on"
+    said = tmp_path / "said"
+    with said.open("wb") as output, subprocess.Popen([script], stdout=output, stderr=output) as waiting:
+        until(lambda: "Can't connect to local server" in said.read_text())  # what the programs say is passed on
+        assert waiting.poll() is None
+        server.start()
+        assert waiting.wait(100) == 0, said.read_text()
     assert "shop's" in server.ask("SHOW DATABASES")
     again = subprocess.run([script], capture_output=True, text=True, timeout=100, check=True)
     assert "already upgraded" in again.stdout + again.stderr
@@ -109,7 +108,7 @@ def test_a_change_of_the_statements_runs_them_again(make_recipe: Make, tmp_path:
 def test_without_statements_only_the_tables_are_upgraded(make_recipe: Make, tmp_path: Path) -> None:
     options = {"binary": "echo upgraded", "mysql": "false", "output": "run"}
     (script,) = make_recipe(mariadb_update.Recipe, options).install()
-    assert subprocess.run([script], capture_output=True, check=True, timeout=10).stdout == b"upgraded\n"
+    assert subprocess.run([script], capture_output=True, check=True, timeout=60).stdout == b"upgraded\n"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from tests.recipes.hostile.archives import HOSTILE
+from tests.recipes.patience import until
 
 from allotment.errors import AllotmentError
 from allotment_recipes.engine import BuildResult
@@ -166,9 +167,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(
     program.chmod(0o755)
     with ThreadPoolExecutor() as pool:
         built = pool.submit(project.build, f"node = {tmp_path}/node")
-        deadline = time.monotonic() + 30
-        while not list(project.release.folder.glob("store/*/node_modules/half")) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: list(project.release.folder.glob("store/*/node_modules/half")) or built.done())
         kill_runs()
         assert "signal 9" in built.result().error
     assert not list(project.release.folder.glob("store/app-*"))
@@ -183,10 +182,10 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(
 
 def test_a_script_that_never_ends_is_given_up(project: Project) -> None:
     """Though it holds what npm printed to."""
-    project.need("one", pack("one", "sleep 20"), hasInstallScript=True)
+    project.need("one", pack("one", "sleep 100"), hasInstallScript=True)
     began = time.monotonic()
     assert project.build("scripts = true\ntimeout = 1").error.startswith("[app] npm took more than 1 s.")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_other_bytes_are_refused(project: Project) -> None:

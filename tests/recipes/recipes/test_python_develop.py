@@ -2,7 +2,6 @@
 """Recipe python.develop: checkouts that are written here."""
 
 import subprocess
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import virtualenv
+from tests.recipes.patience import until
 
 from allotment.blobs import BlobStore
 from allotment_recipes.engine import BuildResult
@@ -119,9 +119,7 @@ def test_a_run_that_is_killed_leaves_nothing_in_the_way(
     (checkout.folder / "pyproject.toml").write_text(PROJECT + "# changed\n")
     with ThreadPoolExecutor() as pool:
         built = pool.submit(checkout.build)
-        deadline = time.monotonic() + 30
-        while not begun.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: begun.exists() or built.done())
         kill_runs()
         assert "signal 9" in built.result().error
     assert checkout.run("mine") == "first\n", "what was there before"

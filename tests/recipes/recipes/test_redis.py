@@ -6,13 +6,13 @@ import shutil
 import socket
 import stat
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.recipes.patience import until
 
 from allotment.errors import AllotmentError
 from allotment_recipes.recipes import redis
@@ -34,22 +34,19 @@ def running(service: Path, promise: Path) -> Iterator["subprocess.Popen[bytes]"]
     """Run the service until its promise is kept, and to the end of the block."""
     process = subprocess.Popen([service], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20.0
-        while subprocess.run([promise], capture_output=True, check=False).returncode:
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-            time.sleep(0.02)
+        until(lambda: process.poll() is not None or not subprocess.run([promise], capture_output=True).returncode)
+        assert process.poll() is None
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def ask(place: Path, password: str, *words: str) -> str:
     command = ["redis-cli", "-s", str(place), *words]
     environment = {"PATH": "/usr/bin:/bin", **({"REDISCLI_AUTH": password} if password else {})}
     return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=20, check=False
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
     ).stdout.strip()
 
 
@@ -75,9 +72,10 @@ def test_data_outlives_the_server_for_who_knows_the_password(
     assert stat.S_IMODE((tmp_path / "srv/part").stat().st_mode) == 0o700
 
 
-def test_an_awkward_password_and_an_address(make_recipe: Make, tmp_path: Path, short_path: Path, server: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+def test_an_awkward_password_and_an_address(
+    make_recipe: Make, tmp_path: Path, short_path: Path, server: str, make_port: Callable[[str], int]
+) -> None:
+    port = make_port("127.0.0.1")
     options = {
         "server-bin": server,
         "cli-bin": str(shutil.which("redis-cli")),

@@ -206,7 +206,7 @@ def test_a_release_is_built_of_sources_that_the_test_made(release: Release, sour
     assert sources.asked == ["hello.txt"]
     assert served.sha256 in BlobStore(release.sources)
     with pytest.raises(urllib.error.HTTPError, match="404"):
-        urllib.request.urlopen(served.url + "x", timeout=5)
+        urllib.request.urlopen(served.url + "x", timeout=60)
     assert sources.asked == ["hello.txt", "hello.txtx"]
 
 
@@ -242,6 +242,6 @@ def test_a_project_of_somebody_else_has_the_fixtures(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
     )
     assert done.returncode == 0, done.stdout + done.stderr
