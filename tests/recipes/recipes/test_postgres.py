@@ -8,7 +8,6 @@ import pwd
 import shlex
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from tests.recipes.patience import until
 
 from allotment.errors import AllotmentError
 from allotment_recipes.recipes import postgres
@@ -42,14 +42,13 @@ def binaries() -> Path:
 class Server:
     """A partition of an ordinary user, in which the recipe is run."""
 
-    def __init__(self, folder: Path, binaries: Path) -> None:
+    def __init__(self, folder: Path, binaries: Path, port: int) -> None:
         self.folder = folder
         self.binaries = binaries
         self.user = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             shutil.chown(folder, "nobody", "nogroup")
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            self.port = listening.getsockname()[1]
+        self.port = port
 
     def make(self, **options: str) -> Any:
         given = {
@@ -80,7 +79,7 @@ class Server:
 
     def run(self, words: list[str]) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            self.as_user(words), cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+            self.as_user(words), cwd=self.folder, capture_output=True, text=True, timeout=110, check=False
         )
 
     @contextmanager
@@ -96,7 +95,7 @@ class Server:
             yield process
         finally:
             process.send_signal(number)
-            process.wait(30)
+            process.wait(60)
 
     def promise(self) -> int:
         file = json.loads((self.folder / "etc/promise/pg.json").read_text())
@@ -105,8 +104,8 @@ class Server:
 
 
 @pytest.fixture
-def server(short_path: Path, binaries: Path) -> Server:
-    return Server(short_path, binaries)
+def server(short_path: Path, binaries: Path, make_port: Callable[[str], int]) -> Server:
+    return Server(short_path, binaries, make_port("127.0.0.1"))
 
 
 def test_a_database_is_made_once_and_kept(server: Server) -> None:
@@ -153,7 +152,29 @@ def test_a_database_is_made_once_and_kept(server: Server) -> None:
         assert connection.info.host == str(server.folder / "s")
         process.send_signal(signal.SIGHUP)  # reads its configuration anew
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0, "it does not wait for clients to leave"
+        assert process.wait(60) == 0, "it does not wait for clients to leave"
+
+
+@pytest.mark.parametrize("line", ["data=", "until wait"])
+def test_who_is_stopped_while_it_starts_leaves_no_server(server: Server, line: str) -> None:
+    server.make()
+    (server.folder / "s").mkdir()
+    script = server.folder / "etc/service/pg"
+    hold = "touch s/held; until [ -e go ]; do sleep 0.1; done"
+    script.write_text(script.read_text().replace(f"\n{line}", f"\n{hold}\n{line}"))
+    server.give_away()
+    process = subprocess.Popen(server.as_user([str(script)]), cwd=server.folder)
+    try:
+        until((server.folder / "s/held").exists)
+        if line == "until wait":
+            until(lambda: server.promise() == 0)
+        process.terminate()
+        (server.folder / "go").touch()
+        assert process.wait(60) == 0
+        assert not list((server.folder / "s").glob(".s.PGSQL*"))
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_data_of_somebody_else_is_left_alone(server: Server) -> None:

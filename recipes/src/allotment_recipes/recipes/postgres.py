@@ -136,6 +136,11 @@ class Recipe(GenericBaseRecipe[Options]):
 #!/bin/sh -e
 # configuration {digest}
 umask 077
+# From the start: who is stopped while it starts the server stops that too.
+trap '[ -z "$!" ] || kill -HUP $!' HUP
+trap '[ -n "$!" ] || exit 0; kill -QUIT $!' QUIT
+# INT, or it would wait until the last client has left; TERM before it, because what has just been forked ignores INT.
+trap '[ -n "$!" ] || exit 0; kill -TERM $!; kill -INT $!' INT TERM
 data={shlex.quote(str(self.data))}
 mkdir -p "${{data%/*}}" {shlex.quote(str(self.socket))}
 chmod 700 {shlex.quote(str(self.socket))}
@@ -145,11 +150,8 @@ if [ ! -e "$data/PG_VERSION" ]; then
   mv -T "$data.new" "$data"
 fi
 {shlex.join(words)} &
-server=$!
-for name in HUP INT QUIT; do trap "kill -$name $server" $name; done
-trap "kill -INT $server" TERM  # else it would wait until the last client has left
-until wait $server; do
-  kill -0 $server 2>/dev/null || exit 1
+until wait $!; do
+  kill -0 $! 2>/dev/null || exit 1
 done
 """
 
