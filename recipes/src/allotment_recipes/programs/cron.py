@@ -164,6 +164,7 @@ class Runner:
         self._running: dict[str, float] = {}  # when each began, on the monotonic clock
         self._groups: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: signal.Signals | None = None  # what all jobs were told last
 
     def start(self, due: Due) -> None:
         """Run the job, unless its last run goes on still."""
@@ -200,6 +201,8 @@ class Runner:
             self._say(job.name, f"can't be started: {error.strerror}")
             return
         self._groups.add(process.pid)
+        if self._ending is not None:  # it was being started when the others were told
+            _signal(process.pid, self._ending)
         assert process.stdout is not None
         output = asyncio.get_running_loop().create_task(self._copy(job.name, process.stdout))
         code = await process.wait()
@@ -227,9 +230,9 @@ class Runner:
         """End all jobs and what they have started; return when they have ended."""
         for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
             if self._tasks:
+                self._ending = number
                 for group in self._groups:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(group, number)
+                    _signal(group, number)
                 await asyncio.wait(self._tasks, timeout=patience)
 
 
@@ -276,6 +279,11 @@ class Cron:
                 write_bytes(self._state, json.dumps(data).encode(), 0o600, sync=False)
         for item in due:
             self._runner.start(item)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 def _set(*events: asyncio.Event) -> None:
