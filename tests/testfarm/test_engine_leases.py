@@ -272,6 +272,18 @@ def test_leases_go_on_after_the_machine_slept_or_its_clock_was_set(
     assert filled_sqlite.run(attempts.get, lease.id).expires == clock.seconds() + 30.0
 
 
+def test_a_short_lease_goes_on_after_the_engine_stood_still_for_longer(
+    submit: Any, filled_sqlite: Any, result_of: Any, workers: Any, tmp_path: Path, clock: Clock
+) -> None:
+    submit("a")
+    engine = Leases(clock, workers, LogSink(tmp_path), (), LeaseTerms(seconds=4.0))
+    result_of(engine.resume())
+    lease = result_of(engine.take(LeaseRequest("n1"), Caller()))
+    clock.rightNow += 5.0
+    result_of(engine._sweep())  # before the heartbeats that have come meanwhile are read
+    assert result_of(engine.renew(lease.id, Heartbeat(lease.fencing))).expires == clock.seconds() + 4.0
+
+
 def test_two_engines_whose_clock_is_set_back_move_each_limit_once(
     service: Leases, submit: Any, filled_sqlite: Any, result_of: Any, workers: Any, tmp_path: Path, clock: Clock
 ) -> None:

@@ -30,7 +30,8 @@ from allotment_testfarm.verdicts import Rule
 from allotment_testfarm.wire import Heartbeat, HeartbeatAnswer, LeaseRequest, NodeHello, NodeWelcome, StepReport
 
 LONGEST_WAIT = 60.0  # seconds that a lease request may ask to wait
-JUMP = 10.0  # seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set
+# Seconds between two sweeps in which nobody could renew: the machine slept, or its clock was set. Half a short lease.
+JUMP = 10.0
 SWEEP = 1.0  # seconds between two looks for expired leases and for jobs that another process has added
 LIVE = 1.0  # seconds for which a lease that was given or checked counts as live: its log comes ten times a second
 HEARD = 5.0  # seconds for which it is not noted again that a test node was heard
@@ -246,7 +247,7 @@ class Leases(RepeatingService):
 
     async def _sweep(self) -> None:
         slept = self._clock.seconds() - self._rested - SWEEP
-        if abs(slept) > JUMP or self._is_behind:
+        if abs(slept) > min(JUMP, self._terms.seconds / 2) or self._is_behind:
             self._log.warn("nobody could renew for {s} s: no lease ends of that", s=round(slept))
             await self._extend(leases.extend_all, slept)
         await self._end_silent()
