@@ -77,7 +77,7 @@ def test_a_farm_survives_the_death_of_either_half_at_the_same_ports(farm: Any, e
 def test_only_the_releases_that_are_asked_for_are_tested(farm: Any, repository: Any, eventually: Eventually) -> None:
     repository.release("helloworld", "apache", "redis")
     url = farm.start("--release", "apache", "--release", "redis", program="run")["url"]
-    jobs = eventually(lambda: httpx2.get(f"{url}/api/v1/jobs").json()["items"])
+    jobs = eventually(lambda: httpx2.get(f"{url}/api/v1/jobs", timeout=60.0).json()["items"])
     assert {job["release"] for job in jobs} == {"apache", "redis"}
 
 
@@ -118,7 +118,7 @@ def test_cancel_names_a_job_that_is_not_there(tmp_path: Path, sqlite_farm: Any) 
 def test_a_repository_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
     words = ("--folder", str(tmp_path / "farm"), "--repository", str(tmp_path / "nothing"))
     command = (sys.executable, "-m", "allotment", "farm", "run", *words)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (
         1,
         f"error: --repository {tmp_path / 'nothing'} does not exist. Give a git repository's path or URL.\n",

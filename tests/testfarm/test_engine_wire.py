@@ -19,7 +19,7 @@ from allotment.codec import dumps
 from allotment.messages.job import CaseOutcome, Outcome, Step, TestCase
 from allotment.messages.manifest import Blob, ReleaseManifest
 from allotment_master.kit.database import Database, sqlite_url
-from allotment_testfarm.db import attempts, jobs, manifests
+from allotment_testfarm.db import attempts, jobs, manifests, nodes
 from allotment_testfarm.wire import JobResult, StepReport
 
 
@@ -204,7 +204,7 @@ def test_an_unknown_format_names_the_version_that_reads_it(shared: Running) -> N
 
 def test_an_expired_lease_is_lost_and_another_test_node_goes_on(farm: Any, repository: Any) -> None:
     repository.release("a")
-    url = farm.start("--lease", "2")["url"]
+    url = farm.start("--lease", "8")["url"]  # time for the new one's result
     first, second = farm.wire(url, "n1"), farm.wire(url, "n2")
     old = first.take()
     new = second.take()  # n1 stays silent
@@ -233,13 +233,15 @@ def test_a_killed_engine_goes_on_where_it_was(running: Running, repository: Any)
     assert running.process.text_of(detail.attempts[0].log) == b"before\nafter\n"
 
 
-def test_a_stop_answers_those_who_wait_and_exits_with_0(running: Running) -> None:
+def test_a_stop_answers_those_who_wait_and_exits_with_0(running: Running, eventually: Callable[..., Any]) -> None:
     answers: list[int] = []
-    thread = threading.Thread(target=lambda: answers.append(running.wire.lease(wait=30).status_code))
+    other = running.process.wire(running.url, "n2")
+    (before,) = (node.last_seen for node in running.read(nodes.all_nodes, 0.0) if node.name == "n2")
+    thread = threading.Thread(target=lambda: answers.append(other.lease(wait=30).status_code))
     thread.start()
-    running.wire.lease(wait=0.2)
+    eventually(lambda: any(node.last_seen > before for node in running.read(nodes.all_nodes, 0.0)))
     assert running.process.signal(signal.SIGTERM) == 0
-    thread.join(10)
+    thread.join(60)
     assert answers == [204]
     assert not (running.process.folder / "engine.json").exists()
 

@@ -49,7 +49,9 @@ class Programs:
 
     def test_node(self, farm: Any, url: str, name: str) -> subprocess.Popen[bytes]:
         where = ("--folder", str(self.folder / name), "--farm", url, "--name", name)
-        return self.start("allotment_testfarm", "node", *where, "--token-file", str(farm.folder / "node.token"))
+        wanted = ("--disk-wanted", "0", "--memory-wanted", "0")  # whatever this machine has left
+        token = str(farm.folder / "node.token")
+        return self.start("allotment_testfarm", "node", *where, *wanted, "--token-file", token)
 
     def close(self) -> None:
         for process in self.running:

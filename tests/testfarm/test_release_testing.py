@@ -32,7 +32,7 @@ import urllib.request
 
 def get(url, token=None):
     headers = {{"Authorization": f"Bearer {{token}}"}} if token else {{}}
-    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10).read().decode()
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60).read().decode()
 
 def test_default(default_instance):
     assert "Hello" in get(default_instance.published["url"])
@@ -238,8 +238,8 @@ def test_release_whose_instance_can_not_be_processed_fails(tree: Tree) -> None:
 
 def test_release_that_takes_too_long_is_timed_out_and_leaves_nothing(tree: Tree) -> None:
     put_tests(tree, "import time\n\ndef test_endless():\n    time.sleep(600)\n")
-    result = tree.result("--timeout", "5")
-    assert (result["outcome"], result["reason"]) == ("timed-out", "did not end within 5 s")
+    result = tree.result("--timeout", "15")
+    assert (result["outcome"], result["reason"]) == ("timed-out", "did not end within 15 s")
     assert result["steps"][-1]["outcome"] == "timed-out"
     assert processes_in(tree.root) == []
 

@@ -419,7 +419,7 @@ def _running_web(folder: Path, *arguments: str) -> Iterator[str]:
         command = [sys.executable, "-m", "allotment_testfarm", "web", "--folder", str(folder), *arguments]
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         ready = folder / "web.json"
         while not ready.exists():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
@@ -428,7 +428,7 @@ def _running_web(folder: Path, *arguments: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             raise
@@ -451,5 +451,5 @@ def site(sample: Sample) -> Iterator[str]:
 @pytest.fixture
 def client(site: str) -> Iterator[httpx2.Client]:
     """An HTTP client of the sample's web tier."""
-    with httpx2.Client(base_url=site, timeout=20) as connected:
+    with httpx2.Client(base_url=site, timeout=60) as connected:
         yield connected

@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.xdist_group("farm-browser"),
     pytest.mark.timeout(300),  # a busy machine renders slowly
 ]
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="module")

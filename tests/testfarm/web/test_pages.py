@@ -386,7 +386,7 @@ def test_the_first_byte_of_the_results_comes_at_once(client: httpx2.Client, samp
 def test_a_farm_without_a_project_says_what_it_waits_for(
     run_web: Callable[..., AbstractContextManager[str]], tmp_path: Path
 ) -> None:
-    with run_web(tmp_path) as url, httpx2.Client(base_url=url, timeout=20) as client:
+    with run_web(tmp_path) as url, httpx2.Client(base_url=url, timeout=60) as client:
         assert "No project yet" in get(client, "/").text
         assert "No test node has said hello yet" in get(client, "/nodes").text
         assert client.get("/api/v1/jobs").json() == {"items": [], "next": ""}

@@ -108,7 +108,7 @@ class Events:
     def next(self) -> dict[str, Any] | None:
         """Return the next event: its name, id and data; None when the stream has ended."""
         event: dict[str, Any] = {}
-        while (line := self._lines.get(timeout=30)) is not None:
+        while (line := self._lines.get(timeout=60)) is not None:
             key, _, value = line.partition(": ")
             if not line and "data" in event:
                 return {**event, "data": json.loads(event["data"])}
@@ -144,7 +144,7 @@ def logs(
 
 @pytest.fixture
 def http(logs: LogFarm) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=logs.url, timeout=30) as client:
+    with httpx2.Client(base_url=logs.url, timeout=60) as client:
         yield client
 
 
@@ -167,7 +167,7 @@ def soon() -> Callable[[Callable[[], object]], None]:
     """Wait until a condition holds."""
 
     def wait(condition: Callable[[], object]) -> None:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end, "it did not come in time"
             time.sleep(0.02)

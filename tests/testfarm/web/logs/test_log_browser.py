@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.xdist_group("farm-browser"),
     pytest.mark.timeout(300),  # a busy machine renders slowly
 ]
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 CODES = [*range(30, 38), *range(90, 98), 1, 2, 3, 4, 7, 9]
 GROUNDS = [49, *range(40, 48), *range(100, 108)]
 
