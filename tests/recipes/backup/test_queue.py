@@ -2,12 +2,14 @@
 
 """The recipe ``backup.queue``: its service runs real commands."""
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from allotment.errors import AllotmentError
 from allotment_recipes.programs.backup_queue import Queue
 from allotment_recipes.recipes import backup_queue
+from allotment_recipes.resilience.locks import Busy, locked
 
 Make = Callable[..., Any]
 Until = Callable[..., None]
@@ -35,11 +38,17 @@ def working(folder: Path) -> Iterator["subprocess.Popen[str]"]:
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(60)
 
 
 def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
+
+
+def is_free(lock: Path) -> bool:
+    with contextlib.suppress(Busy), locked(lock):
+        return True
+    return False
 
 
 def test_notifications_are_kept_coalesced_and_run_one_at_a_time(
@@ -87,14 +96,45 @@ def test_a_callback_that_was_cut_is_run_again(make_recipe: Make, tmp_path: Path,
     with working(tmp_path) as process:
         until(lambda: lines(told))
         process.send_signal(number)
-        process.wait(10)
-    (tmp_path / "var/part/ok").touch()
+        process.wait(60)
     if number == signal.SIGKILL:  # the callback still runs, and nobody else begins
         assert run(tmp_path / "etc/service/part").returncode == 75
         os.kill(int(lines(told)[0]), signal.SIGKILL)
+        until(lambda: is_free(tmp_path / "var/part/lock"))
+    (tmp_path / "var/part/ok").touch()
     with working(tmp_path):
         until(lambda: not list((tmp_path / "var/part/running").iterdir()))
     assert len(lines(told)) == 2
+
+
+STARTS = """\
+import os, pathlib, signal, subprocess, sys
+from allotment_recipes.resilience.commands import run_all
+class Ended(subprocess.Popen):
+    def __init__(self, *words, **options):
+        super().__init__(*words, **options)
+        os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen = Ended
+signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(7))
+run_all(["exec sleep 600"], pathlib.Path(), 600.0, {})
+"""
+
+
+def test_who_is_ended_while_a_command_starts_ends_it() -> None:
+    """It would hold the output, and the lock, for as long as it runs."""
+    done = subprocess.run([sys.executable, "-c", STARTS], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_a_notification_that_is_taken_while_it_is_looked_at_is_no_problem(make_recipe: Make, tmp_path: Path) -> None:
+    made = make_recipe(backup_queue.Recipe, {"callback-a": "true", "max-age": "0.001"})
+    made.install()
+    waiting = tmp_path / "var/part/waiting"
+    waiting.mkdir(parents=True)
+    (waiting / "a").symlink_to("gone")  # it is listed, and can't be looked at
+    look = shlex.split(json.loads((tmp_path / "etc/promise/part.json").read_text())["options"]["command"])
+    done = run(*look)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_after_a_takeover_nothing_is_taken_and_nothing_runs(make_recipe: Make, tmp_path: Path, until: Until) -> None:

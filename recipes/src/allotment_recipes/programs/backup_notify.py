@@ -45,7 +45,10 @@ def _look(folder: Path, takeover: Path, max_age: float) -> None:
         return
     for part in (RUNNING, WAITING):
         for path in (folder / part).glob("*"):
-            age = time.time() - path.stat().st_mtime
+            try:
+                age = time.time() - path.stat().st_mtime
+            except FileNotFoundError:  # the queue has taken it meanwhile, or is done with it
+                continue
             if age > max_age:
                 raise AllotmentError(f"{path.name} waits for {age / 3600:.1f} hours", "See the log of the queue")
 
