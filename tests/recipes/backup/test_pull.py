@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from allotment.errors import AllotmentError
 from allotment_recipes.recipes import backup_pull
 from allotment_recipes.resilience import retention
-from allotment_recipes.resilience.generations import HEAD, is_name, made_at, name_at, seal, verify
+from allotment_recipes.resilience.generations import HEAD, held, is_name, made_at, name_at, remove, seal, verify
 
 Until = Callable[..., None]
 
@@ -252,6 +252,25 @@ def test_old_generations_go_unless_somebody_reads_them(two: Any) -> None:
         two.pull()
     assert [path.name for path in two.pulled()] == [two.exports()[-1].name]
     assert not list((two.backup / "srv/pull").glob(".removed*"))
+
+
+def test_who_comes_to_a_copy_that_is_removed_just_then_gets_the_next_one(tmp_path: Path) -> None:
+    names = [name_at(1e9 * number) for number in (1, 2)]
+    for name in names:
+        (tmp_path / name).mkdir()
+
+    def newest() -> str:
+        found = min(path.name for path in tmp_path.iterdir())
+        if found == names[0]:
+            remove(tmp_path, found)  # after it was found, before it is held
+        return found
+
+    with held(tmp_path, newest) as copy:
+        assert copy.name == names[1]
+        remove(tmp_path, copy.name)
+        assert copy.is_dir()
+    with pytest.raises(FileNotFoundError), held(tmp_path, lambda: "gone"):
+        pass
 
 
 def test_after_the_clock_went_back_the_export_is_still_newer(two: Any) -> None:

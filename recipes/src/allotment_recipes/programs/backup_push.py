@@ -12,7 +12,7 @@ from pathlib import Path
 
 from allotment_recipes.resilience import status
 from allotment_recipes.resilience.commands import run
-from allotment_recipes.resilience.generations import Generation
+from allotment_recipes.resilience.generations import Generation, held
 from allotment_recipes.resilience.locks import locked
 from allotment_recipes.resilience.program import LOCK, PEER, RECEIVED, SILENCE, STATUS, ask, finish
 from allotment_recipes.resilience.status import noted
@@ -32,11 +32,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _push(options: argparse.Namespace) -> None:
     with locked(options.status.parent / LOCK, is_inherited=True), noted(options.status) as whole:
-        pulled = status.read(options.generations / STATUS)
-        if not pulled.generation:
-            raise status.NothingYet(f"{options.generations} holds no whole generation yet", "Wait for the first pull")
-        newest = options.generations / pulled.generation
-        with locked(newest, is_folder=True, is_shared=True, is_inherited=True):  # retention leaves it alone
+        pulled = status.Status()
+
+        def last_pulled() -> str:
+            nonlocal pulled
+            pulled = status.read(options.generations / STATUS)
+            if not pulled.generation:
+                raise status.NothingYet(
+                    f"{options.generations} holds no whole generation yet", "Wait for the first pull"
+                )
+            return pulled.generation
+
+        with held(options.generations, last_pulled) as newest:  # retention leaves it alone
             theirs = status.parse(ask(options.ssh, ["status"], SILENCE), "the standby's status")
             if (theirs.result, theirs.generation) != (status.DONE, pulled.generation):
                 words = [options.rsync, "-rtp", "--delete", "--partial", f"--timeout={SILENCE}"]

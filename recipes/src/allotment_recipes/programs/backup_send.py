@@ -10,8 +10,7 @@ from pathlib import Path
 
 from allotment.errors import AllotmentError
 from allotment_recipes.resilience import status
-from allotment_recipes.resilience.generations import names_in
-from allotment_recipes.resilience.locks import locked
+from allotment_recipes.resilience.generations import held, names_in
 from allotment_recipes.resilience.program import LAST, LOG, STATUS, asked, finish, rsync_words, run_rsync
 
 
@@ -32,11 +31,15 @@ def _serve(folder: Path, rsync: str, seconds: float, words: list[str]) -> None:
     sending = rsync_words(words, LAST)
     if sending is None:
         raise AllotmentError("this key can read the status and the last export only", "Ask for one of them")
+    with held(folder, lambda: _newest(folder)) as copy:
+        run_rsync(rsync, sending, copy, folder / LOG, seconds)
+
+
+def _newest(folder: Path) -> str:
     names = names_in(folder)
     if not names:
         raise AllotmentError("there is no whole export yet", "Wait for the first one")
-    with locked(folder / names[-1], is_folder=True, is_shared=True, is_inherited=True):
-        run_rsync(rsync, sending, folder / names[-1], folder / LOG, seconds)
+    return names[-1]
 
 
 if __name__ == "__main__":

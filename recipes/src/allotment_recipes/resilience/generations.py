@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -68,6 +68,22 @@ def names_in(folder: Path) -> list[str]:
         return sorted(entry.name for entry in os.scandir(folder) if is_name(entry.name) and entry.is_dir())
     except FileNotFoundError:
         return []
+
+
+@contextlib.contextmanager
+def held(folder: Path, newest: Callable[[], str]) -> Iterator[Path]:
+    """Keep a copy from being removed; ``newest`` names it, and another one when the first was removed just then."""
+    with contextlib.ExitStack() as locks:
+        while True:
+            path = folder / newest()
+            try:
+                locks.enter_context(locked(path, is_folder=True, is_shared=True, is_inherited=True))
+                path.stat()  # until it was locked it could go
+                break
+            except (FileNotFoundError, Busy):
+                if path.name == newest():
+                    raise
+        yield path
 
 
 def clean(folder: Path) -> None:
