@@ -31,13 +31,12 @@ Done = subprocess.CompletedProcess[str]
 class Backups:
     """An instance in ``data``, its backup in ``backup`` and one in ``standby``; nothing but files connects them."""
 
-    def __init__(self, folder: Path, tools: dict[str, str]) -> None:
+    def __init__(self, folder: Path, tools: dict[str, str], port: int) -> None:
         self.folder = folder
         self.tools = tools
         self.is_near = False  # clients start the forced command themselves
         self.is_apart = False  # nevertheless each program is a process of its own
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            self.port = listening.getsockname()[1]
+        self.port = port
         self.data = folder / "data"
         self.backup = folder / "backup"
         self.standby = folder / "standby"
@@ -150,12 +149,12 @@ class Backups:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
-            process.wait(10)
+            process.wait(60)
             log.close()
 
 
 def run(*words: Any) -> Done:
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False)
 
 
 def run_here(script: Path) -> Done:
@@ -177,13 +176,14 @@ def run_here(script: Path) -> Done:
 
 def answers(port: int) -> bool:
     try:
-        with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
+        # Patient: the server holds on to connections that nobody logs in by, and refuses others when there are many.
+        with socket.create_connection(("127.0.0.1", port), 60.0) as connection:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
 
 
-def await_true(found: Callable[[], Any], seconds: float = 15.0) -> None:
+def await_true(found: Callable[[], Any], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < end, "it did not happen in time"
@@ -205,8 +205,8 @@ def tools() -> dict[str, str]:
 
 
 @pytest.fixture
-def backups(tmp_path: Path, tools: dict[str, str]) -> Backups:
-    return Backups(tmp_path, tools)
+def backups(tmp_path: Path, tools: dict[str, str], make_port: Callable[[str], int]) -> Backups:
+    return Backups(tmp_path, tools, make_port("127.0.0.1"))
 
 
 @pytest.fixture

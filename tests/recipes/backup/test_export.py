@@ -64,13 +64,13 @@ def test_a_failed_export_leaves_the_last_one(backups: Any) -> None:
     backups.make_export(commands="echo 1 > one")
     backups.export()
     (kept,) = backups.exports()
-    for commands, error in (
-        ("echo 2 > one\nfalse\ntouch never", "false failed with exit code 1"),
-        ("kill -9 $$", "kill -9 $$ was killed by signal 9"),
-        ("ln -s /etc/passwd one", f"{backups.data}/srv/export/.new/files/one is neither file nor folder"),
-        ("sleep 60 & wait", "sleep 60 & wait did not end within 0.3 seconds"),
+    for commands, timeout, error in (
+        ("echo 2 > one\nfalse\ntouch never", "300", "false failed with exit code 1"),
+        ("kill -9 $$", "300", "kill -9 $$ was killed by signal 9"),
+        ("ln -s /etc/passwd one", "300", f"{backups.data}/srv/export/.new/files/one is neither file nor folder"),
+        ("sleep 600 & wait", "0.3", "sleep 600 & wait did not end within 0.3 seconds"),
     ):
-        backups.make_export(commands=commands, timeout="0.3")
+        backups.make_export(commands=commands, timeout=timeout)
         done = backups.export()
         assert done.returncode == 1
         assert f"error: {error}. " in done.stderr

@@ -135,7 +135,7 @@ def test_who_is_killed_leaves_no_generation_and_the_next_goes_on(two: Any, until
     two.export()
     slow = two.folder / "rsync"
     slow.write_text(
-        f'#!/bin/sh\nfor last; do :; done\n{two.tools["rsync"]} "$@" && touch "$last/../arrived" && sleep 60\n'
+        f'#!/bin/sh\nfor last; do :; done\n{two.tools["rsync"]} "$@" && touch "$last/../arrived" && sleep 600\n'
     )
     slow.chmod(0o755)
     with two.serving():

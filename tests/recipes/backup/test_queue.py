@@ -27,7 +27,7 @@ Until = Callable[..., None]
 
 
 def run(*words: Any) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120, check=False)
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def test_what_fails_is_run_again_later_each_time(make_recipe: Make, tmp_path: Pa
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_callback_that_was_cut_is_run_again(make_recipe: Make, tmp_path: Path, until: Until, number: int) -> None:
-    made = make_recipe(backup_queue.Recipe, {"callback-a": "echo $$ >> told; test -e ok || exec sleep 60"})
+    made = make_recipe(backup_queue.Recipe, {"callback-a": "echo $$ >> told; test -e ok || exec sleep 600"})
     made.install()
     told = tmp_path / "var/part/told"
     run(made.raw["notify"], "a")
@@ -156,7 +156,7 @@ def test_after_a_takeover_nothing_is_taken_and_nothing_runs(make_recipe: Make, t
 
 
 def test_a_callback_that_takes_too_long_or_is_unknown_is_told(make_recipe: Make, tmp_path: Path) -> None:
-    queue = Queue(tmp_path, {"slow": "sleep 60"}, timeout=0.1, retry=1000.0)
+    queue = Queue(tmp_path, {"slow": "sleep 600"}, timeout=0.1, retry=1000.0)
     for name in ("gone", "slow"):
         (tmp_path / "waiting" / name).touch()
     assert queue.next(0.0) == "slow"
