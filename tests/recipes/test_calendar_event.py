@@ -193,7 +193,7 @@ def test_systemd_agrees() -> None:
     @given(events())
     def compare(text: str) -> None:
         command = [analyze, "calendar", "--iterations=3", "--base-time=2026-11-23 10:38:00 UTC", text]
-        done = subprocess.run(command, capture_output=True, text=True, env={"TZ": "UTC"}, timeout=30, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env={"TZ": "UTC"}, timeout=60, check=False)
         theirs = re.findall(r"(?:elapse|#\d+): (?:\w+ )?(\S+ \S+) UTC", done.stdout)
         moment, ours = MONDAY, []
         for _ in theirs:

@@ -148,7 +148,7 @@ def test_shell_enters_the_environment_of_the_failed_build(yard: Yard) -> None:
     yard.build({"answer": yard.archive("answer", broken) + "\nenvironment =\n  COLOUR = green"})
     script = "pwd; echo $COLOUR $HOME; sed -i s/forty_two/42/ answer.c; make >&2 && echo mended\n"
     command = [sys.executable, "-m", "allotment", "build", "--shell", "answer", "--folder", yard.place / "built"]
-    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=True)
     place, values, *rest = done.stdout.splitlines()
     assert place.endswith("/source")
     assert values.startswith("green ") and values.endswith("/home")

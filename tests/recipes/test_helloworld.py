@@ -2,7 +2,6 @@
 """The release helloworld, from the repository's own profile to a page that answers, without node or master."""
 
 import json
-import socket
 import subprocess
 import time
 import urllib.error
@@ -36,10 +35,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, engine: BuildEngine) -> tupl
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.9", 0))
-        return int(probe.getsockname()[1])
+def free_port(make_port: Callable[[str], int]) -> int:
+    return make_port("127.0.0.9")
 
 
 @pytest.fixture
@@ -52,15 +49,15 @@ def serve() -> Iterator[Callable[[Path], None]]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def get(url: str, token: str = "") -> tuple[int, str]:
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

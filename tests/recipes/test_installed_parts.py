@@ -118,7 +118,7 @@ def test_a_record_that_is_no_file_means_that_all_parts_are_made_again(partition:
         record.symlink_to("/dev/zero")
     else:
         record.mkdir()
-    result = partition.run(timeout=20.0)
+    result = partition.run()
     if kind == "folder":
         assert result.error == f"{record} can't be written: Is a directory. Mend that, or remove it."
     else:
@@ -230,7 +230,7 @@ def _killed_build(release: Any, engine: Any, after: float) -> bool:
         time.sleep(after)
         os.kill(engine._connection._process.pid, signal.SIGKILL)
         try:
-            building.result(30)
+            building.result(60)
         except AllotmentError:
             return True
         return False

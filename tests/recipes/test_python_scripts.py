@@ -63,7 +63,7 @@ def wheel(tmp_path: Path, release: Any) -> str:
 
 
 def run(command: str | Path, *arguments: str) -> str:
-    done = subprocess.run([str(command), *arguments], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run([str(command), *arguments], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout
 
 

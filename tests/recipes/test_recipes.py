@@ -25,7 +25,7 @@ def test_the_base_is_exported_and_imports_neither_buildout_nor_jinja() -> None:
         "import allotment_recipes.recipes.template, allotment_recipes.recipes.python_scripts, allotment_recipes.recipes.request\n"
         "sys.exit(bool({'zc.buildout', 'jinja2', 'setuptools', 'pip', 'jsonschema'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_promise_writes_its_file(make_recipe: Make, tmp_path: Path) -> None:

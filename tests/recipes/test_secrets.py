@@ -108,7 +108,7 @@ def test_a_shell_does_not_see_through_the_quotes(planted: Any) -> None:
     import subprocess
 
     script = planted.text("etc/service/serve").replace("exec serve", "exec printenv PASSWORD #")
-    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=10, check=True)
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == PLANTED + "\n"
 
 

@@ -81,7 +81,7 @@ class Yard:
     def build(self, folder: str, store: str = "store") -> str:
         """Build to the end; return the error."""
         with self.start(folder, store) as process:
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=120)
         return output.strip()
 
     def root(self, store: str = "store") -> Path:
@@ -99,7 +99,7 @@ def yard(short_path: Path) -> Yard:
     return found
 
 
-def wait(until: Callable[[], object], seconds: float = 30.0) -> None:
+def wait(until: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not until():
         assert time.monotonic() < deadline
@@ -120,7 +120,7 @@ def kill_all(process: "subprocess.Popen[str]") -> None:
         victim.suspend()
     for victim in reversed(victims):  # a group that loses its last parent while one of it is stopped gets a SIGHUP
         victim.kill()
-    process.wait(10)
+    process.wait(60)
 
 
 # As on a machine that grants no namespaces: the steps of a build may write anywhere, and what they start stays.
@@ -146,7 +146,7 @@ def test_of_two_builders_one_builds_and_one_waits_and_says_for_what(unconfined: 
         with yard.start("two") as two:
             wait(lambda: "waiting for" in yard.log("two"))
             (yard.place / "go").touch()
-            assert [process.communicate(timeout=60)[0] for process in (one, two)] == ["\n", "\n"]
+            assert [process.communicate(timeout=120)[0] for process in (one, two)] == ["\n", "\n"]
     (part,) = yard.root().glob("first-*")
     line = next(line for line in yard.log("two").splitlines() if "waiting for" in line)
     assert line.startswith(f"first: waiting for {part.name}, which is being built by process ")
@@ -164,7 +164,7 @@ def test_nobody_builds_over_what_a_killed_run_has_left_running(unconfined: Yard)
         wait(lambda: "waiting for" in yard.log("two"))
         assert (yard.place / "built").read_text() == "x\n"
         (yard.place / "go").touch()
-        assert two.communicate(timeout=60)[0] == "\n"
+        assert two.communicate(timeout=120)[0] == "\n"
     assert (yard.place / "built").read_text() == "x\nx\n"
     assert leftovers(yard.root()) == []
 
@@ -179,7 +179,7 @@ def test_who_waits_for_a_program_that_outlived_its_build_is_told_so(unconfined: 
     with yard.start("two") as two:
         wait(lambda: "waiting for" in yard.log("two"))
         (yard.place / "go").touch()
-        assert two.communicate(timeout=60)[0] == "\n"
+        assert two.communicate(timeout=120)[0] == "\n"
     (part,) = yard.root().glob("first-*")
     assert re.search(
         rf"first: waiting for {part.name}: process \d+ for first of {yard.place}/one has ended, but a program that it "
@@ -273,7 +273,7 @@ def test_threads_of_one_process_build_a_part_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(built) == 1
 
 

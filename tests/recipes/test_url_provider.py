@@ -33,7 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.asked: list[tuple[str, str]] = []  # path and range
-        self.together = threading.Barrier(2, timeout=20)
+        self.together = threading.Barrier(2, timeout=60)
 
     @property
     def url(self) -> str:
@@ -170,7 +170,7 @@ def test_a_source_that_two_want_is_fetched_once(server: Server, blobs: BlobStore
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(server.asked) == 1
 
 
